@@ -1,0 +1,27 @@
+"""Trains the encoder and tests it: python main.py --config config.yaml [--any.key value]."""
+
+import sys
+
+from data import get_dataset
+from test import run_test
+from train import Stopped, train
+from utils.config import parse_command_line, resolve_device
+from utils.distributed import process_group
+from utils.errors import run_command
+
+
+def main() -> int:
+    config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
+    for name in config.test.datasets:  # a missing one is told now, not after the training
+        get_dataset(name, config.data_base_path, config.test.crop_size)
+    with process_group(resolve_device(config.device)) as device:
+        try:
+            train(config, device)
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            return 128 + stopped.signal_number
+        return run_test(config, "scratch", device)
+
+
+if __name__ == "__main__":
+    run_command(main)

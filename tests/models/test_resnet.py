@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models import resnet50
+
+from models.resnet import ResNet
+from models.weights import WeightsError
+
+
+@pytest.fixture(scope="module")
+def encoder() -> ResNet:
+    torch.manual_seed(0)
+    return ResNet(embedding_dim=128, pretrained=False, use_norm=True).eval()
+
+
+def test_parameter_names_are_those_of_the_released_weights(encoder: ResNet) -> None:
+    children = dict(enumerate(list(dict(resnet50(weights=None).named_children()))[:-1]))
+    expected = {
+        name.replace(f"{child}.", f"model.{i}.", 1)
+        for i, child in children.items()
+        for name in resnet50(weights=None).state_dict()
+        if name.startswith(f"{child}.")
+    }
+    expected |= {f"projector.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")}
+    assert set(encoder.state_dict()) == expected
+    assert encoder.state_dict()["projector.2.weight"].shape == (128, 2048)
+
+
+def test_f_is_torchvisions_pooled_feature_normalised_and_g_is_the_head_of_it(encoder: ResNet) -> None:
+    network = resnet50(weights=None).eval()
+    network.fc = torch.nn.Identity()
+    names = [name for name, _ in resnet50(weights=None).named_children()]
+    state = {
+        f"{names[int(key.split('.')[1])]}.{key.split('.', 2)[2]}": value
+        for key, value in encoder.state_dict().items()
+        if key.startswith("model.")
+    }
+    network.load_state_dict(state)
+    x = torch.randn(2, 3, 64, 48)
+    with torch.no_grad():
+        f, g = encoder(x)
+        raw = network(x)
+        expected = raw / raw.norm(dim=1, keepdim=True)
+        head = encoder.projector(expected)
+    torch.testing.assert_close(f, expected)
+    torch.testing.assert_close(g, head / head.norm(dim=1, keepdim=True))
+
+
+def test_use_norm_governs_both_outputs() -> None:
+    torch.manual_seed(0)
+    plain = ResNet(embedding_dim=8, pretrained=False, use_norm=False).eval()
+    with torch.no_grad():
+        f, g = plain(torch.randn(2, 3, 32, 32))
+    assert not torch.allclose(f.norm(dim=1), torch.ones(2), atol=1e-2)
+    torch.testing.assert_close(g, plain.projector(f))
+
+
+def test_imagenet_weights_are_read_from_the_cache_or_the_way_out_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", no_network)
+    with pytest.raises(WeightsError, match=r"resnet50-0676ba61\.pth.*model\.encoder\.pretrained") as error:
+        ResNet(pretrained=True)
+    assert "\n" not in str(error.value)
+
+    torch.manual_seed(3)
+    state = resnet50(weights=None).state_dict()
+    (tmp_path / "checkpoints").mkdir(exist_ok=True)
+    torch.save(state, tmp_path / "checkpoints" / "resnet50-0676ba61.pth")
+    torch.testing.assert_close(ResNet(pretrained=True).model[0].weight.data, state["conv1.weight"])

@@ -1,0 +1,118 @@
+"""Where a run's figures go: always to metrics.csv, and to Weights & Biases when the configuration says so."""
+
+import csv
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.errors import UserError
+
+
+class RunLog:
+    """The scalars and images of one run.
+
+    `metrics.csv` has one row per training step (`loss`, `learning_rate`, `images_per_second`) and one per validation
+    (SROCC and PLCC of every dataset and their means). `step` counts finished training steps over all epochs, `epoch`
+    counts from zero.
+
+    Args:
+        folder: the experiment's folder.
+        columns: columns of metrics.csv after step and epoch.
+        step: last step to keep of an earlier part of this run; rows after it are dropped, since they will be made again.
+        validated: whether the validation after that step is finished too.
+        wandb_settings: arguments of `wandb.init`, or None to do without. W&B that fails to start is reported in one
+            line and the run goes on without it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        columns: Sequence[str],
+        step: int = 0,
+        validated: bool = False,
+        wandb_settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = folder / "metrics.csv"
+        self.columns = ["step", "epoch", *columns]
+        self._rows = _rows_until(self.path, step, validated)
+        self._write("w", self._rows)
+        self._wandb = _start_wandb(folder, wandb_settings) if wandb_settings is not None else None
+
+    @property
+    def wandb_id(self) -> str | None:
+        """Identity of the W&B run, by which a resumed run continues it."""
+        return self._wandb.id if self._wandb is not None else None
+
+    def scalars(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Appends rows; each has `step`, `epoch` and any of the columns."""
+        self._write("a", rows)
+        for row in rows:
+            self._to_wandb({k: v for k, v in row.items() if k != "step"}, row["step"])
+
+    def images(self, step: int, name: str, images: Sequence[Any], captions: Sequence[str]) -> None:
+        """Sends images (PIL) with captions to W&B; nothing without it."""
+        if self._wandb is not None:
+            import wandb
+
+            self._to_wandb({name: [wandb.Image(i, caption=c) for i, c in zip(images, captions, strict=True)]}, step)
+
+    def table(self, step: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Sends a table to W&B; nothing without it. A PIL image in a cell is shown as an image."""
+        if self._wandb is not None:
+            import wandb
+            from PIL.Image import Image
+
+            cells = [[wandb.Image(v) if isinstance(v, Image) else v for v in row] for row in rows]
+            self._to_wandb({name: wandb.Table(columns=list(columns), data=cells)}, step)
+
+    def close(self) -> None:
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def _write(self, mode: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        path = self.path.with_suffix(".csv.partial") if mode == "w" else self.path
+        try:
+            with path.open(mode, newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, self.columns)
+                if mode == "w":
+                    writer.writeheader()
+                writer.writerows(rows)
+            if mode == "w":
+                os.replace(path, self.path)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error})") from error
+
+    def _to_wandb(self, content: Mapping[str, Any], step: int) -> None:
+        if self._wandb is None:
+            return
+        import wandb
+
+        try:
+            self._wandb.log(dict(content), step=step)
+        except (wandb.errors.Error, OSError) as error:
+            print(f"W&B stopped taking data ({error}); the run goes on without it", file=sys.stderr)
+            self._wandb = None
+
+
+def _rows_until(path: Path, step: int, validated: bool) -> list[dict[str, str]]:
+    """Rows of an earlier part of the run that its checkpoint covers."""
+    if not path.exists() or step == 0:
+        return []
+    complete = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+    return [
+        row
+        for row in csv.DictReader(complete)
+        if int(row["step"]) < step or (int(row["step"]) == step and (validated or row["loss"]))
+    ]
+
+
+def _start_wandb(folder: Path, settings: Mapping[str, Any]) -> Any:
+    import wandb
+
+    try:
+        return wandb.init(dir=str(folder), resume="allow", **settings)
+    except (wandb.errors.Error, OSError) as error:
+        print(f"W&B did not start ({error}); the run goes on without it", file=sys.stderr)
+        return None

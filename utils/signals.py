@@ -1,0 +1,56 @@
+"""Stopping a long run on request: SIGTERM and Ctrl-C."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class StopRequest:
+    """Whether a stop was asked for, and by which signal; true once it was."""
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._at_once = False
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """The signal handler: notes the first request; a second one interrupts."""
+        interrupt = self._at_once or self.signal is not None
+        self.signal = signal.Signals(number)
+        if interrupt:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Within the context a request, also one made before, raises KeyboardInterrupt instead of waiting."""
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Within the context SIGTERM and Ctrl-C set the yielded request instead of ending the process.
+
+    The handlers from before are put back at the end.
+    """
+    request = StopRequest()
+    before = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave_stopping_to_parent(_: int) -> None:
+    """For data-loading workers: the main process decides what Ctrl-C means, and SIGTERM ends a worker at once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
