@@ -152,7 +152,8 @@ class Trainer:
                 )
                 self._count_unreadable(batch["unreadable"])
                 bar.update()
-                if self.log is not None and done % config.log_images_frequency == 0:
+                frequency = config.log_images_frequency
+                if self.log is not None and frequency > 0 and done % frequency == 0:
                     log_input_images(self.log, done, batch)
 
                 due = config.checkpoint_frequency > 0 and self.step % config.checkpoint_frequency == 0
@@ -356,7 +357,7 @@ def prepare_experiment(config: Config) -> dict[str, Any] | None:
 
 def check_same_run(config: Config, before: Mapping[str, Any]) -> None:
     """Refuses to resume where a key differs that changes what is computed; prints the others that differ."""
-    differing = diff(before, config.to_dict())
+    differing = diff(Config.from_dict(before), config)
     free = [d for d in differing if any(d[0] == key or d[0].startswith(f"{key}.") for key in MAY_DIFFER)]
     fixed = [d for d in differing if d not in free]
     if fixed:

@@ -100,6 +100,9 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
         rows.append((name, f"I{number + 1:02d}.png", f"{pseudo_score(reference, pixels):.4f}"))
     with (folder / "dmos.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("dist_img", "ref_img", "dmos"), *rows])
+    names = [name for name, _, _ in rows]
+    splits = make_splits(len(rows), [reference for _, reference, _ in rows], SEED)
+    save_splits(folder / "splits", splits, names)
 
 
 def pseudo_score(reference: np.ndarray, distorted: np.ndarray) -> float:

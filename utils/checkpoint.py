@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def save_atomic(content: Any, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise UserError(f"{path}: cannot be written ({error}); the checkpoint before it is whole") from error
 
 
@@ -56,7 +58,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise UserError(
-            f"{path}: not a readable checkpoint ({str(error).splitlines()[0]}); remove it to start again"
+            f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to start again"
         ) from error
     required = {"model_state_dict", "optimizer_state_dict", "scaler_state_dict", "epoch", "step", "config"}
     missing = required - set(content) if isinstance(content, dict) else required

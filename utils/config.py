@@ -6,7 +6,7 @@
 import argparse
 import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -290,12 +290,13 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
-    """An option for every key, grouped by section in --help; one not given leaves nothing in the namespace."""
-    titles = dict.fromkeys(name.rpartition(".")[0].partition(".")[0] for name in KEYS)
-    groups = {title: parser.add_argument_group(title or "keys") for title in titles}
+    """An option for every key, grouped by section; one that is not given is not in the namespace."""
+    others = parser.add_argument_group("keys")
+    sections = [f.name for f in fields(Config) if f.name not in KEYS]
+    groups = {name: parser.add_argument_group(name) for name in sections}
     for name, known in KEYS.items():
         default = "must be set" if known.required else f"default: {_yaml_text(known.default)}"
-        groups[name.rpartition(".")[0].partition(".")[0]].add_argument(
+        groups.get(name.partition(".")[0], others).add_argument(
             *[f"--{option}" for option in (name, known.alias) if option],
             dest=name,
             nargs="+" if known.is_list else None,
@@ -327,10 +328,8 @@ def _complete(values: Mapping[str, Any], where: str) -> Config:
         missing += wandb
         hint = "; without W&B pass --logging.use_wandb false" if wandb else ""
     if missing:
-        option = f"--{missing[0]} ({KEYS[missing[0]].describe()})"
-        raise UserError(
-            f"{where}{', '.join(missing)} must be set, there or on the command line as {option}{hint}"
-        )
+        names = ", ".join(missing)
+        raise UserError(f"{where}{names} must be set, in the file or as --{missing[0]} VALUE{hint}")
     return build(Config, values)
 
 
@@ -339,12 +338,11 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
-        for name, _ in node.value:
-            if name.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"{name.value} is given twice", problem_mark=name.start_mark
-                )
-            seen.add(name.value)
+        for key_node, _ in node.value:
+            name = str(key_node.value)
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"{name} is given twice", problem_mark=key_node.start_mark)
+            seen.add(name)
         return super().construct_mapping(node, deep)
 
 
@@ -355,7 +353,7 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
         raise UserError(
             f"{path}: cannot be read ({error.strerror}); a configuration file is expected"
         ) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

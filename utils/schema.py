@@ -1,7 +1,7 @@
 """A typed dataclass as the one description of a configuration: how its keys are read, checked and explained.
 
-Fields are made with `key` (a value) or `section` (a nested dataclass). Annotations may be bool, int, float, str, a `Literal`
-of texts, `list[...]` of these, and unions of them (`str | None`).
+Fields are made with `key` (a value) or `section` (a nested dataclass). Annotations may be bool, int, float,
+str, a `Literal` of texts, `list[...]` of these, and unions of them (`str | None`).
 """
 
 import re
@@ -127,10 +127,10 @@ def read(keys: Mapping[str, Key], values: Mapping[Any, Any], where: str) -> dict
             continue
         if inner:
             raise UserError(f"{where}{name}: found {value!r}, allowed: a section with {', '.join(inner)}")
-        if name in keys and keys[name].required and value is None:
-            continue
         if name not in keys:
             raise UserError(unknown_key(name, value, keys, where))
+        if keys[name].required and value is None:
+            continue
         if name in parsed:
             raise UserError(f"{where}{name}: given twice; once is allowed")
         try:

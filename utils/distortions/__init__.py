@@ -61,7 +61,8 @@ class Distortion:
             raise ValueError(f"a float32 or float64 image in [0, 1] is expected, not {image.dtype}")
         if level not in self.levels:
             raise UserError(f"{self.name}: unknown level {level}; its levels are {', '.join(map(str, self.levels))}")
-        return self.function(image, level, generator, **options).clamp(0, 1)
+        # Channels side by side in memory, as images come from decoders, would make most operations several times slower.
+        return self.function(image.contiguous(), level, generator, **options).clamp(0, 1)
 
 
 DISTORTIONS: dict[str, Distortion] = {

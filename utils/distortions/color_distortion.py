@@ -35,7 +35,7 @@ def _edges(image: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(luma[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     dx = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
     dy = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
-    magnitude = gaussian_blur(torch.hypot(dx, dy), EDGE_SIGMA)
+    magnitude = gaussian_blur(torch.hypot(dx, dy)[None], EDGE_SIGMA)[0]
     low, high = magnitude.aminmax()
     if high == low:  # a constant image has no edges
         return torch.zeros_like(magnitude)

@@ -5,6 +5,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 # Up to this many taps, adding shifted copies of the image is quicker than a product with a banded matrix.
@@ -21,12 +22,14 @@ def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
 
 
 def gaussian_blur(image: Tensor, sigma: float, size: int | None = None) -> Tensor:
-    """Filters the last two axes of a ... x H x W image by a Gaussian (`gaussian_kernel`), one axis after the other."""
+    """Filters a C x H x W image by a Gaussian (`gaussian_kernel`), one axis after the other."""
     kernel = gaussian_kernel(sigma, size)
+    height, width = image.shape[-2:]
     if len(kernel) > MAX_SHIFTS:
-        height, width = image.shape[-2:]
         return _band_matrix(kernel, height).to(image) @ image @ _band_matrix(kernel, width).to(image).T
-    return _filter_axis(_filter_axis(image, kernel, -2), kernel, -1)
+    radius = len(kernel) // 2
+    padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
+    return _add_shifted(_add_shifted(padded, kernel, -2), kernel, -1)
 
 
 def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
@@ -34,25 +37,28 @@ def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
     height, width = image.shape[-2:]
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
     padded = F.pad(image[None], (columns, columns, rows, rows), mode="replicate")[0]
-    shape = list(padded.shape[-2:])
-    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel.to(image), s=shape)
-    # The circular convolution is shifted by the kernel's centre, and what wraps round falls before its last index.
-    return torch.fft.irfft2(spectrum, s=shape)[..., 2 * rows :, 2 * columns :][..., :height, :width].contiguous()
+    shape = [next_fast_len(side, real=True) for side in padded.shape[-2:]]
+    spectrum = torch.fft.rfft2(padded, s=shape) * torch.fft.rfft2(kernel.to(image), s=shape)
+    # The kernel's origin is its corner, not its centre; what wraps round falls into the first 2 x radius entries.
+    rows, columns = 2 * rows, 2 * columns
+    return torch.fft.irfft2(spectrum, s=shape)[..., rows : rows + height, columns : columns + width]
 
 
-def _filter_axis(image: Tensor, kernel: Tensor, axis: int) -> Tensor:
-    length, radius = image.shape[axis], len(kernel) // 2
-    positions = torch.arange(-radius, length + radius, device=image.device).clamp_(0, length - 1)
-    padded = image.index_select(axis, positions)
-    result = padded.narrow(axis, radius, length) * kernel[radius].item()
+def _add_shifted(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    """Filters along one axis by a symmetric kernel; the border that it needs is in the image and is used up."""
+    weights = kernel.tolist()
+    radius = len(weights) // 2
+    length = padded.shape[axis] - 2 * radius
+    result = padded.narrow(axis, radius, length) * weights[radius]
     for i in range(radius):
-        pair = padded.narrow(axis, i, length) + padded.narrow(axis, 2 * radius - i, length)
-        result.add_(pair, alpha=kernel[i].item())
+        result.add_(padded.narrow(axis, i, length), alpha=weights[i])
+        result.add_(padded.narrow(axis, 2 * radius - i, length), alpha=weights[i])
     return result
 
 
 def _band_matrix(kernel: Tensor, length: int) -> Tensor:
     """The length x length matrix M for which M x is x filtered, border replicated."""
-    radius = len(kernel) // 2
-    impulses = F.pad(torch.eye(length, dtype=kernel.dtype)[:, None], (radius, radius), mode="replicate")
-    return F.conv1d(impulses, kernel[None, None])[:, 0].T
+    reach = torch.arange(len(kernel)) - len(kernel) // 2
+    columns = (torch.arange(length)[:, None] + reach).clamp_(0, length - 1)
+    matrix = torch.zeros(length, length, dtype=kernel.dtype)
+    return matrix.scatter_add_(1, columns, kernel.expand(length, -1))

@@ -12,7 +12,7 @@ UNSHARP_SIZE = 13
 def high_sharpen(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Unsharp mask on Lab's L: L + level (L - G L), G a 13 x 13 Gaussian of standard deviation 6 pixels."""
     lab = rgb_to_lab(image)
-    lab[0] += level * (lab[0] - gaussian_blur(lab[0], UNSHARP_SIGMA, UNSHARP_SIZE))
+    lab[:1] += level * (lab[:1] - gaussian_blur(lab[:1], UNSHARP_SIGMA, UNSHARP_SIZE))
     return lab_to_rgb(lab)
 
 

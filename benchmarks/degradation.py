@@ -1,0 +1,166 @@
+"""Time of the degradation model, per type and level and per training sample, and its contact sheet.
+
+python -m benchmarks.degradation [--images FOLDER] [--only TYPE_OR_GROUP ...] [--figure PATH]
+"""
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Generator, Tensor
+
+from data.kadis700 import KADIS700Dataset
+from tests.golden import PRISTINE
+from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_distortion, get_group, sample_composition
+from utils.errors import UserError, run_command
+from utils.image import open_image, to_tensor
+
+PATCH = 224
+QUICKSTART = Path("quickstart_data/KADIS700/ref_imgs")
+FIGURE_PATCH = 128
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--images",
+        type=Path,
+        default=PRISTINE if PRISTINE.is_dir() else QUICKSTART,
+        help="folder of pristine photos (default: %(default)s)",
+    )
+    parser.add_argument("--samples", type=int, default=500, help="training samples to time (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="time these types or groups only, and no samples")
+    parser.add_argument("--figure", type=Path, help="draw the contact sheet to this file instead of timing")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    dataset = KADIS700Dataset(arguments.images, patch_size=PATCH, images_folder=".")
+    if arguments.figure:
+        draw_contact_sheet(dataset.images, arguments.figure)
+        return
+    types = [d for name in arguments.only or GROUPS for d in (get_group(name) if name in GROUPS else [get_distortion(name)])]
+    image = _photo(dataset.images[0], PATCH)
+    print(f"ms per {PATCH} x {PATCH} image, levels 1 to 5 (median of 7)")
+    for distortion in types:
+        times = [
+            median_time(lambda d=distortion, v=level: d(image, v, Generator().manual_seed(0)), repeats=7)  # type: ignore[misc]
+            for level in distortion.levels
+        ]
+        print(f"{distortion.name:18s}" + "".join(f"{1000 * t:8.2f}" for t in times))
+    if not arguments.only:
+        time_samples(dataset, arguments.samples)
+
+
+def median_time(run: Callable[[], object], repeats: int) -> float:
+    """Median duration of a call in seconds, after one call to warm up."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times))
+
+
+def jpeg_round_trip(noise: Image.Image) -> None:
+    """The calibration: encode and decode by Pillow at quality 90."""
+    file = io.BytesIO()
+    noise.save(file, "JPEG", quality=90)
+    with Image.open(file) as decoded:
+        decoded.load()
+
+
+def time_samples(dataset: KADIS700Dataset, count: int) -> None:
+    """Prints the mean time of a training sample, its parts, and last its ratio to the calibration.
+
+    The calibration is taken again before every sample, so that both see the same load of the machine.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8)
+    noise = Image.fromarray(pixels)
+    spent = dict.fromkeys(DISTORTIONS, 0.0)
+    for name, distortion in DISTORTIONS.items():
+        DISTORTIONS[name] = replace(distortion, function=_timed(distortion, spent))
+    samples, calibrations = [], []
+    for index in range(count):
+        calibrations.append(median_time(lambda: jpeg_round_trip(noise), repeats=3))
+        start = time.perf_counter()
+        dataset[0, index % len(dataset)]
+        samples.append(time.perf_counter() - start)
+    mean, unit = float(np.mean(samples)), float(np.mean(calibrations))
+
+    def part(label: str, seconds: float) -> None:
+        print(f"  {label}: {1000 * seconds:.1f} ms = {seconds / unit:.1f} x, {100 * seconds / mean:.0f} %")
+
+    print(f"\n{count} samples of {dataset.folder}, patch {PATCH}, up to 4 distortions of 5 levels, 1 thread")
+    print(f"  median {1000 * np.median(samples):.1f} ms, 95th percentile {1000 * np.percentile(samples, 95):.1f} ms")
+    print(f"  calibration, a JPEG round trip of noise at quality 90: {1000 * unit:.2f} ms")
+    degrading = sum(spent.values()) / count
+    part("decoding, resizing, cropping, normalising", mean - degrading)
+    part("JPEG 2000", spent["jpeg2000"] / count)
+    part("the other 23 types", degrading - spent["jpeg2000"] / count)
+    for name in sorted(spent, key=lambda n: -spent[n])[1:7]:
+        part(f"  of them {name}", spent[name] / count)
+    print(f"mean per sample: {1000 * mean:.1f} ms = {mean / unit:.1f} x the calibration")
+
+
+def _timed(distortion: Distortion, spent: dict[str, float]) -> Callable[..., Tensor]:
+    """The distortion's function, its time added up in `spent`."""
+
+    def run(*args: Any, **options: Any) -> Tensor:
+        start = time.perf_counter()
+        result = distortion.function(*args, **options)
+        spent[distortion.name] += time.perf_counter() - start
+        return result
+
+    return run
+
+
+def draw_contact_sheet(images: list[Path], path: Path) -> None:
+    """24 types by 5 levels on one photo, and twelve random compositions on others, labelled."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    if len(images) < 2:
+        raise UserError(f"{images[0].parent}: {len(images)} image; at least 2 are needed for the figure")
+    photo = _photo(images[len(images) // 2], FIGURE_PATCH)
+    cells: list[tuple[str, Tensor]] = []
+    for distortion in DISTORTIONS.values():
+        for number, level in enumerate(distortion.levels, 1):
+            options = {"angle": 30} if distortion.name == "motionblur" else {}
+            degraded = distortion(photo, level, Generator().manual_seed(number), **options)
+            cells.append((f"{distortion.name} {level:g}", degraded))
+    for seed in range(10):
+        generator = Generator().manual_seed(seed)
+        composition = sample_composition(generator)
+        other = _photo(images[(seed * 37) % len(images)], FIGURE_PATCH)
+        title = "\n".join(f"{name} {level:g}" for name, level in composition)
+        cells.append((title, degrade(other, composition, generator)))
+    # Two types to a row of ten; the compositions are the last row.
+    figure, axes = plt.subplots(13, 10, figsize=(15, 22))
+    for axis, (title, image) in zip(axes.flat, cells, strict=True):
+        axis.imshow(image.permute(1, 2, 0).numpy())
+        axis.set_title(title, fontsize=8)
+        axis.axis("off")
+    figure.tight_layout(pad=0.4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+    print(f"written to {path}")
+
+
+def _photo(path: Path, size: int) -> Tensor:
+    """The middle size x size of a photo, 3 x size x size."""
+    image = open_image(path)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return to_tensor(image.crop((left, top, left + size, top + size)))
+
+
+if __name__ == "__main__":
+    run_command(main)

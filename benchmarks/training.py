@@ -1,0 +1,66 @@
+"""Time of a training step: plain, ours, and the floor that the machine's matrix products set.
+
+    python -m benchmarks.training [--batch_size 16] [--patch_size 224] [--repeats 2] [--compile]
+
+A step is forward, loss, backward and update on 4 x batch_size crops. Plain is the float32 model in PyTorch's default
+memory layout (NCHW) with an unfused optimizer; ours is the step of train.py.
+"""
+
+import argparse
+import copy
+
+import torch
+from torch import nn
+
+from benchmarks.machine import description, matmul_rate, seconds
+from models.simclr import SimCLR
+from train import training_step
+
+# Multiply-adds of ResNet-50's convolutions for one 224 x 224 image; forward and both halves of backward cost the same.
+FORWARD_MACS_224 = 4.09e9
+PASSES = 3
+
+
+def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, a: torch.Tensor, b: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    model(a, b).backward()
+    optimizer.step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--batch_size", type=int, default=16, help="images in a batch (%(default)s)")
+    parser.add_argument("--patch_size", type=int, default=224, help="side of the crops (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=2, help="timed steps of each kind (%(default)s)")
+    parser.add_argument("--compile", action="store_true", help="time torch.compile of our step too")
+    options = parser.parse_args()
+    print(description())
+
+    torch.manual_seed(0)
+    device = torch.device("cpu")
+    plain = SimCLR({"embedding_dim": 128, "pretrained": False, "use_norm": True}, 0.1)
+    ours = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    a, b = (torch.randn(2 * options.batch_size, 3, options.patch_size, options.patch_size) for _ in "ab")
+    settings = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
+    plain_optimizer = torch.optim.SGD(plain.parameters(), foreach=False, **settings)
+    optimizer = torch.optim.SGD(ours.parameters(), fused=True, **settings)
+    scaler = torch.amp.GradScaler(device.type, enabled=False)
+
+    floor = PASSES * 4 * options.batch_size * FORWARD_MACS_224 * (options.patch_size / 224) ** 2 / matmul_rate()
+    times = {
+        "plain": seconds(lambda: plain_step(plain, plain_optimizer, a, b), options.repeats),
+        "ours": seconds(lambda: training_step(ours, optimizer, scaler, a, b, device), options.repeats),
+    }
+    if options.compile:
+        compiled = torch.compile(ours)
+        times["ours, compiled"] = seconds(
+            lambda: training_step(compiled, optimizer, scaler, a, b, device), options.repeats
+        )
+    times["matrix-product floor"] = floor
+    for name, time in times.items():
+        print(f"{name:22s} {time:7.2f} s a step, {time / times['plain']:.2f} of plain, {time / floor:.2f} of the floor")
+    print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from data.kadis700 import KADIS700Dataset, collate, random_crop, sample_generator
+from data.sampler import TrainingBatchSampler
+from utils.distortions import DISTORTIONS
+from utils.errors import UserError
+
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+CROPS = ("img_A_orig", "img_A_ds", "img_B_orig", "img_B_ds")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight noise images of 90 x 70."""
+    folder = tmp_path_factory.mktemp("KADIS700")
+    (folder / "ref_imgs").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        pixels = rng.integers(0, 256, (70, 90, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "ref_imgs" / f"{i}.png")
+    return folder
+
+
+def test_a_sample_is_a_pure_function_of_seed_epoch_and_index(root: Path) -> None:
+    dataset = KADIS700Dataset(root, patch_size=48)
+    first, again = dataset[2, 5], KADIS700Dataset(root, patch_size=48)[2, 5]
+    assert first["composition"] == again["composition"]
+    assert all(torch.equal(first[name], again[name]) for name in CROPS)
+    for other in (dataset[3, 5], dataset[2, 6], KADIS700Dataset(root, patch_size=48, seed=28)[2, 5]):
+        assert not torch.equal(first["img_A_orig"], other["img_A_orig"])
+
+
+def test_samples_do_not_depend_on_the_number_of_workers(root: Path) -> None:
+    def batches(workers: int) -> list[dict]:
+        sampler = TrainingBatchSampler(8, 4, seed=27)
+        dataset = KADIS700Dataset(root, patch_size=48)
+        loader = DataLoader(dataset, batch_sampler=sampler, num_workers=workers, collate_fn=collate)
+        return list(loader)
+
+    for one, two in zip(batches(0), batches(2), strict=True):
+        assert one["composition"] == two["composition"]
+        assert all(torch.equal(one[name], two[name]) for name in CROPS)
+
+
+def test_shapes_and_names(root: Path) -> None:
+    sample = KADIS700Dataset(root, patch_size=48)[0, 3]
+    assert all(sample[name].shape == (3, 48, 48) and sample[name].dtype == torch.float32 for name in CROPS)
+    assert sample["img_A_name"] == "3.png"
+    assert all(kind in DISTORTIONS and level in DISTORTIONS[kind].levels for kind, level in sample["composition"])
+    assert sample["unreadable"] == []
+
+
+@pytest.mark.parametrize("settings", [{"max_distortions": 0}, {"pristine_prob": 1.0}])
+def test_pristine_crops_are_normalised_pixels_of_the_image_padded_with_zeros(root: Path, settings: dict) -> None:
+    sample = KADIS700Dataset(root, patch_size=64, **settings)[0, 1]
+    assert sample["composition"] == []
+    image = Image.open(root / "ref_imgs" / "1.png")
+    full = np.asarray(image)
+    crop = np.rint(((sample["img_A_orig"] * STD + MEAN) * 255).permute(1, 2, 0).numpy()).astype(int)
+    assert any(
+        np.array_equal(crop, full[y : y + 64, x : x + 64]) for y in range(70 - 64) for x in range(90 - 64)
+    ), "the full-scale crop is no part of the image"
+    half = np.zeros((64, 64, 3), int)
+    half[:35, :45] = np.asarray(image.resize((45, 35), Image.Resampling.BICUBIC))
+    crop = np.rint(((sample["img_A_ds"] * STD + MEAN) * 255).permute(1, 2, 0).numpy()).astype(int)
+    np.testing.assert_array_equal(crop, half)
+
+
+def test_crop_offsets_are_uniform_below_side_less_crop() -> None:
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[..., 0], pixels[..., 1] = np.arange(30)[None, :], np.arange(20)[:, None]
+    image, generator = Image.fromarray(pixels), torch.Generator().manual_seed(0)
+    corners = np.array([np.asarray(random_crop(image, 16, generator))[0, 0, :2] for _ in range(2000)])
+    for axis, count in ((0, 30 - 16), (1, 20 - 16)):
+        seen = np.bincount(corners[:, axis], minlength=count)
+        assert len(seen) == count
+        expected = 2000 / count
+        assert ((seen - expected) ** 2 / expected).sum() < 45  # chi-square, 13 degrees of freedom: p < 1e-4
+
+
+def test_the_second_image_is_drawn_from_the_whole_set(root: Path) -> None:
+    dataset = KADIS700Dataset(root, patch_size=8, max_distortions=0)
+    names = [dataset[epoch, 0]["img_B_name"] for epoch in range(120)]
+    assert set(names) == {f"{i}.png" for i in range(8)}
+
+
+def test_an_unreadable_image_is_replaced_and_named(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "ref_imgs").mkdir()
+    for i in range(3):
+        Image.open(root / "ref_imgs" / f"{i}.png").save(tmp_path / "ref_imgs" / f"{i}.png")
+    (tmp_path / "ref_imgs" / "1.png").write_bytes(b"no image")
+    sample = KADIS700Dataset(tmp_path, patch_size=16)[0, 1]
+    assert sample["img_A_name"] in ("0.png", "2.png")
+    assert "1.png" in sample["unreadable"][0]
+
+
+def test_any_folder_of_images_can_stand_in(root: Path) -> None:
+    assert len(KADIS700Dataset(root / "ref_imgs", images_folder=".")) == 8
+
+
+def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ref_imgs: no such folder"):
+        KADIS700Dataset(tmp_path)
+    (tmp_path / "ref_imgs").mkdir()
+    with pytest.raises(UserError, match=r"no image in it.*\.png"):
+        KADIS700Dataset(tmp_path)
+
+
+def test_generators_of_neighbouring_samples_differ() -> None:
+    seeds = {
+        sample_generator(27, epoch, index).initial_seed() for epoch in range(10) for index in range(100)
+    }
+    assert len(seeds) == 1000

@@ -1,0 +1,243 @@
+"""The training loop on a small set: kills, stops, refusals. Runs main's own functions in processes of their own."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from utils.checkpoint import find_last_checkpoint, load_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+RUN = """
+import sys, torch
+sys.path.insert(0, {root!r})
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+from train import Stopped, train
+from utils.config import parse_command_line, resolve_device
+from utils.errors import run_command
+def main():
+    config, _ = parse_command_line("train")
+    try:
+        train(config, resolve_device(config.device))
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return 128 + stopped.signal_number
+run_command(main)
+"""
+CONFIG = """
+data_base_path: data
+device: cpu
+training:
+  epochs: 2
+  lr: 1e-3
+  batch_size: 4
+  num_workers: 0
+  checkpoint_frequency: 2
+  data: {patch_size: 32}
+validation: {num_splits: 2, visualize: false, datasets: [kadid10k]}
+test: {crop_size: 32, batch_size: 4, num_workers: 0, datasets: [kadid10k]}
+model: {encoder: {pretrained: false}}
+logging: {use_wandb: false}
+"""
+STEPS = 5  # an epoch: 20 images in batches of 4
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with 20 training images and a KADID-10k-style set of 4 references, 3 levels each."""
+    folder = tmp_path_factory.mktemp("train")
+    rng = np.random.default_rng(0)
+    pristine, kadid = folder / "data" / "KADIS700" / "ref_imgs", folder / "data" / "KADID10K"
+    pristine.mkdir(parents=True)
+    (kadid / "images").mkdir(parents=True)
+    (kadid / "splits").mkdir()
+
+    def picture(path: Path) -> None:
+        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        small.resize((48, 48), Image.Resampling.BICUBIC).save(path)
+
+    for i in range(20):
+        picture(pristine / f"{i:02d}.png")
+    rows = ["dist_img,ref_img,dmos"]
+    for reference in range(1, 5):
+        picture(kadid / "images" / f"I{reference:02d}.png")
+        for level in range(1, 4):
+            name = f"I{reference:02d}_01_{level:02d}.png"
+            picture(kadid / "images" / name)
+            rows.append(f"{name},I{reference:02d}.png,{rng.uniform(1, 5):.2f}")
+    (kadid / "dmos.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    splits = {"train": [[0, 1, 2], [3, 4, 5]], "val": [range(3, 9), [*range(3), *range(6, 9)]]}
+    splits["test"] = [[9, 10, 11]] * 2
+    for phase, indices in splits.items():
+        np.save(kadid / "splits" / f"{phase}.npy", np.array([list(i) for i in indices], dtype=np.int64))
+    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    return folder
+
+
+def start(folder: Path, name: str, *options: str) -> subprocess.Popen:
+    command = [sys.executable, "-c", RUN.format(root=str(ROOT)), "--config", "config.yaml", "--experiment_name", name]
+    return subprocess.Popen(
+        [*command, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
+    process = start(folder, name, *options)
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def outcome(folder: Path, name: str) -> tuple[dict, list[dict], list[str]]:
+    """The final state, the history without its timings, and the names of the checkpoints."""
+    pretrain = folder / "experiments" / name / "pretrain"
+    state = load_checkpoint(find_last_checkpoint(pretrain))
+    with (pretrain.parent / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        history = [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
+    return state, history, sorted(p.name for p in pretrain.iterdir() if not p.name.startswith("."))
+
+
+def assert_same(one: tuple, other: tuple) -> None:
+    """Bit-identical weights, optimizer, scheduler and history."""
+    for key in ("model_state_dict", "optimizer_state_dict", "scheduler_state_dict", "scaler_state_dict"):
+        torch.testing.assert_close(one[0][key], other[0][key], rtol=0, atol=0)
+    for key in ("epoch", "step", "validated", "best"):
+        assert one[0][key] == other[0][key]
+    assert one[1] == other[1]
+    assert one[2] == other[2]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(folder: Path) -> tuple:
+    code, _, err = finish(folder, "uninterrupted")
+    assert code == 0, err
+    return outcome(folder, "uninterrupted")
+
+
+def test_a_run_leaves_its_checkpoints_and_history(folder: Path, uninterrupted: tuple) -> None:
+    state, history, names = uninterrupted
+    assert (state["epoch"], state["step"], state["validated"]) == (1, STEPS, True)
+    assert [int(row["step"]) for row in history] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
+    best = max((row for row in history if row["srocc"]), key=lambda row: float(row["srocc"]))
+    assert names[0].startswith(f"best_epoch_{best['epoch']}_srocc_{float(best['srocc']):.3f}_plcc_")
+    assert names[1].startswith("last_epoch_1_srocc_")
+    assert len(names) == 2
+
+
+def test_the_learning_rate_is_the_schedule_stepped_with_the_fractional_epoch(uninterrupted: tuple) -> None:
+    rates = [float(row["learning_rate"]) for row in uninterrupted[1] if row["loss"]]
+    # Cosine from 1e-3 to 1e-6 over restarts of 1, 2, 4 ... epochs; the rate of a step is set after the one before it.
+    positions = [0, *(np.arange(9) / STEPS)]
+    expected = []
+    for t in positions:
+        length, since = (1, t) if t < 1 else (2, t - 1)
+        expected.append(1e-6 + (1e-3 - 1e-6) * (1 + np.cos(np.pi * since / length)) / 2)
+    np.testing.assert_allclose(rates, expected, rtol=1e-9)
+
+
+def test_the_same_seed_gives_the_same_weights(folder: Path, uninterrupted: tuple) -> None:
+    code, _, err = finish(folder, "again", "--training.num_workers", "2")
+    assert code == 0, err
+    assert_same(outcome(folder, "again"), uninterrupted)
+
+
+def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(folder: Path, uninterrupted: tuple) -> None:
+    random_times = random.Random(0)
+    kills = 0
+    while True:
+        process = start(folder, "killed", "--training.resume_training", "true")
+        # Most of a run's time here goes into starting; every kill comes somewhere after that.
+        metrics = folder / "experiments" / "killed" / "metrics.csv"
+        stamp = metrics.stat().st_mtime_ns if metrics.exists() else 0
+        while process.poll() is None and (not metrics.exists() or metrics.stat().st_mtime_ns == stamp):
+            time.sleep(0.01)
+        if kills < 8:
+            time.sleep(random_times.uniform(0, 2))
+        else:
+            process.wait(timeout=300)
+        if process.poll() is None:
+            process.kill()
+            kills += 1
+            process.communicate()
+            continue
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+        break
+    assert kills >= 3
+    assert_same(outcome(folder, "killed"), uninterrupted)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_says_how_to_go_on_and_does(folder: Path, uninterrupted: tuple, number: signal.Signals) -> None:
+    name = f"stopped_{number.name}"
+    process = start(folder, name)
+    metrics = folder / "experiments" / name / "metrics.csv"
+    while not metrics.exists():
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + number
+    assert f"--experiment_name {name} --training.resume_training true" in err
+    assert "Traceback" not in err
+    code, _, err = finish(folder, name, "--training.resume_training", "true")
+    assert code == 0, err
+    assert_same(outcome(folder, name), uninterrupted)
+
+
+def one_line_error(result: tuple[int, str, str]) -> str:
+    code, _, err = result
+    assert code == 2
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def test_an_existing_experiment_is_refused_with_both_ways_out(folder: Path, uninterrupted: tuple) -> None:
+    message = one_line_error(finish(folder, "uninterrupted"))
+    assert "--training.resume_training true" in message and "--experiment_name" in message
+
+
+def test_another_configuration_is_not_resumed(folder: Path, uninterrupted: tuple) -> None:
+    options = ("--training.resume_training", "true", "--training.lr", "0.5", "--training.num_workers", "1")
+    message = one_line_error(finish(folder, "uninterrupted", *options))
+    assert "training.lr was 0.001 and is now 0.5" in message
+    assert "training.num_workers was" not in message
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(folder: Path) -> None:
+    message = one_line_error(finish(folder, "diverged", "--training.lr", "1e30", "--training.lr_scheduler.name", "null"))
+    assert "the loss is nan at step" in message and "1e+30" in message
+    pretrain = folder / "experiments" / "diverged" / "pretrain"
+    saved = torch.load(next(pretrain.glob("not_finite_step_*.pth")), weights_only=True)
+    assert set(saved) == {"model_state_dict", "compositions"} and len(saved["compositions"]) == 4
+
+
+def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(b"no image")
+    for i in range(1, 20):
+        (tmp_path / f"{i}.png").write_bytes((folder / "data/KADIS700/ref_imgs" / f"{i:02d}.png").read_bytes())
+    code, _, err = finish(folder, "unreadable", "--training.data.pristine_path", str(tmp_path))
+    assert code == 2
+    assert "1 of 20 images cannot be read, more than 1%" in err and "0.png" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--training.batch_size", "21"), "training.batch_size: 21 is more than the 20 images"),
+        (("--data_base_path", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(folder: Path, options: tuple[str, ...], expected: str) -> None:
+    assert expected in one_line_error(finish(folder, "bad", *options))

@@ -1,0 +1,90 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from utils.checkpoint import (
+    LAST,
+    find_last_checkpoint,
+    load_checkpoint,
+    replace_checkpoint,
+    save_atomic,
+    validated_name,
+)
+from utils.errors import UserError
+
+STATE = {
+    "model_state_dict": {"w": torch.arange(3.0)},
+    "optimizer_state_dict": {},
+    "scaler_state_dict": {},
+    "epoch": 1,
+    "step": 2,
+    "config": {"seed": 27},
+}
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path: Path) -> None:
+    path = tmp_path / "last_epoch_0.pth"
+    save_atomic(STATE, path)
+    before = path.read_bytes()
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        save_atomic(lambda: None, path)
+    assert path.read_bytes() == before
+
+
+def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written") as error:
+        save_atomic(STATE, tmp_path / "file" / "last_epoch_0.pth")
+    assert "\n" not in str(error.value)
+
+
+def test_only_the_newest_stays(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        replace_checkpoint(STATE, tmp_path / f"last_epoch_0_step_{step}.pth", LAST)
+    assert [p.name for p in tmp_path.iterdir()] == ["last_epoch_0_step_3.pth"]
+    torch.testing.assert_close(load_checkpoint(tmp_path / "last_epoch_0_step_3.pth"), STATE)
+
+
+def test_the_newest_of_two_is_found(tmp_path: Path) -> None:
+    names = [
+        "last_epoch_0_step_9.pth",
+        "last_epoch_0_step_10.pth",
+        validated_name("last", 0, 0.5, 0.6),
+        "last_epoch_1_step_1.pth",
+        "last_epoch_1_step_20.pth",
+        validated_name("last", 1, -0.1, 0.25),
+        "last_epoch_10_step_1.pth",
+    ]
+    assert find_last_checkpoint(tmp_path) is None
+    for name in names:
+        (tmp_path / name).touch()
+        assert find_last_checkpoint(tmp_path) == tmp_path / name
+
+
+def test_names_have_three_decimals() -> None:
+    assert validated_name("best", 9, 0.12345, -0.5) == "best_epoch_9_srocc_0.123_plcc_-0.500.pth"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04cut"])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "last_epoch_0.pth"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"last_epoch_0\.pth: not a readable checkpoint") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_cut_checkpoint_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "last_epoch_0.pth"
+    save_atomic(STATE, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_file_of_another_kind_names_what_it_lacks(tmp_path: Path) -> None:
+    save_atomic({"epoch": 1}, tmp_path / "last_epoch_0.pth")
+    with pytest.raises(UserError, match="lacks config, model_state_dict"):
+        load_checkpoint(tmp_path / "last_epoch_0.pth")

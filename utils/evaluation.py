@@ -1,0 +1,213 @@
+"""Evaluation of an encoder's features on one dataset: ridge fits over splits, and how well they predict (section 4.2)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from utils.errors import UserError
+from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
+from utils.regression import CPU, RidgePath, best_alpha
+
+Array = NDArray[np.float64]
+METRICS = ("srocc", "plcc", "krocc", "rmse")
+SYNTHETIC = ("live", "csiq", "tid2013", "kadid10k")
+ALPHAS = np.geomspace(1e-3, 1e3, 100)  # candidates of the grid search
+GLOBAL = "global"  # the group of all test images, beside one per distortion type
+EXTREMES = 16
+
+
+class ScoredDataset(Protocol):
+    """What is needed of a dataset: N images, scores (N,), and splits."""
+
+    images: list[Path]
+    mos: Array
+    ref_images: list[str] | None
+    distortion_types: list[str] | None
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def num_splits(self) -> int: ...
+    def get_split_indices(self, split: int, phase: str) -> NDArray[np.int64]: ...
+
+
+@dataclass
+class Prediction:
+    image: str
+    prediction: float
+    score: float
+
+
+@dataclass
+class DatasetResult:
+    """Figures of one dataset.
+
+    Attributes:
+        alpha: ridge penalty, chosen or given.
+        grid: validation SROCC of each split and candidate alpha, (splits, alphas); None without a search.
+        scores: group ("global", then the distortion types) -> metric -> value per split. A distortion type with fewer
+            than 3 images in a split has no value there (NaN), and none at all if that is so in every split.
+        predictions: of the first split's images.
+        notes: what a reader must know about undefined figures, a line each.
+    """
+
+    dataset: str
+    alpha: float
+    train_fraction: float
+    grid: Array | None
+    scores: dict[str, dict[str, Array]]
+    predictions: list[Prediction]
+    notes: list[str] = field(default_factory=list)
+
+    def median(self, metric: str, group: str = GLOBAL) -> float:
+        """Median over the splits that have a value."""
+        return float(np.nanmedian(self.scores[group][metric]))
+
+    @property
+    def srocc(self) -> float:
+        return self.median("srocc")
+
+    @property
+    def plcc(self) -> float:
+        return self.median("plcc")
+
+    def best(self) -> list[Prediction]:
+        """The 16 predictions nearest to the score, nearest first."""
+        return sorted(self.predictions, key=_error)[:EXTREMES]
+
+    def worst(self) -> list[Prediction]:
+        """The 16 predictions farthest from the score, farthest first."""
+        return sorted(self.predictions, key=_error, reverse=True)[:EXTREMES]
+
+
+def evaluate(
+    features: NDArray[np.floating],
+    dataset: ScoredDataset,
+    phase: str,
+    num_splits: int,
+    alphas: Sequence[float] | Array,
+    train_fraction: float = 1.0,
+    seed: int = 0,
+    device: torch.device = CPU,
+) -> DatasetResult:
+    """Fits on the training images of each split and scores the predictions of the images of `phase`.
+
+    Args:
+        features: (N, 5, d).
+        phase: "val" or "test".
+        num_splits: of the dataset's splits, the first so many (all, where it has fewer).
+        alphas: one is used as it is; of several, the one with the highest median validation SROCC.
+        train_fraction: part of each training split to fit on, drawn from `seed`; see `training_part`.
+        device: where to fit; one without float64 (MPS) is replaced by the CPU.
+
+    Raises:
+        UserError: the dataset is empty, or a split has fewer than 3 images in a phase that is needed.
+    """
+    if len(dataset.mos) == 0:
+        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
+    path = RidgePath(features, dataset.mos, CPU if device.type == "mps" else device)
+    scores = np.asarray(dataset.mos, np.float64)
+    search = len(alphas) > 1
+    splits = min(num_splits, dataset.num_splits)
+    notes: list[str] = []
+    validation: list[Array] = []
+    tested: list[tuple[NDArray[np.int64], Array]] = []
+    for split in range(splits):
+        train = training_part(dataset, split, train_fraction, seed)
+        images = _phase(dataset, split, phase)
+        val = _phase(dataset, split, "val") if search else images[:0]
+        # The one factorisation of a split serves the search and the test.
+        predictions = path.predict(train, np.concatenate([val, images]), alphas)
+        if search:
+            validation.append(srocc(predictions[:, : len(val)], scores[val]))
+        tested.append((images, predictions[:, len(val) :]))
+    grid = np.array(validation) if search else None
+    alpha = best_alpha(grid, alphas) if grid is not None else float(alphas[0])
+    row = list(alphas).index(alpha)
+    types = np.asarray(dataset.distortion_types) if dataset.distortion_types is not None else None
+    groups = [GLOBAL, *(sorted(set(types.tolist())) if types is not None else [])]
+    figures = {group: {metric: np.full(splits, np.nan) for metric in METRICS} for group in groups}
+    for split, (images, predictions) in enumerate(tested):
+        for group in groups:
+            chosen = (
+                np.full(len(images), True) if types is None or group == GLOBAL else types[images] == group
+            )
+            if chosen.sum() < MIN_IMAGES:
+                continue
+            predicted, truth = predictions[row][chosen], scores[images[chosen]]
+            for name, value in all_metrics(predicted, truth).items():
+                figures[group][name][split] = value
+            for what, values in (("predictions", predicted), ("scores", truth)):
+                if is_constant(values):
+                    notes.append(
+                        f"{group}, split {split}: all {what} are equal, so the correlations count as 0"
+                    )
+    for group in groups:
+        few = int(np.isnan(figures[group]["srocc"]).sum())
+        if few:
+            notes.append(
+                f"{group}: fewer than {MIN_IMAGES} images in {few} of {splits} splits, which do not count"
+            )
+    figures = {group: values for group, values in figures.items() if not np.isnan(values["srocc"]).all()}
+    images, predictions = tested[0]
+    first = [
+        Prediction(str(dataset.images[i]), float(p), float(scores[i]))
+        for i, p in zip(images, predictions[row], strict=True)
+    ]
+    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes)
+
+
+def training_part(dataset: ScoredDataset, split: int, fraction: float, seed: int) -> NDArray[np.int64]:
+    """A part of a training split, drawn by reference image where there are such, else by image.
+
+    It is a function of its arguments; a smaller fraction's images are among a larger one's.
+    """
+    train = _phase(dataset, split, "train")
+    if fraction == 1:
+        return train
+    units = train if dataset.ref_images is None else np.asarray(dataset.ref_images)[train]
+    order = np.random.default_rng([seed, split]).permutation(np.unique(units))
+    part = train[np.isin(units, order[: max(1, round(fraction * len(order)))])]
+    if len(part) < MIN_IMAGES:
+        raise UserError(
+            f"{dataset.name}: train_fraction {fraction:g} leaves {len(part)} training images in split {split}; "
+            f"at least {MIN_IMAGES} are needed"
+        )
+    return part
+
+
+def mean_over_datasets(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean over datasets of each of their figures: {dataset: {metric: value}} -> {metric: value}."""
+    metrics = next(iter(scores.values()))
+    return {metric: float(np.mean([of[metric] for of in scores.values()])) for metric in metrics}
+
+
+def averages(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Means over the synthetic datasets (LIVE, CSIQ, TID2013, KADID-10k), the authentic ones (the rest) and all.
+
+    A group without datasets is left out.
+    """
+    groups = {
+        "synthetic": {name: of for name, of in scores.items() if name in SYNTHETIC},
+        "authentic": {name: of for name, of in scores.items() if name not in SYNTHETIC},
+        "all": dict(scores),
+    }
+    return {group: mean_over_datasets(of) for group, of in groups.items() if of}
+
+
+def _phase(dataset: ScoredDataset, split: int, phase: str) -> NDArray[np.int64]:
+    images = dataset.get_split_indices(split, phase)
+    if len(images) < MIN_IMAGES:
+        raise UserError(
+            f"{dataset.name}: split {split} has {len(images)} {phase} images; at least {MIN_IMAGES} are needed"
+        )
+    return images
+
+
+def _error(prediction: Prediction) -> float:
+    return abs(prediction.prediction - prediction.score)

@@ -1,0 +1,58 @@
+"""Agreement between predicted and subjective quality scores.
+
+Predictions and scores are float arrays of one length N >= 3. A correlation of values that are all equal is
+mathematically undefined; it is defined here as 0, since such predictions order nothing. `is_constant` tells that case.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kendalltau, rankdata
+
+Array = NDArray[np.float64]
+MIN_IMAGES = 3  # with fewer, a correlation is undefined or +-1 whatever the predictions
+CONSTANT = 1e-12  # spread relative to the magnitude below which differences are rounding
+
+
+def is_constant(values: Array) -> Array:
+    """Whether the values along the last axis are all equal up to rounding: (..., N) -> (...) of bool."""
+    return np.ptp(values, axis=-1) <= CONSTANT * np.abs(values).max(axis=-1)
+
+
+def plcc(predictions: Array, scores: Array) -> Array:
+    """Pearson's linear correlation coefficient, in [-1, 1]; (..., N) and (N,) -> (...).
+
+    No logistic function is fitted beforehand, as in the paper.
+    """
+    x = predictions - predictions.mean(axis=-1, keepdims=True)
+    y = scores - scores.mean()
+    norm = np.linalg.norm(x, axis=-1) * np.linalg.norm(y)
+    undefined = is_constant(predictions) | is_constant(scores)
+    return np.clip(np.where(undefined, 0.0, x @ y / np.where(undefined, 1.0, norm)), -1.0, 1.0)
+
+
+def srocc(predictions: Array, scores: Array) -> Array:
+    """Spearman's rank-order correlation coefficient, in [-1, 1]; (..., N) and (N,) -> (...). Ties share their mean rank."""
+    undefined = is_constant(predictions) | is_constant(scores)
+    return np.where(undefined, 0.0, plcc(rankdata(predictions, axis=-1), rankdata(scores)))
+
+
+def krocc(predictions: Array, scores: Array) -> float:
+    """Kendall's rank correlation coefficient tau-b, in [-1, 1]; (N,) and (N,)."""
+    if is_constant(predictions) or is_constant(scores):
+        return 0.0
+    return float(kendalltau(predictions, scores).statistic)
+
+
+def rmse(predictions: Array, scores: Array) -> float:
+    """Root of the mean squared error, in units of the scores, >= 0; (N,) and (N,)."""
+    return float(np.sqrt(np.mean((predictions - scores) ** 2)))
+
+
+def all_metrics(predictions: Array, scores: Array) -> dict[str, float]:
+    """`srocc`, `plcc`, `krocc` and `rmse` of (N,) predictions and (N,) scores."""
+    return {
+        "srocc": float(srocc(predictions, scores)),
+        "plcc": float(plcc(predictions, scores)),
+        "krocc": krocc(predictions, scores),
+        "rmse": rmse(predictions, scores),
+    }

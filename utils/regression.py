@@ -1,0 +1,245 @@
+"""Ridge regression from crop features to quality scores, for many splits and many alphas of one dataset.
+
+Every crop is a row and carries its image's score; the intercept is fitted and not penalised; an image's prediction is
+the mean of its crops' predictions (paper section 4.2). With X the centred rows and c = X'y, the weights are
+(X'X + alpha I)^-1 c. Fitting each of 100 alphas anew is not needed: one orthogonal reduction X'X = Q T Q' with T
+diagonal or tridiagonal serves them all, since (X'X + alpha I)^-1 c = Q (T + alpha I)^-1 Q'c. And the Gram matrix X'X
+of a split is that of the whole dataset less that of the images held out. Where a split has fewer rows than columns, the
+smaller XX' takes the place of X'X (the dual form). All arithmetic is in float64.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from torch import Tensor
+
+from utils.metrics import srocc as spearman
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+CHUNK = 256  # images whose crops are turned into float64 at a time
+BLOCK = (
+    512  # columns of the Gram matrix computed at a time; what is above the diagonal blocks is never needed
+)
+CPU = torch.device("cpu")
+
+
+class RidgePath:
+    """Ridge regressions on subsets of one set of images.
+
+    Args:
+        features: (N, crops, d), any float type; read in chunks, so that a memory map will do.
+        scores: (N,).
+        device: where to compute; it must have float64.
+    """
+
+    def __init__(self, features: NDArray[np.floating], scores: Array, device: torch.device = CPU) -> None:
+        if features.ndim != 3 or len(features) != len(scores):
+            raise ValueError(f"features {features.shape} must be (N, crops, d) for {len(scores)} scores")
+        self.features = features
+        self.crops, self.columns = features.shape[1:]
+        self.device = device
+        self.scores = torch.from_numpy(np.asarray(scores, np.float64)).to(device)
+        # Offsets near the means keep the sums below from cancelling; the fits do not depend on them.
+        self.offset = torch.from_numpy(features[:CHUNK].mean(axis=(0, 1), dtype=np.float64)).to(device)
+        self.score_offset = self.scores.mean()
+
+    def predict(self, train: Indices, images: Indices, alphas: Sequence[float] | Array) -> Array:
+        """Predictions of `images` by a fit on `train` for each alpha: (len(alphas), len(images))."""
+        if self.crops * len(train) < self.columns:
+            gram, vectors, mean, score_mean = self._dual(train, images)
+        else:
+            gram, vectors, mean, score_mean = self._primal(train, images)
+        solved = _solve(gram, vectors[:, :1], vectors[:, 1:], alphas)
+        return (solved + score_mean).cpu().numpy()
+
+    def fit(self, train: Indices, alpha: float) -> tuple[Array, float]:
+        """Coefficients (d,) and intercept of the fit on `train`."""
+        if self.crops * len(train) < self.columns:
+            rows, mean = self._centred_rows(train)
+            y, score_mean = self._centred_scores(train)
+            gram = rows @ rows.T
+            gram.diagonal().add_(alpha)
+            coef = rows.T @ _cholesky_solve(gram, y.repeat_interleave(self.crops)[:, None])[:, 0]
+        else:
+            gram, c, mean, score_mean = self._normal_equations(train)
+            gram.diagonal().add_(alpha)
+            coef = _cholesky_solve(gram, c[:, None])[:, 0]
+        intercept = score_mean - (mean + self.offset) @ coef
+        return coef.cpu().numpy(), float(intercept)
+
+    def _primal(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """X'X (d x d, lower triangle), [X'y | image means centred as X] (d x 1 + n), and both training means."""
+        gram, c, mean, score_mean = self._normal_equations(train)
+        vectors = torch.empty(self.columns, 1 + len(images), dtype=torch.float64, device=self.device)
+        vectors[:, 0] = c
+        for start in range(0, len(images), CHUNK):
+            part = self._rows(images[start : start + CHUNK]).mean(dim=1) - mean
+            vectors[:, 1 + start : 1 + start + len(part)] = part.T
+        return gram, vectors, mean, score_mean
+
+    def _dual(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """XX' (rows x rows), [y | X times the centred image means] (rows x 1 + n), and both training means."""
+        rows, mean = self._centred_rows(train)
+        y, score_mean = self._centred_scores(train)
+        vectors = torch.empty(len(rows), 1 + len(images), dtype=torch.float64, device=self.device)
+        vectors[:, 0] = y.repeat_interleave(self.crops)
+        for start in range(0, len(images), CHUNK):
+            part = self._rows(images[start : start + CHUNK]).mean(dim=1) - mean
+            vectors[:, 1 + start : 1 + start + len(part)] = rows @ part.T
+        return rows @ rows.T, vectors, mean, score_mean
+
+    def _rows(self, images: Indices) -> Tensor:
+        """Features of some images less the offset: (n, crops, d) on the device."""
+        return (
+            torch.from_numpy(np.asarray(self.features[images])).to(self.device, torch.float64) - self.offset
+        )
+
+    def _centred_rows(self, images: Indices) -> tuple[Tensor, Tensor]:
+        rows = self._rows(images).flatten(0, 1)  # few: called where there are fewer than columns
+        mean = rows.mean(dim=0)
+        return rows - mean, mean
+
+    def _centred_scores(self, images: Indices) -> tuple[Tensor, Tensor]:
+        scores = self.scores[torch.from_numpy(np.asarray(images)).to(self.device)]
+        mean = scores.mean()
+        return scores - mean, mean
+
+    def _normal_equations(self, train: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """X'X (lower triangle), X'y, and the training means of rows (less the offset) and scores."""
+        n = self.crops * len(train)
+        held_out = np.setdiff1d(np.arange(len(self.features)), train)
+        if len(held_out) < len(train):
+            whole = self._whole_moments
+            gram, c, total = (part.clone() for part in whole)
+            self._accumulate(held_out, gram, c, total, sign=-1)
+        else:
+            gram, c, total = self._moments(train)
+        _, score_mean = self._centred_scores(train)
+        mean = total / n
+        gram.addr_(mean, mean, alpha=-n)
+        c -= total * (score_mean - self.score_offset)
+        return gram, c, mean, score_mean
+
+    @cached_property
+    def _whole_moments(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self._moments(np.arange(len(self.features)))
+
+    def _moments(self, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over the crops x of some images: x x' (lower triangle), x y, x."""
+        gram = torch.zeros(self.columns, self.columns, dtype=torch.float64, device=self.device)
+        c = torch.zeros(self.columns, dtype=torch.float64, device=self.device)
+        total = torch.zeros_like(c)
+        self._accumulate(images, gram, c, total, sign=1)
+        return gram, c, total
+
+    def _accumulate(self, images: Indices, gram: Tensor, c: Tensor, total: Tensor, sign: int) -> None:
+        for start in range(0, len(images), CHUNK):
+            part = images[start : start + CHUNK]
+            rows = self._rows(part)
+            y = self.scores[torch.from_numpy(part).to(self.device)] - self.score_offset
+            sums = rows.sum(dim=1)
+            c.addmv_(sums.T, y, alpha=sign)
+            total.add_(sums.sum(dim=0), alpha=sign)
+            rows = rows.flatten(0, 1)
+            for b in range(0, self.columns, BLOCK):
+                gram[b:, b : b + BLOCK].addmm_(rows[:, b:].T, rows[:, b : b + BLOCK], alpha=sign)
+
+
+def select_alpha(
+    features: NDArray[np.floating],
+    scores: Array,
+    splits: Sequence[tuple[Indices, Indices]],
+    alphas: Sequence[float] | Array,
+    device: torch.device = CPU,
+) -> tuple[float, Array]:
+    """The alpha with the highest median over splits of the validation SROCC; the first of equals.
+
+    Args:
+        features: (N, crops, d).
+        scores: (N,).
+        splits: pairs of training and validation indices.
+        alphas: candidates, each > 0.
+
+    Returns:
+        alpha, and the SROCC of every split and alpha: (len(splits), len(alphas)).
+    """
+    path = RidgePath(features, scores, device)
+    grid = np.array([spearman(path.predict(train, val, alphas), scores[val]) for train, val in splits])
+    return best_alpha(grid, alphas), grid
+
+
+def best_alpha(grid: Array, alphas: Sequence[float] | Array) -> float:
+    """The alpha of the highest median over the rows of `grid` (splits x alphas); the first of equals."""
+    return float(alphas[int(np.argmax(np.median(grid, axis=0)))])
+
+
+def fit_predict(
+    features: NDArray[np.floating],
+    scores: Array,
+    train: Indices,
+    test: Indices,
+    alpha: float,
+    device: torch.device = CPU,
+) -> Array:
+    """Predictions (len(test),) of the test images by a fit on the training images; arguments as `select_alpha`."""
+    return RidgePath(features, scores, device).predict(train, test, [alpha])[0]
+
+
+def fit_whole(
+    features: NDArray[np.floating], scores: Array, alpha: float, device: torch.device = CPU
+) -> tuple[Array, float]:
+    """Coefficients (d,) and intercept of the fit on all images; arguments as `select_alpha`."""
+    return RidgePath(features, scores, device).fit(np.arange(len(scores)), alpha)
+
+
+def _solve(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
+    """c' (gram + alpha I)^-1 vectors for each alpha; gram m x m (lower triangle), c m x 1, vectors m x n.
+
+    Returns:
+        (len(alphas), n).
+    """
+    if len(alphas) == 1:
+        gram.diagonal().add_(alphas[0])
+        return _cholesky_solve(gram, c).T @ vectors
+    if gram.device.type == "cpu" and len(gram) > 1:
+        return _solve_tridiagonal(gram, c, vectors, alphas)
+    return _solve_eigen(gram, c, vectors, alphas)
+
+
+def _cholesky_solve(matrix: Tensor, right: Tensor) -> Tensor:
+    return torch.cholesky_solve(right, torch.linalg.cholesky(matrix))
+
+
+def _solve_eigen(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
+    """`_solve` by the eigendecomposition of gram."""
+    values, q = torch.linalg.eigh(gram)
+    shifts = torch.as_tensor(np.asarray(alphas), dtype=torch.float64, device=gram.device)
+    solved = (q.T @ c).T / (values.clamp(min=0) + shifts[:, None])  # alphas x m
+    return solved @ (q.T @ vectors)
+
+
+def _solve_tridiagonal(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
+    """`_solve` by Householder tridiagonalisation, the first of an eigendecomposition's three steps (m > 1).
+
+    The other two, which take most of its time, are not needed: a tridiagonal system is solved in O(m) for each alpha.
+    LAPACK is called through SciPy because PyTorch has no tridiagonalisation.
+    """
+    m = len(gram)
+    work = int(lapack.dsytrd_lwork(m, lower=1)[0])
+    packed, diagonal, off_diagonal, tau, _ = lapack.dsytrd(gram.numpy(), lower=1, lwork=work)
+    rotated = torch.cat([c, vectors], dim=1).numpy()
+    # Q leaves the first row alone; on the others it acts as the Q of a QR decomposition stored below the diagonal.
+    reflectors, rest = packed[1:, :-1], rotated[1:]
+    work = int(lapack.dormqr("L", "T", reflectors, tau, rest, -1)[1][0])
+    rotated[1:] = lapack.dormqr("L", "T", reflectors, tau, rest, work)[0]
+    solved = np.empty((len(alphas), m))
+    for row, alpha in zip(solved, alphas, strict=True):
+        *_, row[:], info = lapack.dptsv(diagonal + alpha, off_diagonal, rotated[:, 0])
+        if info:
+            raise np.linalg.LinAlgError(f"the system is not positive definite at alpha = {alpha:g}")
+    return torch.from_numpy(solved @ rotated[:, 1:])
