@@ -34,8 +34,8 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: Any) -> Any:
 
     Args:
         regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k.
-        options: `weights_dir`, a folder with the released files; or `experiment`, the folder of a training run,
-            and `use_norm` as that run had it.
+        options: `weights_dir`, a folder with the released files; or `experiment`, the folder of a training
+            run, and `use_norm` as that run had it.
     """
     _load_models()
     module = importlib.import_module(f"{_NAME}.arniqa")

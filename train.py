@@ -74,8 +74,8 @@ def train(config: Config, device: torch.device) -> None:
             read.
         Stopped: SIGTERM or Ctrl-C was received and the state is saved.
     """
-    state = prepare_experiment(config)
-    barrier()  # the other processes read the folder only after the first has made it
+    state = previous_state(config)
+    barrier()  # all have looked for the folder before the first process makes it
     trainer = Trainer(config, device, state)
     with stop_on_signal() as trainer.stop:
         trainer.run()
@@ -107,6 +107,7 @@ class Trainer:
         self.parallel = parallel_model(self.model, config, device)
         self.log: RunLog | None = None
         if is_main():
+            make_experiment(config)
             columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
             columns += [f"{d.name}_{score}" for d in self.validation_sets for score in ("srocc", "plcc")]
             done = self.epoch * self.steps + self.step
@@ -324,35 +325,39 @@ def experiment_folder(config: Config) -> Path:
     return Path("experiments") / config.experiment_name
 
 
-def prepare_experiment(config: Config) -> dict[str, Any] | None:
-    """Makes the experiment's folder, or finds the state from which it goes on; None means from the beginning.
+def previous_state(config: Config) -> dict[str, Any] | None:
+    """The state from which the experiment goes on; None means from the beginning.
 
     Raises:
-        UserError: the folder exists and resuming was not asked for, or the configuration differs in keys that would
-            make it another run.
+        UserError: the experiment's folder exists and resuming was not asked for, or the configuration differs in keys
+            that would make it another run.
     """
     folder = experiment_folder(config)
     if not config.training.resume_training:
-        if is_main() and folder.exists():
+        if folder.exists():
             raise UserError(
                 f"{folder} exists: go on with that run by {resume_hint(config)}, "
                 "or choose another name with --experiment_name"
             )
-        state = None
-    else:
-        path = find_last_checkpoint(folder / "pretrain")
-        state = load_checkpoint(path) if path is not None else None
-        if state is not None:
-            check_same_run(config, state["config"])
-        if is_main():
-            print(f"resuming from {path}" if path else f"{folder} has no checkpoint yet: starting from the beginning")
+        return None
+    path = find_last_checkpoint(folder / "pretrain")
     if is_main():
-        try:
-            (folder / "pretrain").mkdir(parents=True, exist_ok=True)
-            save_config(config, folder / "config.yaml")
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written ({error})") from error
+        print(f"resuming from {path}" if path else f"{folder} has no checkpoint yet: starting from the beginning")
+    if path is None:
+        return None
+    state = load_checkpoint(path)
+    check_same_run(config, state["config"])
     return state
+
+
+def make_experiment(config: Config) -> None:
+    """Makes the experiment's folder, with the configuration in it."""
+    folder = experiment_folder(config)
+    try:
+        (folder / "pretrain").mkdir(parents=True, exist_ok=True)
+        save_config(config, folder / "config.yaml")
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error})") from error
 
 
 def check_same_run(config: Config, before: Mapping[str, Any]) -> None:

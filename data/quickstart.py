@@ -26,7 +26,7 @@ from utils.image import to_tensor
 
 FOLDER = "quickstart_data"
 SEED = 27
-REFERENCE = 192  # side of a reference image: the right end of each photo, which no training tile touches
+REFERENCE = 128  # side of a reference image: the right end of each photo, which no training tile touches
 TILE, STRIDE = 128, 48  # side and distance of the training tiles
 LEVELS = (1, 3, 5)
 # KADID-10k's numbers for our types; its types 6 and 15 have no counterpart, our nonlincontrchange has no number.

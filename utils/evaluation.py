@@ -1,4 +1,4 @@
-"""Evaluation of an encoder's features on one dataset: ridge fits over splits, and how well they predict (section 4.2)."""
+"""Evaluation of features on one dataset: ridge fits over splits and how well they predict (paper 4.2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,8 +50,9 @@ class DatasetResult:
     Attributes:
         alpha: ridge penalty, chosen or given.
         grid: validation SROCC of each split and candidate alpha, (splits, alphas); None without a search.
-        scores: group ("global", then the distortion types) -> metric -> value per split. A distortion type with fewer
-            than 3 images in a split has no value there (NaN), and none at all if that is so in every split.
+        scores: group ("global", then the distortion types) -> metric -> value per split. A distortion type
+            with fewer than 3 images in a split has no value there (NaN), and none at all if that is so in
+            every split.
         predictions: of the first split's images.
         notes: what a reader must know about undefined figures, a line each.
     """
@@ -175,8 +176,8 @@ def training_part(dataset: ScoredDataset, split: int, fraction: float, seed: int
     part = train[np.isin(units, order[: max(1, round(fraction * len(order)))])]
     if len(part) < MIN_IMAGES:
         raise UserError(
-            f"{dataset.name}: train_fraction {fraction:g} leaves {len(part)} training images in split {split}; "
-            f"at least {MIN_IMAGES} are needed"
+            f"{dataset.name}: train_fraction {fraction:g} leaves {len(part)} training images "
+            f"in split {split}; at least {MIN_IMAGES} are needed"
         )
     return part
 
@@ -188,7 +189,7 @@ def mean_over_datasets(scores: Mapping[str, Mapping[str, float]]) -> dict[str, f
 
 
 def averages(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Means over the synthetic datasets (LIVE, CSIQ, TID2013, KADID-10k), the authentic ones (the rest) and all.
+    """Means over the synthetic datasets, the authentic ones (the rest) and all.
 
     A group without datasets is left out.
     """
@@ -204,7 +205,8 @@ def _phase(dataset: ScoredDataset, split: int, phase: str) -> NDArray[np.int64]:
     images = dataset.get_split_indices(split, phase)
     if len(images) < MIN_IMAGES:
         raise UserError(
-            f"{dataset.name}: split {split} has {len(images)} {phase} images; at least {MIN_IMAGES} are needed"
+            f"{dataset.name}: split {split} has {len(images)} {phase} images; "
+            f"at least {MIN_IMAGES} are needed"
         )
     return images
 

@@ -23,7 +23,7 @@ FEATURE_DIM = 4096  # 2048 of the full-scale crop, then 2048 of the half-scale c
 
 
 class CropDataset(Protocol):
-    """What is needed of a dataset: item i is a dict with `full` and `half`, 5 x 3 x c x c each, normalised."""
+    """A dataset whose item i is a dict with `full` and `half`, 5 x 3 x c x c each, normalised."""
 
     images: list[Path]
     crop_size: int
@@ -45,23 +45,23 @@ def extract_features(
     cache_dir: Path | None = None,
     encoder_hash: str | None = None,
 ) -> NDArray[np.float32]:
-    """Features of every image's five crops: (N, 5, 4096), for crop k [f(full_k), f(half_k)] (paper section 4.2).
+    """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
 
-    Under several processes each encodes its share of every batch and all get the whole result. With `cache_dir` the
-    features are kept there and mapped, not read, into memory; an extraction that was interrupted goes on where it
-    stopped.
+    Under several processes each encodes its share of every batch and all get the whole result. With
+    `cache_dir` the features are kept there and mapped, not read, into memory; an extraction that was
+    interrupted goes on where it stopped.
 
     Args:
-        encoder: its method `features` maps M x 3 x c x c to M x 2048. It is used in evaluation mode and then put
-            back into the mode in which it was.
+        encoder: its method `features` maps M x 3 x c x c to M x 2048. It is used in evaluation mode
+            and then put back into the mode in which it was.
         batch_size: images that a process encodes at once, ten crops each.
         num_workers: data-loading processes; 0 loads in this one.
-        cache_dir: folder for the file, which is named after the dataset, the encoder and all else that matters.
+        cache_dir: folder for the file, named after the dataset, the encoder and all else that matters.
         encoder_hash: identifies the encoder's weights; needed with `cache_dir`.
 
     Raises:
-        UserError: an image cannot be read, the features of an image are not finite, there are no images, or the file
-            cannot be written.
+        UserError: an image cannot be read, the features of an image are not finite, there are no images, or
+            the file cannot be written.
     """
     if len(dataset) == 0:
         raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
@@ -83,7 +83,8 @@ def extract_features(
 def cache_key(dataset: CropDataset, encoder_hash: str) -> str:
     """Name of a dataset's features: all that they depend on is in it.
 
-    The sizes of the image files stand for their content, so that KonIQ-10k at another resolution is another dataset.
+    The sizes of the image files stand for their content, so that KonIQ-10k at another resolution is another
+    dataset.
 
     Raises:
         UserError: an image is missing.
@@ -106,7 +107,7 @@ def _extract_to_file(
     num_workers: int,
     device: torch.device,
 ) -> None:
-    """Appends features to a file beside `path`, which is renamed when it is whole: its length is the progress."""
+    """Appends to a file beside `path`, whose length is the progress, and renames it when it is whole."""
     partial = path.with_suffix(".partial")
     row = CROPS * FEATURE_DIM * np.dtype(np.float32).itemsize
     done = _on_main(partial.stat().st_size // row if partial.exists() else 0)
@@ -165,7 +166,7 @@ def _encode(
         worker_init_fn=leave_stopping_to_parent,
     )
     was_training = encoder.training
-    encoder.to(device, memory_format=torch.channels_last).eval()
+    encoder.to(device).to(memory_format=torch.channels_last).eval()
     loaded = iter(loader)
     silent = None if is_main() else True
     try:
@@ -190,7 +191,8 @@ def _encode(
                 if not finite.all():
                     image = dataset.images[batches[step][0] + int(np.argmin(finite))]
                     raise UserError(
-                        f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
+                        f"{dataset.name}: the features of {image} are not finite; "
+                        "the encoder's weights are at fault"
                     )
                 bar.update(len(together))
                 yield together

@@ -1,7 +1,8 @@
 """Agreement between predicted and subjective quality scores.
 
 Predictions and scores are float arrays of one length N >= 3. A correlation of values that are all equal is
-mathematically undefined; it is defined here as 0, since such predictions order nothing. `is_constant` tells that case.
+mathematically undefined; it is defined here as 0, since such predictions order nothing. `is_constant` tells
+that case.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ MIN_IMAGES = 3  # with fewer, a correlation is undefined or +-1 whatever the pre
 CONSTANT = 1e-12  # spread relative to the magnitude below which differences are rounding
 
 
-def is_constant(values: Array) -> Array:
+def is_constant(values: Array) -> NDArray[np.bool_]:
     """Whether the values along the last axis are all equal up to rounding: (..., N) -> (...) of bool."""
     return np.ptp(values, axis=-1) <= CONSTANT * np.abs(values).max(axis=-1)
 
@@ -31,7 +32,10 @@ def plcc(predictions: Array, scores: Array) -> Array:
 
 
 def srocc(predictions: Array, scores: Array) -> Array:
-    """Spearman's rank-order correlation coefficient, in [-1, 1]; (..., N) and (N,) -> (...). Ties share their mean rank."""
+    """Spearman's rank-order correlation coefficient, in [-1, 1]; (..., N) and (N,) -> (...).
+
+    Ties share their mean rank.
+    """
     undefined = is_constant(predictions) | is_constant(scores)
     return np.where(undefined, 0.0, plcc(rankdata(predictions, axis=-1), rankdata(scores)))
 

@@ -1,11 +1,12 @@
 """Ridge regression from crop features to quality scores, for many splits and many alphas of one dataset.
 
-Every crop is a row and carries its image's score; the intercept is fitted and not penalised; an image's prediction is
-the mean of its crops' predictions (paper section 4.2). With X the centred rows and c = X'y, the weights are
-(X'X + alpha I)^-1 c. Fitting each of 100 alphas anew is not needed: one orthogonal reduction X'X = Q T Q' with T
-diagonal or tridiagonal serves them all, since (X'X + alpha I)^-1 c = Q (T + alpha I)^-1 Q'c. And the Gram matrix X'X
-of a split is that of the whole dataset less that of the images held out. Where a split has fewer rows than columns, the
-smaller XX' takes the place of X'X (the dual form). All arithmetic is in float64.
+Every crop is a row and carries its image's score; the intercept is fitted and not penalised; an image's
+prediction is the mean of its crops' predictions (paper section 4.2). With X the centred rows and c = X'y,
+the weights are (X'X + alpha I)^-1 c. Fitting each of 100 alphas anew is not needed: one orthogonal
+reduction X'X = Q T Q' with T diagonal or tridiagonal serves them all, since (X'X + alpha I)^-1 c = Q (T +
+alpha I)^-1 Q'c. And the Gram matrix X'X of a split is that of the whole dataset less that of the images
+held out. Where a split has fewer rows than columns, the smaller XX' takes the place of X'X (the dual form).
+All arithmetic is in float64.
 """
 
 from collections.abc import Sequence
@@ -22,9 +23,7 @@ from utils.metrics import srocc as spearman
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 CHUNK = 256  # images whose crops are turned into float64 at a time
-BLOCK = (
-    512  # columns of the Gram matrix computed at a time; what is above the diagonal blocks is never needed
-)
+BLOCK = 512  # columns of the Gram matrix computed at a time, each from its diagonal block downwards
 CPU = torch.device("cpu")
 
 
@@ -43,7 +42,7 @@ class RidgePath:
         self.features = features
         self.crops, self.columns = features.shape[1:]
         self.device = device
-        self.scores = torch.from_numpy(np.asarray(scores, np.float64)).to(device)
+        self.scores = torch.tensor(scores, dtype=torch.float64, device=device)
         # Offsets near the means keep the sums below from cancelling; the fits do not depend on them.
         self.offset = torch.from_numpy(features[:CHUNK].mean(axis=(0, 1), dtype=np.float64)).to(device)
         self.score_offset = self.scores.mean()
@@ -51,9 +50,9 @@ class RidgePath:
     def predict(self, train: Indices, images: Indices, alphas: Sequence[float] | Array) -> Array:
         """Predictions of `images` by a fit on `train` for each alpha: (len(alphas), len(images))."""
         if self.crops * len(train) < self.columns:
-            gram, vectors, mean, score_mean = self._dual(train, images)
+            gram, vectors, score_mean = self._dual(train, images)
         else:
-            gram, vectors, mean, score_mean = self._primal(train, images)
+            gram, vectors, score_mean = self._primal(train, images)
         solved = _solve(gram, vectors[:, :1], vectors[:, 1:], alphas)
         return (solved + score_mean).cpu().numpy()
 
@@ -72,18 +71,18 @@ class RidgePath:
         intercept = score_mean - (mean + self.offset) @ coef
         return coef.cpu().numpy(), float(intercept)
 
-    def _primal(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """X'X (d x d, lower triangle), [X'y | image means centred as X] (d x 1 + n), and both training means."""
+    def _primal(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
+        """X'X (d x d, lower triangle), [X'y | image means centred as X] (d x 1 + n), and the mean score."""
         gram, c, mean, score_mean = self._normal_equations(train)
         vectors = torch.empty(self.columns, 1 + len(images), dtype=torch.float64, device=self.device)
         vectors[:, 0] = c
         for start in range(0, len(images), CHUNK):
             part = self._rows(images[start : start + CHUNK]).mean(dim=1) - mean
             vectors[:, 1 + start : 1 + start + len(part)] = part.T
-        return gram, vectors, mean, score_mean
+        return gram, vectors, score_mean
 
-    def _dual(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """XX' (rows x rows), [y | X times the centred image means] (rows x 1 + n), and both training means."""
+    def _dual(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
+        """XX' (rows x rows), [y | X times centred image means] (rows x 1 + n), and the mean score."""
         rows, mean = self._centred_rows(train)
         y, score_mean = self._centred_scores(train)
         vectors = torch.empty(len(rows), 1 + len(images), dtype=torch.float64, device=self.device)
@@ -91,7 +90,7 @@ class RidgePath:
         for start in range(0, len(images), CHUNK):
             part = self._rows(images[start : start + CHUNK]).mean(dim=1) - mean
             vectors[:, 1 + start : 1 + start + len(part)] = rows @ part.T
-        return rows @ rows.T, vectors, mean, score_mean
+        return rows @ rows.T, vectors, score_mean
 
     def _rows(self, images: Indices) -> Tensor:
         """Features of some images less the offset: (n, crops, d) on the device."""
@@ -105,7 +104,7 @@ class RidgePath:
         return rows - mean, mean
 
     def _centred_scores(self, images: Indices) -> tuple[Tensor, Tensor]:
-        scores = self.scores[torch.from_numpy(np.asarray(images)).to(self.device)]
+        scores = self.scores[torch.tensor(images, device=self.device)]
         mean = scores.mean()
         return scores - mean, mean
 
@@ -141,7 +140,7 @@ class RidgePath:
         for start in range(0, len(images), CHUNK):
             part = images[start : start + CHUNK]
             rows = self._rows(part)
-            y = self.scores[torch.from_numpy(part).to(self.device)] - self.score_offset
+            y = self.scores[torch.tensor(part, device=self.device)] - self.score_offset
             sums = rows.sum(dim=1)
             c.addmv_(sums.T, y, alpha=sign)
             total.add_(sums.sum(dim=0), alpha=sign)
@@ -186,7 +185,7 @@ def fit_predict(
     alpha: float,
     device: torch.device = CPU,
 ) -> Array:
-    """Predictions (len(test),) of the test images by a fit on the training images; arguments as `select_alpha`."""
+    """Predictions (len(test),) of test images by a fit on training images; arguments as `select_alpha`."""
     return RidgePath(features, scores, device).predict(train, test, [alpha])[0]
 
 
@@ -226,14 +225,15 @@ def _solve_eigen(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[floa
 def _solve_tridiagonal(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
     """`_solve` by Householder tridiagonalisation, the first of an eigendecomposition's three steps (m > 1).
 
-    The other two, which take most of its time, are not needed: a tridiagonal system is solved in O(m) for each alpha.
-    LAPACK is called through SciPy because PyTorch has no tridiagonalisation.
+    The other two, which take most of its time, are not needed: a tridiagonal system is solved in O(m) for
+    each alpha. LAPACK is called through SciPy because PyTorch has no tridiagonalisation.
     """
     m = len(gram)
     work = int(lapack.dsytrd_lwork(m, lower=1)[0])
     packed, diagonal, off_diagonal, tau, _ = lapack.dsytrd(gram.numpy(), lower=1, lwork=work)
     rotated = torch.cat([c, vectors], dim=1).numpy()
-    # Q leaves the first row alone; on the others it acts as the Q of a QR decomposition stored below the diagonal.
+    # Q leaves the first row alone; on the others it acts as the Q of a QR decomposition stored below the
+    # diagonal.
     reflectors, rest = packed[1:, :-1], rotated[1:]
     work = int(lapack.dormqr("L", "T", reflectors, tau, rest, -1)[1][0])
     rotated[1:] = lapack.dormqr("L", "T", reflectors, tau, rest, work)[0]

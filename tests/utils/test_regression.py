@@ -1,4 +1,4 @@
-"""utils.regression against scikit-learn's Ridge, fitted one by one, and the published implementation's results."""
+"""utils.regression against scikit-learn's Ridge, fitted one by one, and the reference's results."""
 
 from collections.abc import Callable
 

@@ -1,0 +1,5 @@
+"""Fixtures that several test files share."""
+
+from tests.models.arniqa_files import encoder, experiment, released
+
+__all__ = ["encoder", "experiment", "released"]

@@ -1,0 +1,70 @@
+"""Weights files of the released form and an experiment, made of a random encoder, for tests of inference."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models.export import save_released_regressor
+from models.resnet import ResNet
+from models.weights import RELEASED_SCORES, encoder_hash, save_regressor
+
+
+def random_encoder() -> ResNet:
+    """An encoder with random weights and batch-norm statistics, so that folding them is not trivial."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = ResNet(pretrained=False)
+        for module in encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+                nn.init.uniform_(module.weight, 0.5, 1.2)
+                nn.init.normal_(module.bias, 0, 0.1)
+    return encoder.eval()
+
+
+def random_regressor(seed: int) -> nn.Linear:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Linear(4096, 1)
+
+
+@pytest.fixture(scope="session")
+def encoder() -> ResNet:
+    return random_encoder()
+
+
+@pytest.fixture(scope="session")
+def released(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Path:
+    """A folder with ARNIQA.pth and the eight regressors, seeded by their place in the table."""
+    folder = tmp_path_factory.mktemp("released")
+    torch.save(encoder.state_dict(), folder / "ARNIQA.pth")
+    for seed, dataset in enumerate(RELEASED_SCORES):
+        save_released_regressor(random_regressor(seed), folder / f"regressor_{dataset}.pth")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Path:
+    """A folder experiments/tried with a best checkpoint and regressors for kadid10k and a user's dataset."""
+    folder = tmp_path_factory.mktemp("project") / "experiments" / "tried"
+    (folder / "pretrain").mkdir(parents=True)
+    state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}
+    torch.save(state, folder / "pretrain" / "best_epoch_2_srocc_0.500_plcc_0.500.pth")
+    for seed, (dataset, mos_range) in enumerate({"kadid10k": (1, 5), "mine": (0, 10)}.items()):
+        linear = random_regressor(seed + 100)
+        save_regressor(
+            folder / "regressors" / f"regressor_{dataset}.pth",
+            linear.weight.detach(),
+            linear.bias.detach(),
+            dataset,
+            alpha=0.1,
+            mos_range=mos_range,
+            mos_type="mos",
+            encoder_hash=encoder_hash(encoder),
+            srocc=0.5,
+            plcc=0.5,
+        )
+    return folder

@@ -1,0 +1,128 @@
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.arniqa import ARNIQA
+from models.resnet import ResNet
+from models.weights import RELEASED_SCORES, WeightsError
+from tests.models.arniqa_files import random_regressor
+
+
+@pytest.fixture(scope="module")
+def model(released: Path) -> ARNIQA:
+    return ARNIQA("kadid10k", released)
+
+
+@pytest.fixture(scope="module")
+def images() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(2, 3, 75, 64, generator=generator), torch.randn(2, 3, 37, 32, generator=generator)
+
+
+def expected_embedding(encoder: ResNet, images: tuple[Tensor, Tensor]) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([encoder(scale)[0] for scale in images], dim=1)
+
+
+def test_score_is_the_regressor_on_both_features(
+    model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]
+) -> None:
+    score, embedding = model(*images, return_embedding=True, scale_score=False)
+    expected = expected_embedding(encoder, images)
+    assert embedding.shape == (2, 4096)
+    assert torch.allclose(embedding, expected, rtol=0, atol=1e-5)  # folding the batch norms is exact to this
+    regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
+    assert torch.allclose(score, regressor(expected).squeeze(1), rtol=0, atol=1e-5)
+    assert torch.equal(score, model(*images, scale_score=False))
+
+
+def test_both_scales_of_one_size_are_one_batch_with_the_same_features(
+    model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]
+) -> None:
+    crops = images[0], images[0].flip(0) * 0.5
+    _, embedding = model(*crops, return_embedding=True)
+    assert torch.allclose(embedding, expected_embedding(encoder, crops), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dataset", RELEASED_SCORES)
+def test_scaling_maps_the_range_and_flips_dmos(released: Path, dataset: str) -> None:
+    (low, high), mos_type = RELEASED_SCORES[dataset]
+    model = ARNIQA(dataset, released)
+    raw = torch.tensor([low, (low + high) / 2, high, high + (high - low)])  # the last is outside and stays so
+    expected = [1, 0.5, 0, -1] if mos_type == "dmos" else [0, 0.5, 1, 2]
+    assert torch.allclose(model._scale(raw), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_an_experiment_of_ours(experiment: Path, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
+    model = ARNIQA("mine", experiment=experiment)
+    expected = random_regressor(101)(expected_embedding(encoder, images)).squeeze(1) / 10
+    assert torch.allclose(model(*images), expected, rtol=0, atol=1e-5)
+    with pytest.raises(WeightsError, match="kadid10k, mine"):
+        ARNIQA("live", experiment=experiment)
+
+
+def test_training_mode_changes_nothing(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
+    expected = model(*images)
+    assert torch.equal(copy.deepcopy(model).train()(*images), expected)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+def test_autocast_keeps_the_regressor_in_full_precision(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        score, embedding = model(*images, return_embedding=True, scale_score=False)
+    assert score.dtype == embedding.dtype == torch.float32
+    with torch.no_grad():
+        assert torch.allclose(score, model.regressor(embedding).squeeze(1), rtol=0, atol=1e-5)
+
+
+def test_gradient_with_respect_to_the_image_is_that_of_finite_differences(model: ARNIQA) -> None:
+    double = copy.deepcopy(model).double()
+    generator = torch.Generator().manual_seed(5)
+    image, half = (
+        torch.randn(1, 3, side, side, generator=generator, dtype=torch.float64) for side in (40, 20)
+    )
+    image.requires_grad_(), half.requires_grad_()
+    gradients = torch.autograd.grad(double(image, half).sum(), (image, half))
+    step = 1e-6
+    for number, gradient in enumerate(gradients):
+        direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+        moved = []
+        for sign in (1, -1):
+            pair = [image.detach(), half.detach()]
+            pair[number] = pair[number] + sign * step * direction
+            moved.append(double(*pair).sum())
+        difference = (moved[0] - moved[1]) / (2 * step)
+        assert torch.allclose((gradient * direction).sum(), difference, rtol=1e-5, atol=1e-9)
+
+
+def test_wrong_shapes_are_told(model: ARNIQA) -> None:
+    for shapes in (((3, 8, 8), (3, 4, 4)), ((1, 1, 8, 8), (1, 1, 4, 4)), ((2, 3, 8, 8), (1, 3, 4, 4))):
+        with pytest.raises(ValueError, match="N x 3 x H x W"):
+            model(*(torch.zeros(shape) for shape in shapes))
+    with pytest.raises(ValueError, match="not both"):
+        ARNIQA(weights_dir="a", experiment="b")
+
+
+def test_one_pixel_has_a_score(model: ARNIQA) -> None:
+    assert torch.isfinite(model(torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1))).all()
+
+
+def test_torch_export(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
+    program = torch.export.export(model, images)
+    assert torch.allclose(program.module()(*images), model(*images), rtol=0, atol=1e-5)
+
+
+def test_onnx_runtime_gives_the_same_scores(
+    model: ARNIQA, images: tuple[Tensor, Tensor], tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    path = tmp_path / "arniqa.onnx"
+    torch.onnx.export(model, images, path, dynamo=True, verbose=False)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {put.name: image.numpy() for put, image in zip(session.get_inputs(), images, strict=True)}
+    (scores,) = session.run(None, inputs)
+    assert torch.allclose(torch.from_numpy(scores), model(*images), rtol=0, atol=1e-4)

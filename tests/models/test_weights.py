@@ -1,0 +1,160 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+
+from data import IQA_DATASETS
+from models.resnet import ResNet
+from models.weights import (
+    RELEASED_SCORES,
+    WeightsError,
+    encoder_hash,
+    find_best_checkpoint,
+    load_encoder,
+    load_regressor,
+    published_encoder,
+    published_regressor,
+    save_regressor,
+)
+from tests.models.arniqa_files import random_regressor
+
+ABOUT = {"dataset": "mine", "alpha": 1.0, "mos_range": (0, 1), "mos_type": "mos", "srocc": 0.1, "plcc": 0.2}
+
+
+def one_line(error: pytest.ExceptionInfo[WeightsError], *words: str) -> bool:
+    message = str(error.value)
+    return "\n" not in message and all(word in message for word in words)
+
+
+@pytest.mark.parametrize("name", IQA_DATASETS)
+def test_score_ranges_are_those_of_the_datasets(name: str) -> None:
+    dataset = IQA_DATASETS[name]
+    assert RELEASED_SCORES[name] == (tuple(dataset.mos_range), dataset.mos_type)
+
+
+def test_both_forms_of_encoder_file_hold_the_same_weights(
+    released: Path, experiment: Path, encoder: ResNet
+) -> None:
+    expected = encoder.state_dict()
+    for path in (released / "ARNIQA.pth", find_best_checkpoint(experiment)):
+        loaded = load_encoder(path)
+        assert not loaded.training
+        state = loaded.state_dict()
+        assert list(state) == list(expected)
+        assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_encoder_hash_follows_its_definition(encoder: ResNet) -> None:
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        if name.startswith("model.") and "num_batches_tracked" not in name:
+            digest.update(f"{name} {tuple(value.shape)}".encode() + value.numpy().tobytes())
+    assert encoder_hash(encoder) == digest.hexdigest()[:16]
+
+
+def test_best_checkpoint_is_the_latest(tmp_path: Path) -> None:
+    (tmp_path / "pretrain").mkdir()
+    for epoch in (2, 10, 9):
+        (tmp_path / "pretrain" / f"best_epoch_{epoch}_srocc_0.1_plcc_0.1.pth").touch()
+    assert find_best_checkpoint(tmp_path).name.startswith("best_epoch_10_")
+    with pytest.raises(WeightsError) as error:
+        find_best_checkpoint(tmp_path / "none")
+    assert one_line(error, "best_epoch_*.pth", "main.py")
+
+
+def test_regressor_comes_back_and_belongs_to_its_encoder(tmp_path: Path) -> None:
+    linear = random_regressor(1)
+    path = tmp_path / "new" / "regressor_mine.pth"
+    save_regressor(path, linear.weight.detach().numpy(), linear.bias.item(), encoder_hash="a" * 16, **ABOUT)
+    loaded, about = load_regressor(path, "a" * 16)
+    assert torch.equal(loaded.weight, linear.weight) and torch.equal(loaded.bias, linear.bias)
+    assert about == {**ABOUT, "mos_range": [0.0, 1.0], "encoder_hash": "a" * 16}
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    with pytest.raises(WeightsError) as error:
+        load_regressor(path, "b" * 16)
+    assert one_line(error, str(path), "a" * 16, "b" * 16, "test.py")
+
+
+def test_released_archive_gives_its_two_tensors(released: Path) -> None:
+    for seed, dataset in enumerate(RELEASED_SCORES):
+        loaded, about = published_regressor(dataset, released)
+        expected = random_regressor(seed)
+        assert type(loaded) is torch.nn.Linear
+        assert torch.equal(loaded.weight, expected.weight) and torch.equal(loaded.bias, expected.bias)
+        assert about["dataset"] == dataset
+
+
+def test_unknown_dataset_lists_the_eight(released: Path) -> None:
+    with pytest.raises(WeightsError) as error:
+        published_regressor("kadid", released)
+    assert one_line(error, *RELEASED_SCORES)
+
+
+def test_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path, released: Path, encoder: ResNet) -> None:
+    whole = (released / "regressor_live.pth").read_bytes()
+    cut = tmp_path / "regressor_live.pth"
+    cut.write_bytes(whole[: len(whole) // 2])
+    short = tmp_path / "short.pth"
+    torch.save({**ABOUT, "weights": torch.ones(1, 7), "biases": torch.tensor(0.0)}, short)
+    infinite = tmp_path / "infinite.pth"
+    torch.save({**ABOUT, "weights": torch.full((1, 4096), torch.inf), "biases": torch.tensor(0.0)}, infinite)
+    for path, word in (
+        (cut, "damaged"),
+        (short, "(1, 7)"),
+        (infinite, "finite"),
+        (released / "ARNIQA.pth", "lacks"),
+    ):
+        with pytest.raises(WeightsError) as error:
+            load_regressor(path)
+        assert one_line(error, str(path), word)
+
+    head = {"projector.2.weight": torch.ones(128, 2048)}
+    torch.save(head, tmp_path / "head.pth")
+    (tmp_path / "text.pth").write_text("<html>not found</html>", encoding="utf-8")
+    for path, word in (
+        (tmp_path / "head.pth", "another model"),
+        (tmp_path / "text.pth", "damaged"),
+        (short, "not the weights of an encoder"),
+        (released / "regressor_live.pth", "TorchScript"),
+        (tmp_path / "none.pth", "no such file"),
+    ):
+        with pytest.raises(WeightsError) as error:
+            load_encoder(path)
+        assert one_line(error, str(path), word)
+
+
+def test_fetches_into_the_hub_cache_once(
+    tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    monkeypatch.setattr("models.weights.RELEASE_URL", released.as_uri())
+    published_regressor("csiq")
+    cached = tmp_path / "hub" / "checkpoints" / "regressor_csiq.pth"
+    assert cached.read_bytes() == (released / "regressor_csiq.pth").read_bytes()
+    monkeypatch.setattr("models.weights.RELEASE_URL", (tmp_path / "gone").as_uri())
+    published_regressor("csiq")  # from the cache
+    with pytest.raises(WeightsError) as error:
+        published_encoder()
+    assert one_line(error, "gone/ARNIQA.pth", "weights_dir", "ARNIQA_WEIGHTS_DIR")
+    assert list(cached.parent.iterdir()) == [cached]
+
+
+def test_cut_download_leaves_nothing(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
+    (tmp_path / "server").mkdir()
+    monkeypatch.setattr("models.weights.RELEASE_URL", (tmp_path / "server").as_uri())
+    whole = (released / "regressor_csiq.pth").read_bytes()
+    (tmp_path / "server" / "regressor_csiq.pth").write_bytes(whole[: len(whole) - 100])
+    with pytest.raises(WeightsError) as error:
+        published_regressor("csiq")
+    assert one_line(error, "server/regressor_csiq.pth", "try again")
+    assert not list((tmp_path / "hub" / "checkpoints").iterdir())
+
+
+def test_environment_names_the_folder(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))
+    linear, _ = published_regressor("live")
+    assert torch.equal(linear.weight, random_regressor(0).weight)

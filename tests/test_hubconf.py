@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# A user's program, in a project with packages of the same names and without the pipeline's requirements.
+PROGRAM = """
+import sys
+for name in ("pandas", "wandb", "sklearn", "scipy", "skimage", "yaml", "matplotlib", "openpyxl", "tqdm"):
+    sys.modules[name] = None  # importing it fails
+import data, models, utils
+import torch
+import torchvision.transforms as transforms
+from PIL import Image
+load = lambda dataset: torch.hub.load(
+    repo_or_dir=sys.argv[1], source="local", model="ARNIQA", regressor_dataset=dataset, trust_repo=True)
+model = load("kadid10k")
+model.eval().to("cpu")
+preprocess = transforms.Compose([
+    transforms.ToTensor(),
+    transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+])
+img = Image.linear_gradient("L").resize((70, 50)).convert("RGB")
+img_ds = transforms.Resize((img.size[1] // 2, img.size[0] // 2))(img)
+img = preprocess(img).unsqueeze(0)
+img_ds = preprocess(img_ds).unsqueeze(0)
+with torch.no_grad():
+    score = model(img, img_ds, return_embedding=False, scale_score=True)
+    other = load("live")(img, img_ds)
+assert data.own and models.own and utils.own
+print(score.item(), other.item())
+"""
+
+
+def test_loads_twice_inside_a_project_with_packages_of_the_same_names(released: Path, tmp_path: Path) -> None:
+    for name in ("data", "models", "utils"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("own = True\n", encoding="utf-8")
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    result = subprocess.run(
+        [sys.executable, "program.py", str(ROOT)],
+        cwd=tmp_path,
+        env={**os.environ, "ARNIQA_WEIGHTS_DIR": str(released), "TORCH_HOME": str(tmp_path / "torch")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    printed = [float(word) for word in result.stdout.split()]
+
+    import torch
+    from PIL import Image
+    from torchvision.transforms.functional import normalize, resize, to_tensor
+
+    from models.arniqa import ARNIQA
+
+    image = Image.linear_gradient("L").resize((70, 50)).convert("RGB")
+    scales = [
+        normalize(to_tensor(scale), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]).unsqueeze(0)
+        for scale in (image, resize(image, [25, 35]))
+    ]
+    with torch.no_grad():
+        for dataset, score in zip(("kadid10k", "live"), printed, strict=True):
+            assert abs(ARNIQA(dataset, released)(*scales).item() - score) < 1e-5

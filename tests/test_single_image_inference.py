@@ -1,0 +1,192 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import Normalize, Resize, ToTensor
+
+import single_image_inference
+from models.resnet import ResNet
+from models.weights import RELEASED_SCORES
+from tests.models.arniqa_files import random_regressor
+from utils.config import load_config, save_config
+from utils.errors import UserError
+from utils.inference import find_images
+from utils.quality_map import local_scores, positions
+
+CROP = 48
+CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Five images of several sizes and modes, one in a subfolder, and a broken one."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    noise = Image.fromarray(generator.integers(0, 256, (90, 130, 3), dtype=np.uint8))
+    noise.save(folder / "b.png")
+    noise.convert("L").resize((30, 400)).save(folder / "grey.png")
+    noise.convert("RGBA").save(folder / "sub" / "alpha.png")
+    noise.convert("CMYK").resize((60, 60)).save(folder / "cmyk.jpg")
+    noise.resize((1, 1)).save(folder / "pixel.png")
+    (folder / "broken.png").write_bytes((folder / "b.png").read_bytes()[:200])
+    (folder / "notes.txt").write_text("no image", encoding="utf-8")
+    return folder
+
+
+def run(*arguments: object) -> int:
+    return single_image_inference.main(["--device", "cpu", "--crop_size", str(CROP), *map(str, arguments)])
+
+
+def expected_score(encoder: ResNet, regressor: torch.nn.Linear, path: Path) -> float:
+    """The definition, spelt out: mean over the crops of the regressor on both scales' features."""
+    image = Image.open(path).convert("RGB")
+    half = Resize((image.height // 2, image.width // 2))(image)
+    prepare = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    features = []
+    for scale in (image, half):
+        x, y = scale.width - CROP, scale.height - CROP
+        starts = [(x // 2, y // 2), (0, 0), (0, y), (x, 0), (x, y)]
+        crops = [scale.crop((a, b, a + CROP, b + CROP)) for a, b in starts]
+        features.append(encoder(prepare(torch.stack([ToTensor()(crop) for crop in crops])))[0])
+    return regressor(torch.cat(features, dim=1)).mean().item()
+
+
+@torch.no_grad()
+def test_prints_the_score_of_one_image(
+    photos: Path, released: Path, encoder: ResNet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--img_path", photos / "b.png", "--weights_dir", released) == 0
+    regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
+    expected = (expected_score(encoder, regressor, photos / "b.png") - 1) / 4
+    assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-5)
+
+
+@torch.no_grad()
+def test_scores_with_an_experiment(
+    photos: Path,
+    experiment: Path,
+    encoder: ResNet,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    overrides = {
+        "experiment_name": "tried",
+        "data_base_path": "none",
+        "test.crop_size": CROP,
+        "logging.use_wandb": False,
+    }
+    save_config(load_config(CONFIG, overrides), experiment / "config.yaml")
+    monkeypatch.chdir(experiment.parents[1])
+    arguments = ["--img_path", photos / "b.png", "--regressor_dataset", "mine", "--device", "cpu"]
+    arguments += ["--eval_type", "scratch", "--experiment_name", "tried"]
+    assert single_image_inference.main([str(argument) for argument in arguments]) == 0
+    expected = expected_score(encoder, random_regressor(101), photos / "b.png") / 10
+    assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_folder_becomes_a_file_of_rows_and_goes_on_where_it_stopped(
+    photos: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out" / "scores.csv"
+    command = ["--img_path", photos, "--weights_dir", released, "--output", output, "--batch_size", "2"]
+    assert run(*command) == 1  # one image is broken
+    whole = output.read_bytes()
+    with output.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [str(path) for path in find_images(str(photos))]
+    assert len(rows) == 6
+    for row in rows:
+        broken = row["image"].endswith("broken.png")
+        assert bool(row["error"]) is broken and bool(row["score"]) is not broken
+
+    lines = whole.splitlines(keepends=True)
+    output.write_bytes(b"".join(lines[:4]) + lines[4][:10])  # as a kill would leave it
+    scored: list[Path] = []
+    score_images = single_image_inference.score_images
+
+    def watched(model: torch.nn.Module, paths: list[Path], **options: int):  # type: ignore[no-untyped-def]
+        scored.extend(paths)
+        return score_images(model, paths, **options)
+
+    monkeypatch.setattr(single_image_inference, "score_images", watched)
+    assert run(*command) == 1
+    assert [str(path) for path in scored] == [row["image"] for row in rows[3:]]
+    with output.open(newline="", encoding="utf-8") as file:
+        again = list(csv.DictReader(file))
+    assert [row["image"] for row in again] == [row["image"] for row in rows]
+    for old, new in zip(rows, again, strict=True):
+        assert old["error"] == new["error"]
+        assert not old["score"] or float(new["score"]) == pytest.approx(float(old["score"]), abs=1e-5)
+
+    with pytest.raises(UserError, match="has scores of released weights, kadid10k"):
+        run(*command, "--regressor_dataset", "live")
+    with pytest.raises(UserError, match="not a file of scores"):
+        run(*command[:-4], "--output", photos / "notes.txt")
+
+
+def test_a_broken_image_is_told_and_the_exit_code_says_so(
+    photos: Path, released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("--img_path", photos / "*.png", "--weights_dir", released) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and "broken.png" in captured.err
+    assert [line.partition(": ")[0] for line in captured.out.splitlines()] == [
+        str(photos / name) for name in ("b.png", "grey.png", "pixel.png")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--img_path", "nowhere"], "nowhere: no image found"),
+        (["--img_path", "x", "--eval_type", "scratch"], "--experiment_name"),
+        (["--img_path", CONFIG, "--eval_type", "scratch", "--experiment_name", "none"], "none"),
+        (["--img_path", CONFIG, "--regressor_dataset", "kadid"], "koniq10k"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments: list[object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        run(*arguments)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("side", [1, 10, 11, 25, 40])
+def test_sliding_crops_cover_the_image_and_stay_in_it(side: int) -> None:
+    starts = positions(side, 10)
+    assert set(range(side)) <= {pixel for start in starts for pixel in range(start, start + 10)}
+    assert starts == sorted(set(starts)) and starts[0] == 0
+    assert starts[-1] + 10 == max(side, 10)
+
+
+class Brightness(torch.nn.Module):
+    """Stands for the quality model: a crop's mean red value at full scale, not normalised."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.zero = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, full: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+        return full[:, 0].mean(dim=(1, 2)) * 0.229 + 0.485 + self.zero
+
+
+def test_local_scores_lie_where_the_quality_is() -> None:
+    pixels = np.zeros((40, 60, 3), dtype=np.uint8)
+    pixels[:, 30:] = 255
+    quality = local_scores(Brightness(), Image.fromarray(pixels), crop_size=10)
+    assert quality.shape == (40, 60)
+    assert np.allclose(quality[:, :20], 0, atol=1e-6) and np.allclose(quality[:, 40:], 1, atol=1e-6)
+
+
+def test_quality_map_is_painted(photos: Path, released: Path, tmp_path: Path) -> None:
+    path = tmp_path / "map.png"
+    assert run("--img_path", photos / "b.png", "--weights_dir", released, "--quality_map", path) == 0
+    with Image.open(path) as painted:
+        pixels = np.asarray(painted.convert("RGB"), dtype=int)
+    colourful = np.ptp(pixels, axis=2) > 20
+    assert colourful.mean() > 0.2  # the map and its bar; text and margin are black and white
+    with pytest.raises(UserError, match="6 images"):
+        run("--img_path", photos, "--weights_dir", released, "--quality_map", path)

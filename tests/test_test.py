@@ -1,0 +1,170 @@
+"""test.py on a small dataset in KADID-10k's layout, with an untrained encoder."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import test as script
+from models.resnet import ResNet
+from models.simclr import SimCLR
+from models.weights import load_regressor
+from utils.config import Config
+from utils.errors import UserError
+from utils.evaluation import ALPHAS
+from utils.regression import fit_whole
+
+CPU = torch.device("cpu")
+REFERENCES = 10
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with KADID10K: 10 references, two types, two levels; and the splits."""
+    folder = tmp_path_factory.mktemp("data") / "KADID10K"
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for reference in range(1, REFERENCES + 1):
+        content = rng.uniform(60, 200, (4, 4, 3)).repeat(12, 0).repeat(12, 1)
+        for kind in (1, 2):
+            for level in (1, 5):
+                name = f"I{reference:02}_{kind:02}_{level:02}.png"
+                image = (
+                    content
+                    + rng.normal(0, 12 * level, content.shape) * (kind == 1)
+                    + 10 * level * (kind == 2)
+                )
+                Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
+                rows.append((name, f"I{reference:02}.png", 5 - 0.7 * level + rng.normal(0, 0.1), 0.5))
+    pd.DataFrame(rows, columns=["dist_img", "ref_img", "dmos", "var"]).to_csv(
+        folder / "dmos.csv", index=False
+    )
+    (folder / "splits").mkdir()
+    splits = [np.random.default_rng(i).permutation(REFERENCES) for i in range(2)]
+    for phase, part in (("train", slice(0, 6)), ("val", slice(6, 8)), ("test", slice(8, 10))):
+        images = [np.flatnonzero(np.isin(np.arange(4 * REFERENCES) // 4, order[part])) for order in splits]
+        np.save(folder / "splits" / f"{phase}.npy", np.array(images))
+    return folder.parent
+
+
+def configuration(base: Path, **test: object) -> Config:
+    test = {"datasets": ["kadid10k"], "num_workers": 0, "crop_size": 32, "batch_size": 8, **test}
+    return Config.from_dict(
+        {
+            "experiment_name": "tried",
+            "data_base_path": str(base),
+            "device": "cpu",
+            "test": test,
+            "logging": {"use_wandb": False},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with an experiment that has a best checkpoint."""
+    folder = tmp_path_factory.mktemp("work")
+    torch.manual_seed(0)
+    model = SimCLR({"embedding_dim": 8, "pretrained": False, "use_norm": True}, 0.1)
+    path = folder / "experiments" / "tried" / "pretrain" / "best_epoch_0_srocc_0.000_plcc_0.000.pth"
+    path.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), path)
+    return folder
+
+
+def test_a_test_leaves_results_and_a_regressor(
+    base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment)
+    assert script.run_test(configuration(base), "scratch", CPU) == 0
+    assert "kadid10k" in capsys.readouterr().out
+    folder = experiment / "experiments" / "tried"
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    (found,) = content["datasets"]
+    assert len(found["scores"]["global"]["srocc"]) == 2
+    assert np.shape(found["validation_srocc"]) == (2, len(ALPHAS))
+    assert (folder / "results.csv").exists()
+    assert (folder / "results.xlsx").exists()
+    regressor, about = load_regressor(
+        folder / "regressors" / "regressor_kadid10k.pth", content["encoder_hash"]
+    )
+    assert about["alpha"] == found["alpha"]
+    assert about["mos_range"] == [1.0, 5.0]
+    assert about["srocc"] == pytest.approx(np.median(found["scores"]["global"]["srocc"]))
+    (features,) = (experiment / "experiments" / ".features").glob("*.float32")
+    crops = np.fromfile(features, "<f4").reshape(-1, 5, 4096)
+    mos = pd.read_csv(base / "KADID10K" / "dmos.csv")["dmos"].to_numpy()
+    coef, intercept = fit_whole(crops, mos, found["alpha"])
+    np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, rtol=1e-4, atol=1e-7)
+    assert regressor.bias.item() == pytest.approx(intercept, rel=1e-5)
+
+
+def test_a_failing_dataset_does_not_lose_the_others(
+    base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment)
+    get_dataset = script.get_dataset
+
+    def not_there(name: str, *args: object) -> object:
+        if name == "tid2013":
+            raise UserError("TID2013: no such folder")
+        return get_dataset(name, *args)
+
+    monkeypatch.setattr(script, "get_dataset", not_there)
+    config = configuration(
+        base, datasets=["tid2013", "kadid10k"], train_fraction=[0.5, 1.0], grid_search=False
+    )
+    assert script.run_test(config, "scratch", CPU) == 1
+    assert "tid2013 failed: TID2013: no such folder\n" in capsys.readouterr().err
+    content = json.loads((experiment / "experiments" / "tried" / "results.json").read_text(encoding="utf-8"))
+    assert [(d["dataset"], d["train_fraction"]) for d in content["datasets"]] == [
+        ("kadid10k", 0.5),
+        ("kadid10k", 1.0),
+    ]
+    assert list(content["failures"]) == ["tid2013"]
+    assert content["datasets"][0]["alpha"] == 0.1
+    assert content["datasets"][0]["validation_srocc"] is None
+
+
+def test_the_released_encoder_leaves_its_results_apart(
+    base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment)
+    torch.manual_seed(1)
+    monkeypatch.setattr(script, "published_encoder", lambda: ResNet(pretrained=False))
+    assert script.run_test(configuration(base, grid_search=False), "arniqa", CPU) == 0
+    assert "published_srocc" in capsys.readouterr().out
+    assert (experiment / "experiments" / "tried" / "arniqa" / "results.csv").exists()
+    assert (
+        experiment / "experiments" / "tried" / "arniqa" / "regressors" / "regressor_kadid10k.pth"
+    ).exists()
+
+
+def test_no_checkpoint_is_one_line(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"best_epoch_\*\.pth"):
+        script.run_test(configuration(base), "scratch", CPU)
+
+
+class Scored:
+    """A dataset of scores only."""
+
+    def __init__(self, mos: np.ndarray, mos_type: str) -> None:
+        self.mos, self.mos_type = mos, mos_type
+
+
+def test_cross_dataset_maps_the_direction() -> None:
+    rng = np.random.default_rng(0)
+    mos = rng.uniform(0, 1, 30)
+    features = mos[:, None, None] * rng.standard_normal(4) + rng.standard_normal((30, 5, 4)) / 100
+    tested = {"up": (Scored(mos, "mos"), features), "down": (Scored(100 - 90 * mos, "dmos"), features)}
+    fitted = {name: fit_whole(f, d.mos, 0.1) for name, (d, f) in tested.items()}
+    results = script.cross_dataset(fitted, tested)
+    assert {(r.fitted_on, r.tested_on) for r in results} == {("up", "down"), ("down", "up")}
+    assert all(r.srocc > 0.9 and r.plcc > 0.99 for r in results)
+    assert script.cross_dataset({}, {}) == []
