@@ -11,7 +11,8 @@ import torch
 from tqdm import tqdm
 
 from models.arniqa import ARNIQA
-from models.weights import RELEASED_SCORES, WeightsError
+from models.errors import WeightsError
+from models.weights import RELEASED_SCORES
 from utils.config import load_config, resolve_device
 from utils.errors import UserError, run_command
 from utils.image import open_image
@@ -44,9 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{result.path}: {result.value:.6f}" if len(paths) > 1 else f"{result.value:.6f}")
             if arguments.quality_map:
                 image = open_image(result.path)
-                save_quality_map(
-                    arguments.quality_map, image, local_scores(model, image, crop_size), result.value
-                )
+                save_quality_map(arguments.quality_map, image, local_scores(model, image, crop_size), result.value)
     return int(failed > 0)
 
 
@@ -103,9 +102,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
     return model.to(device), arguments.crop_size or crop_size, f"{name}, {arguments.regressor_dataset}"
 
 
-def write_scores(
-    model: ARNIQA, paths: Sequence[Path], output: Path, about: str, options: dict[str, int]
-) -> int:
+def write_scores(model: ARNIQA, paths: Sequence[Path], output: Path, about: str, options: dict[str, int]) -> int:
     """Appends a row per image to the CSV file as the scores come; an image that has a row is left out."""
     try:
         done = read_rows(output, about)

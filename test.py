@@ -6,6 +6,7 @@ python test.py --config config.yaml --eval_type scratch|arniqa [--any.key value]
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from data import IQADataset, get_dataset
+from models.errors import WeightsError
 from models.resnet import ResNet
+from models.simclr import initial_model
 from models.weights import (
-    WeightsError,
     encoder_hash,
     find_best_checkpoint,
     load_encoder,
@@ -57,6 +59,9 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         folder /= "arniqa"
     results = evaluate_encoder(encoder, config, device, regressors=folder / "regressors")
     results.published = eval_type == "arniqa"
+    if config.test.compare_untrained and eval_type == "scratch":
+        before = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature).encoder
+        results.untrained = evaluate_encoder(before, config, device).whole()
     if is_main():
         print(render(results))
         if results.datasets:
@@ -65,9 +70,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     return int(bool(results.failures))
 
 
-def evaluate_encoder(
-    encoder: ResNet, config: Config, device: torch.device, regressors: Path | None = None
-) -> Results:
+def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, regressors: Path | None = None) -> Results:
     """Tests an encoder on `test.datasets` as the section `test` says.
 
     A dataset that fails is told on standard error and in `failures`; the others are tested nevertheless.
@@ -125,9 +128,7 @@ def cross_dataset(
             if name != other:
                 same = tested[name][0].mos_type == dataset.mos_type
                 aligned = predicted if same else -predicted
-                results.append(
-                    CrossResult(name, other, float(srocc(aligned, scores)), float(plcc(aligned, scores)))
-                )
+                results.append(CrossResult(name, other, float(srocc(aligned, scores)), float(plcc(aligned, scores))))
     return results
 
 
@@ -148,9 +149,7 @@ def _evaluate(
     return evaluate(features, dataset, "test", test.num_splits, alphas, train_fraction, config.seed, device)
 
 
-def _save(
-    folder: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str
-) -> None:
+def _save(folder: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str) -> None:
     coef, intercept = regressor
     try:
         save_regressor(

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from data import KADIS700Dataset, get_dataset
 from data.iqa_dataset import IQADataset
 from data.kadis700 import collate
 from data.sampler import TrainingBatchSampler
-from models.simclr import SimCLR
-from models.weights import WeightsError
+from models.errors import WeightsError
+from models.simclr import SimCLR, initial_model
 from utils.checkpoint import (
     BEST,
     LAST,
@@ -35,7 +36,7 @@ from utils.evaluation import evaluate, mean_over_datasets
 from utils.features import extract_features
 from utils.image import denormalize
 from utils.logging import RunLog
-from utils.signals import leave_stopping_to_parent, stop_on_signal
+from utils.signals import StopRequest, leave_stopping_to_parent, stop_on_signal
 
 READ_LOSSES = 10  # steps between two reads of the losses from the device, for which the host must wait
 UNREADABLE_LIMIT = 0.01  # share of the training images that may be unreadable
@@ -77,7 +78,7 @@ def train(config: Config, device: torch.device) -> None:
     state = previous_state(config)
     barrier()  # all have looked for the folder before the first process makes it
     trainer = Trainer(config, device, state)
-    with stop_on_signal() as trainer.stop:
+    with stop_on_signal(trainer.stop):
         trainer.run()
     barrier()
 
@@ -95,7 +96,9 @@ class Trainer:
         ]
         self.sampler = batch_sampler(self.dataset, config)
         self.steps = self.sampler.steps_per_epoch
-        self.model = build_model(config).to(device, memory_format=torch.channels_last)
+        self.stop = StopRequest()
+        self.model = build_model(config)
+        self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = build_optimizer(self.model, config)
         self.scheduler = build_scheduler(self.optimizer, config)
         self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
@@ -111,9 +114,7 @@ class Trainer:
             columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
             columns += [f"{d.name}_{score}" for d in self.validation_sets for score in ("srocc", "plcc")]
             done = self.epoch * self.steps + self.step
-            self.log = RunLog(
-                self.pretrain.parent, columns, done, self.validated, wandb_settings(config, wandb_id)
-            )
+            self.log = RunLog(self.pretrain.parent, columns, done, self.validated, wandb_settings(config, wandb_id))
 
     def run(self) -> None:
         """Every epoch: train, save, validate, save."""
@@ -177,7 +178,9 @@ class Trainer:
             return
         try:
             with self.stop.at_once():  # the state is saved, and what is interrupted here is made again
-                scores = {d.name: validate(self.model.encoder, d, self.config, self.device) for d in self.validation_sets}
+                scores = {
+                    d.name: validate(self.model.encoder, d, self.config, self.device) for d in self.validation_sets
+                }
         except KeyboardInterrupt:
             raise self._stopped() from None
         mean = mean_over_datasets(scores)
@@ -432,17 +435,8 @@ def build_model(config: Config) -> SimCLR:
     Raises:
         UserError: the ImageNet weights are asked for and cannot be had.
     """
-    encoder = config.model.encoder
-    torch.manual_seed(config.seed)
     try:
-        return SimCLR(
-            {
-                "embedding_dim": encoder.embedding_dim,
-                "pretrained": encoder.pretrained,
-                "use_norm": encoder.use_norm,
-            },
-            config.model.temperature,
-        )
+        return initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
     except WeightsError as error:
         raise UserError(str(error)) from error
 
@@ -454,7 +448,9 @@ def parallel_model(model: SimCLR, config: Config, device: torch.device) -> nn.Mo
         if device.type == "cuda":  # SyncBatchNorm exists there only
             model.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(model.encoder)
         parallel = DistributedDataParallel(model, device_ids=None if device.index is None else [device.index])
-    return torch.compile(parallel) if config.training.compile else parallel
+    if config.training.compile:
+        parallel.compile()
+    return parallel
 
 
 def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:

@@ -97,9 +97,7 @@ class KADIS700Dataset(Dataset):
             "unreadable": unreadable,
         }
 
-    def _open(
-        self, index: int, generator: torch.Generator, unreadable: list[str]
-    ) -> tuple[Image.Image, Path]:
+    def _open(self, index: int, generator: torch.Generator, unreadable: list[str]) -> tuple[Image.Image, Path]:
         """The image of that index or, where it cannot be read, of the next index drawn from the sample's generator.
 
         After ten unreadable ones in a row it is a black image: training ends over that many, and says so better than

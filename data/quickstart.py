@@ -7,7 +7,6 @@ the same photos by our own degradation model. Its scores are PSEUDO-SCORES, a fu
 
 import argparse
 import csv
-import os
 import shutil
 from pathlib import Path
 
@@ -56,7 +55,7 @@ def make(folder: Path) -> None:
         make_test_set(photos, partial / "KADID10K")
         (partial / note.name).write_text((__doc__ or "").split("\n\n", 1)[1], encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        partial.replace(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error})") from error
 

@@ -1,5 +1,8 @@
 from pathlib import Path
+
 import numpy as np
+
+
 def read_splits(name, root, rows):
     return {p: np.atleast_2d(np.load(Path(root)/"splits"/f"{p}.npy")) for p in ("train","val","test")}
 def make_splits(rows, references=None, seed=27, count=10):

@@ -113,9 +113,7 @@ def find_regressor(experiment: str | Path, dataset: str) -> Path:
     path = Path(experiment) / "regressors" / f"regressor_{dataset}.pth"
     if not path.is_file():
         there = sorted(p.stem.removeprefix("regressor_") for p in path.parent.glob("regressor_*.pth"))
-        raise WeightsError(
-            f"{path}: no such file; this experiment has regressors for: {', '.join(there) or 'none'}"
-        )
+        raise WeightsError(f"{path}: no such file; this experiment has regressors for: {', '.join(there) or 'none'}")
     return path
 
 

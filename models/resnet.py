@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
-from .weights import WeightsError
+from .errors import WeightsError
 
 FEATURE_DIM = 2048
 

@@ -71,3 +71,10 @@ class SimCLR(nn.Module):
         _, a = self.encoder(view_a)
         _, b = self.encoder(view_b)
         return nt_xent_loss(gather_ranks(a), gather_ranks(b), self.temperature)
+
+
+def initial_model(seed: int, encoder_params: Mapping[str, Any], temperature: float) -> SimCLR:
+    """The model before its first step: a function of its arguments and of nothing else."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SimCLR(encoder_params, temperature)

@@ -14,13 +14,13 @@ import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from .resnet import ResNet
+from .errors import WeightsError
+from .resnet import ResNet
 
 RELEASE_URL = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 WEIGHTS_DIR_VARIABLE = "ARNIQA_WEIGHTS_DIR"
@@ -47,10 +47,6 @@ READ_ERRORS = (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeE
 T = TypeVar("T")
 
 
-class WeightsError(RuntimeError):
-    """A weights file is missing, not to be had or does not fit. The message is one line with the way out."""
-
-
 def encoder_hash(encoder: nn.Module) -> str:
     """Identifies the weights of an encoder's backbone: 16 hexadecimal digits.
 
@@ -65,7 +61,7 @@ def encoder_hash(encoder: nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def load_encoder(path: str | Path, use_norm: bool = True) -> "ResNet":
+def load_encoder(path: str | Path, use_norm: bool = True) -> ResNet:
     """The encoder in that file, on the CPU, in evaluation mode.
 
     Args:
@@ -75,7 +71,6 @@ def load_encoder(path: str | Path, use_norm: bool = True) -> "ResNet":
     Raises:
         WeightsError: the file is missing, damaged or holds anything but the weights of this encoder.
     """
-    from .resnet import ResNet  # here, because resnet imports WeightsError from this module
 
     path = Path(path)
     state = _torch_load(path, "the weights of an encoder")
@@ -201,17 +196,13 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
     weights, biases = content.pop("weights"), content.pop("biases")
     if not isinstance(weights, Tensor) or tuple(weights.shape) != (1, EMBEDDING_DIM):
         found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-        raise WeightsError(
-            f"{path}: weights are {found}, not (1, {EMBEDDING_DIM}): the regressor of another model"
-        )
+        raise WeightsError(f"{path}: weights are {found}, not (1, {EMBEDDING_DIM}): the regressor of another model")
     if not isinstance(biases, Tensor) or biases.numel() != 1:
         found = tuple(biases.shape) if isinstance(biases, Tensor) else type(biases).__name__
         raise WeightsError(f"{path}: biases are {found}, not one number: the regressor of another model")
     low, high = content["mos_range"]
     if not low < high or content["mos_type"] not in ("mos", "dmos"):
-        raise WeightsError(
-            f"{path}: score range {low}..{high} of type {content['mos_type']!r} has no meaning"
-        )
+        raise WeightsError(f"{path}: score range {low}..{high} of type {content['mos_type']!r} has no meaning")
     _check_finite(path, {"weights": weights, "biases": biases})
     fitted_on = content.get("encoder_hash")
     if encoder_hash is not None and fitted_on is not None and fitted_on != encoder_hash:
@@ -224,7 +215,7 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
     return regressor.eval(), content
 
 
-def published_encoder(weights_dir: str | Path | None = None) -> "ResNet":
+def published_encoder(weights_dir: str | Path | None = None) -> ResNet:
     """The released encoder: ARNIQA.pth from `weights_dir`, else ARNIQA_WEIGHTS_DIR, else fetched and cached.
 
     Raises:
@@ -233,18 +224,14 @@ def published_encoder(weights_dir: str | Path | None = None) -> "ResNet":
     return _published("ARNIQA.pth", weights_dir, load_encoder)
 
 
-def published_regressor(
-    dataset: str, weights_dir: str | Path | None = None
-) -> tuple[nn.Linear, dict[str, Any]]:
+def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> tuple[nn.Linear, dict[str, Any]]:
     """The released regressor of one of the eight datasets; from where `published_encoder` takes its file.
 
     Raises:
         WeightsError: not one of the eight datasets, or the file is missing, not to be had or does not fit.
     """
     if dataset not in RELEASED_SCORES:
-        raise WeightsError(
-            f"no regressor is released for {dataset!r}; there are {', '.join(RELEASED_SCORES)}"
-        )
+        raise WeightsError(f"no regressor is released for {dataset!r}; there are {', '.join(RELEASED_SCORES)}")
     return _published(f"regressor_{dataset}.pth", weights_dir, load_regressor)
 
 

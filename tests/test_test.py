@@ -34,16 +34,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for kind in (1, 2):
             for level in (1, 5):
                 name = f"I{reference:02}_{kind:02}_{level:02}.png"
-                image = (
-                    content
-                    + rng.normal(0, 12 * level, content.shape) * (kind == 1)
-                    + 10 * level * (kind == 2)
-                )
+                image = content + rng.normal(0, 12 * level, content.shape) * (kind == 1) + 10 * level * (kind == 2)
                 Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / "images" / name)
                 rows.append((name, f"I{reference:02}.png", 5 - 0.7 * level + rng.normal(0, 0.1), 0.5))
-    pd.DataFrame(rows, columns=["dist_img", "ref_img", "dmos", "var"]).to_csv(
-        folder / "dmos.csv", index=False
-    )
+    pd.DataFrame(rows, columns=["dist_img", "ref_img", "dmos", "var"]).to_csv(folder / "dmos.csv", index=False)
     (folder / "splits").mkdir()
     splits = [np.random.default_rng(i).permutation(REFERENCES) for i in range(2)]
     for phase, part in (("train", slice(0, 6)), ("val", slice(6, 8)), ("test", slice(8, 10))):
@@ -90,9 +84,7 @@ def test_a_test_leaves_results_and_a_regressor(
     assert np.shape(found["validation_srocc"]) == (2, len(ALPHAS))
     assert (folder / "results.csv").exists()
     assert (folder / "results.xlsx").exists()
-    regressor, about = load_regressor(
-        folder / "regressors" / "regressor_kadid10k.pth", content["encoder_hash"]
-    )
+    regressor, about = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", content["encoder_hash"])
     assert about["alpha"] == found["alpha"]
     assert about["mos_range"] == [1.0, 5.0]
     assert about["srocc"] == pytest.approx(np.median(found["scores"]["global"]["srocc"]))
@@ -116,9 +108,7 @@ def test_a_failing_dataset_does_not_lose_the_others(
         return get_dataset(name, *args)
 
     monkeypatch.setattr(script, "get_dataset", not_there)
-    config = configuration(
-        base, datasets=["tid2013", "kadid10k"], train_fraction=[0.5, 1.0], grid_search=False
-    )
+    config = configuration(base, datasets=["tid2013", "kadid10k"], train_fraction=[0.5, 1.0], grid_search=False)
     assert script.run_test(config, "scratch", CPU) == 1
     assert "tid2013 failed: TID2013: no such folder\n" in capsys.readouterr().err
     content = json.loads((experiment / "experiments" / "tried" / "results.json").read_text(encoding="utf-8"))
@@ -140,9 +130,7 @@ def test_the_released_encoder_leaves_its_results_apart(
     assert script.run_test(configuration(base, grid_search=False), "arniqa", CPU) == 0
     assert "published_srocc" in capsys.readouterr().out
     assert (experiment / "experiments" / "tried" / "arniqa" / "results.csv").exists()
-    assert (
-        experiment / "experiments" / "tried" / "arniqa" / "regressors" / "regressor_kadid10k.pth"
-    ).exists()
+    assert (experiment / "experiments" / "tried" / "arniqa" / "regressors" / "regressor_kadid10k.pth").exists()
 
 
 def test_no_checkpoint_is_one_line(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,9 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(folder: Path, name: str, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-c", RUN.format(root=str(ROOT)), "--config", "config.yaml", "--experiment_name", name]
-    return subprocess.Popen(
-        [*command, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen([*command, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
@@ -216,7 +214,9 @@ def test_another_configuration_is_not_resumed(folder: Path, uninterrupted: tuple
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(folder: Path) -> None:
-    message = one_line_error(finish(folder, "diverged", "--training.lr", "1e30", "--training.lr_scheduler.name", "null"))
+    message = one_line_error(
+        finish(folder, "diverged", "--training.lr", "1e30", "--training.lr_scheduler.name", "null")
+    )
     assert "the loss is nan at step" in message and "1e+30" in message
     pretrain = folder / "experiments" / "diverged" / "pretrain"
     saved = torch.load(next(pretrain.glob("not_finite_step_*.pth")), weights_only=True)

@@ -22,9 +22,7 @@ DATASETS = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]  # those of 
 
 @dataclass(frozen=True)
 class DataSection:
-    pristine_path: str | None = key(
-        None, "folder of pristine images to train on instead of KADIS700/ref_imgs"
-    )
+    pristine_path: str | None = key(None, "folder of pristine images to train on instead of KADIS700/ref_imgs")
     patch_size: int = key(224, "side of the training crops in pixels", within="[32, inf)")
     max_distortions: int = key(4, "most distortions in a composition; 0 degrades nothing", within="[0, 7]")
     num_levels: int = key(5, "levels to draw from, the mildest first", within="[1, 5]")
@@ -107,9 +105,8 @@ class TestSection:
     alpha: float = key(0.1, "ridge regularisation without grid_search", within="(0, inf)")
     crop_size: int = key(224, "side in pixels of the five crops, in validation too", within="[32, inf)")
     datasets: list[str] = key(DATASETS, "datasets to test on; a folder with labels.csv is one too")
-    cross_dataset: bool = key(
-        False, "also fit on each whole dataset and test on every other", alias="cross_dataset"
-    )
+    cross_dataset: bool = key(False, "also fit on each whole dataset and test on every other", alias="cross_dataset")
+    compare_untrained: bool = key(False, "also test the encoder as it was before its first step")
     train_fraction: list[float] = key([1.0], "parts of each training split to fit on", within="(0, 1]")
 
 
@@ -270,9 +267,7 @@ def resolve_device(value: int | str) -> torch.device:
         return torch.device("cpu")
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if accelerator is None:
-        raise UserError(
-            f"device: found {value!r}, but PyTorch sees no GPU here; pass --device cpu to do without"
-        )
+        raise UserError(f"device: found {value!r}, but PyTorch sees no GPU here; pass --device cpu to do without")
     device = torch.device(accelerator.type, value) if isinstance(value, int) else torch.device(value)
     count = torch.accelerator.device_count()
     if device.type != accelerator.type or (device.index or 0) >= count:
@@ -319,9 +314,7 @@ def _unknown_argument(unknown: Sequence[str], known: Mapping[str, Key | None]) -
 def _complete(values: Mapping[str, Any], where: str) -> Config:
     """The configuration of parsed values, once all that must be set is there."""
     missing = [name for name, known in KEYS.items() if known.required and name not in values]
-    online = all(
-        values.get(name, KEYS[name].default) for name in ("logging.use_wandb", "logging.wandb.online")
-    )
+    online = all(values.get(name, KEYS[name].default) for name in ("logging.use_wandb", "logging.wandb.online"))
     hint = ""
     if online:
         wandb = [n for n in ("logging.wandb.project", "logging.wandb.entity") if values.get(n) is None]
@@ -350,9 +343,7 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
     try:
         content = yaml.load(path.read_bytes(), _Loader)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); a configuration file is expected"
-        ) from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); a configuration file is expected") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -1,7 +1,6 @@
 """Where a run's figures go: always to metrics.csv, and to Weights & Biases when the configuration says so."""
 
 import csv
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ class RunLog:
     Args:
         folder: the experiment's folder.
         columns: columns of metrics.csv after step and epoch.
-        step: last step to keep of an earlier part of this run; rows after it are dropped, since they will be made again.
+        step: last step to keep of an earlier part of this run; rows after it are dropped, to be made again.
         validated: whether the validation after that step is finished too.
         wandb_settings: arguments of `wandb.init`, or None to do without. W&B that fails to start is reported in one
             line and the run goes on without it.
@@ -80,7 +79,7 @@ class RunLog:
                     writer.writeheader()
                 writer.writerows(rows)
             if mode == "w":
-                os.replace(path, self.path)
+                path.replace(self.path)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error})") from error
 

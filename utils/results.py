@@ -32,11 +32,13 @@ class Results:
         cross: correlations across datasets.
         failures: dataset -> the line that says why it has no result.
         encoder_hash: identifies the encoder's weights.
+        untrained: dataset -> what the same encoder scored before its first step, where that was asked for.
         published: whether the encoder is the released one, so that its published figures stand beside ours.
     """
 
     datasets: list[DatasetResult]
     encoder_hash: str
+    untrained: dict[str, DatasetResult] = field(default_factory=dict)
     published: bool = False
     cross: list[CrossResult] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -50,8 +52,8 @@ def summary_table(results: Results) -> pd.DataFrame:
     """A row per dataset, training fraction and group (global, distortion types), then the averages.
 
     Columns: dataset, train_fraction, group, splits, alpha, for each metric its median and standard
-    deviation over the splits, and for the released encoder the published SROCC and PLCC. A figure that does
-    not exist is None.
+    deviation over the splits, for the released encoder the published SROCC and PLCC, and where it was asked for the
+    SROCC and PLCC of the untrained encoder. A figure that does not exist is None.
     """
     rows: list[dict[str, Any]] = []
     for r in results.datasets:
@@ -68,6 +70,9 @@ def summary_table(results: Results) -> pd.DataFrame:
                 row |= {metric: r.median(metric, group), f"{metric}_std": float(frame[metric].std(ddof=0))}
             if results.published and group == GLOBAL and r.train_fraction == 1 and r.dataset in PUBLISHED:
                 row["published_srocc"], row["published_plcc"] = PUBLISHED[r.dataset]
+            before = results.untrained.get(r.dataset)
+            if before is not None and group in before.scores and r.train_fraction == 1:
+                row |= {f"untrained_{metric}": before.median(metric, group) for metric in ("srocc", "plcc")}
             rows.append(row)
     medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in results.whole().items()}
     means = averages(medians) if medians else {}
@@ -76,6 +81,7 @@ def summary_table(results: Results) -> pd.DataFrame:
     columns = ["dataset", "train_fraction", "group", "splits", "alpha"]
     columns += [column for metric in METRICS for column in (metric, f"{metric}_std")]
     columns += ["published_srocc", "published_plcc"] if results.published else []
+    columns += ["untrained_srocc", "untrained_plcc"] if results.untrained else []
     table = pd.DataFrame(rows, columns=columns)
     return table.astype(object).where(table.notna(), None)
 
@@ -109,11 +115,11 @@ def render(results: Results) -> str:
     ]
     if results.published:
         parts[0] += "; published_* are the authors' figures"
+    if results.untrained:
+        parts[0] += "; untrained_*: the same encoder before its first step"
     for r in results.datasets:
         types = table[
-            (table["dataset"] == r.dataset)
-            & (table["train_fraction"] == r.train_fraction)
-            & (table["group"] != GLOBAL)
+            (table["dataset"] == r.dataset) & (table["train_fraction"] == r.train_fraction) & (table["group"] != GLOBAL)
         ]
         if len(types):
             fraction = "" if r.train_fraction == 1 else f", training fraction {r.train_fraction:g}"
@@ -130,8 +136,7 @@ def render(results: Results) -> str:
             ]
         if results.published:
             parts += [
-                f"published: {a} to {b} {s:.3f}/{p:.3f} (SROCC/PLCC)"
-                for (a, b), (s, p) in PUBLISHED_CROSS.items()
+                f"published: {a} to {b} {s:.3f}/{p:.3f} (SROCC/PLCC)" for (a, b), (s, p) in PUBLISHED_CROSS.items()
             ]
     notes = [f"{r.dataset}: {note}" for r in results.datasets for note in r.notes]
     if notes:
@@ -162,9 +167,7 @@ def write_results(results: Results, folder: Path) -> None:
                 sheets = [split_table(r) for r in results.datasets if r.dataset == name]
                 pd.concat(sheets).to_excel(book, sheet_name=_sheet_name(name, i), index=False)
             if results.cross:
-                pd.DataFrame([asdict(c) for c in results.cross]).to_excel(
-                    book, sheet_name="cross-dataset", index=False
-                )
+                pd.DataFrame([asdict(c) for c in results.cross]).to_excel(book, sheet_name="cross-dataset", index=False)
     except OSError as error:
         raise UserError(f"{folder}: results cannot be written ({error})") from error
 
@@ -176,9 +179,7 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
             "train_fraction": r.train_fraction,
             "alpha": r.alpha,
             "scores": {
-                group: {
-                    metric: [_none_if_nan(v) for v in values.tolist()] for metric, values in scores.items()
-                }
+                group: {metric: [_none_if_nan(v) for v in values.tolist()] for metric, values in scores.items()}
                 for group, scores in r.scores.items()
             },
             "validation_srocc": r.grid.tolist() if r.grid is not None else None,

@@ -36,15 +36,14 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
-    """Within the context SIGTERM and Ctrl-C set the yielded request instead of ending the process.
+def stop_on_signal(request: StopRequest) -> Iterator[None]:
+    """Within the context SIGTERM and Ctrl-C set the request instead of ending the process.
 
     The handlers from before are put back at the end.
     """
-    request = StopRequest()
     before = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield request
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -64,9 +64,9 @@ def test_pristine_crops_are_normalised_pixels_of_the_image_padded_with_zeros(roo
     image = Image.open(root / "ref_imgs" / "1.png")
     full = np.asarray(image)
     crop = np.rint(((sample["img_A_orig"] * STD + MEAN) * 255).permute(1, 2, 0).numpy()).astype(int)
-    assert any(
-        np.array_equal(crop, full[y : y + 64, x : x + 64]) for y in range(70 - 64) for x in range(90 - 64)
-    ), "the full-scale crop is no part of the image"
+    assert any(np.array_equal(crop, full[y : y + 64, x : x + 64]) for y in range(70 - 64) for x in range(90 - 64)), (
+        "the full-scale crop is no part of the image"
+    )
     half = np.zeros((64, 64, 3), int)
     half[:35, :45] = np.asarray(image.resize((45, 35), Image.Resampling.BICUBIC))
     crop = np.rint(((sample["img_A_ds"] * STD + MEAN) * 255).permute(1, 2, 0).numpy()).astype(int)
@@ -114,7 +114,5 @@ def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_generators_of_neighbouring_samples_differ() -> None:
-    seeds = {
-        sample_generator(27, epoch, index).initial_seed() for epoch in range(10) for index in range(100)
-    }
+    seeds = {sample_generator(27, epoch, index).initial_seed() for epoch in range(10) for index in range(100)}
     assert len(seeds) == 1000

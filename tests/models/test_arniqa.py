@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from models.arniqa import ARNIQA
+from models.errors import WeightsError
 from models.resnet import ResNet
-from models.weights import RELEASED_SCORES, WeightsError
+from models.weights import RELEASED_SCORES
 from tests.models.arniqa_files import random_regressor
 
 
@@ -27,9 +28,7 @@ def expected_embedding(encoder: ResNet, images: tuple[Tensor, Tensor]) -> Tensor
         return torch.cat([encoder(scale)[0] for scale in images], dim=1)
 
 
-def test_score_is_the_regressor_on_both_features(
-    model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]
-) -> None:
+def test_score_is_the_regressor_on_both_features(model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
     score, embedding = model(*images, return_embedding=True, scale_score=False)
     expected = expected_embedding(encoder, images)
     assert embedding.shape == (2, 4096)
@@ -81,9 +80,7 @@ def test_autocast_keeps_the_regressor_in_full_precision(model: ARNIQA, images: t
 def test_gradient_with_respect_to_the_image_is_that_of_finite_differences(model: ARNIQA) -> None:
     double = copy.deepcopy(model).double()
     generator = torch.Generator().manual_seed(5)
-    image, half = (
-        torch.randn(1, 3, side, side, generator=generator, dtype=torch.float64) for side in (40, 20)
-    )
+    image, half = (torch.randn(1, 3, side, side, generator=generator, dtype=torch.float64) for side in (40, 20))
     image.requires_grad_(), half.requires_grad_()
     gradients = torch.autograd.grad(double(image, half).sum(), (image, half))
     step = 1e-6
@@ -115,9 +112,7 @@ def test_torch_export(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
     assert torch.allclose(program.module()(*images), model(*images), rtol=0, atol=1e-5)
 
 
-def test_onnx_runtime_gives_the_same_scores(
-    model: ARNIQA, images: tuple[Tensor, Tensor], tmp_path: Path
-) -> None:
+def test_onnx_runtime_gives_the_same_scores(model: ARNIQA, images: tuple[Tensor, Tensor], tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
     path = tmp_path / "arniqa.onnx"

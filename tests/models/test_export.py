@@ -6,9 +6,10 @@ import torch
 from torchvision.transforms.functional import normalize, resize
 
 from models.arniqa import ARNIQA
+from models.errors import WeightsError
 from models.export import export, main
 from models.resnet import ResNet
-from models.weights import WeightsError, load_encoder, published_regressor
+from models.weights import load_encoder, published_regressor
 from tests.models.arniqa_files import random_regressor
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
+from models.errors import WeightsError
 from models.resnet import ResNet
-from models.weights import WeightsError
 
 
 @pytest.fixture(scope="module")

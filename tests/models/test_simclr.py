@@ -40,9 +40,7 @@ def test_loss_and_gradients_are_those_of_the_published_code(case: int) -> None:
 def test_loss_is_the_formula() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(6, 10, generator=generator), torch.randn(6, 10, generator=generator)
-    assert nt_xent_loss(a, b, 0.2).item() == pytest.approx(
-        naive_loss(a.double(), b.double(), 0.2).item(), rel=1e-6
-    )
+    assert nt_xent_loss(a, b, 0.2).item() == pytest.approx(naive_loss(a.double(), b.double(), 0.2).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 16])

@@ -33,9 +33,7 @@ def test_score_ranges_are_those_of_the_datasets(name: str) -> None:
     assert RELEASED_SCORES[name] == (tuple(dataset.mos_range), dataset.mos_type)
 
 
-def test_both_forms_of_encoder_file_hold_the_same_weights(
-    released: Path, experiment: Path, encoder: ResNet
-) -> None:
+def test_both_forms_of_encoder_file_hold_the_same_weights(released: Path, experiment: Path, encoder: ResNet) -> None:
     expected = encoder.state_dict()
     for path in (released / "ARNIQA.pth", find_best_checkpoint(experiment)):
         loaded = load_encoder(path)
@@ -124,9 +122,7 @@ def test_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path, released: Pa
         assert one_line(error, str(path), word)
 
 
-def test_fetches_into_the_hub_cache_once(
-    tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetches_into_the_hub_cache_once(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     monkeypatch.setattr("models.weights.RELEASE_URL", released.as_uri())

@@ -15,9 +15,7 @@ from utils.regression import fit_predict
 class FakeDataset:
     """Scores and splits without images."""
 
-    def __init__(
-        self, mos: np.ndarray, splits: list[dict[str, np.ndarray]], types: list[str] | None = None
-    ) -> None:
+    def __init__(self, mos: np.ndarray, splits: list[dict[str, np.ndarray]], types: list[str] | None = None) -> None:
         self.name = "fake"
         self.mos = mos
         self.images = [Path(f"{i:03}.png") for i in range(len(mos))]
@@ -40,17 +38,13 @@ def random_dataset(n: int = 40, types: list[str] | None = None) -> tuple[np.ndar
     splits = []
     for _ in range(3):
         order = rng.permutation(n)
-        splits.append(
-            {"train": order[: n // 2], "val": order[n // 2 : 3 * n // 4], "test": order[3 * n // 4 :]}
-        )
+        splits.append({"train": order[: n // 2], "val": order[n // 2 : 3 * n // 4], "test": order[3 * n // 4 :]})
     return features, FakeDataset(mos, splits, types)
 
 
 def test_reference_results() -> None:
     data = golden("evaluation.npz")
-    splits = [
-        {phase: data[phase][i] for phase in ("train", "val", "test")} for i in range(len(data["train"]))
-    ]
+    splits = [{phase: data[phase][i] for phase in ("train", "val", "test")} for i in range(len(data["train"]))]
     dataset = FakeDataset(data["scores"], splits, data["types"].tolist())
     features = data["features"].reshape(len(data["scores"]), 5, -1)
     test = evaluate(features, dataset, "test", 10, ALPHAS)

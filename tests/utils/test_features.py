@@ -73,9 +73,7 @@ def test_cache_is_read_the_second_time(tmp_path: Path) -> None:
     dataset, cache = FakeDataset(tmp_path, 7), tmp_path / "cache"
     extract_features(FakeEncoder(), dataset, 3, 0, CPU, cache, "hash")
     again = FakeEncoder()
-    np.testing.assert_allclose(
-        extract_features(again, dataset, 3, 0, CPU, cache, "hash"), expected(7), rtol=1e-5
-    )
+    np.testing.assert_allclose(extract_features(again, dataset, 3, 0, CPU, cache, "hash"), expected(7), rtol=1e-5)
     assert again.images == 0
 
 
@@ -146,9 +144,7 @@ def _on_rank(rank: int, folder: Path, unreadable: int | None) -> None:
     import os
 
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2
-    )
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     try:
         for n in (7, 9):  # the last batch short on one rank, and missing on the other
             dataset = FakeDataset(folder, n, unreadable)

@@ -24,9 +24,7 @@ def sklearn_fit(features: Array, scores: Array, train: Array, alpha: float) -> R
 
 def sklearn_predict(features: Array, scores: Array, train: Array, images: Array, alpha: float) -> Array:
     model = sklearn_fit(features, scores, train, alpha)
-    return (
-        model.predict(features[images].reshape(-1, features.shape[2])).reshape(len(images), -1).mean(axis=1)
-    )
+    return model.predict(features[images].reshape(-1, features.shape[2])).reshape(len(images), -1).mean(axis=1)
 
 
 def plain(n: int, d: int) -> tuple[Array, Array]:
@@ -98,8 +96,7 @@ def test_select_alpha_is_the_exhaustive_search(case: Callable[[], tuple[Array, A
     alphas = ALPHAS[::9]
     alpha, grid = select_alpha(features, scores, splits, alphas)
     expected = [
-        [spearmanr(sklearn_predict(features, scores, t, v, a), scores[v]).statistic for a in alphas]
-        for t, v in splits
+        [spearmanr(sklearn_predict(features, scores, t, v, a), scores[v]).statistic for a in alphas] for t, v in splits
     ]
     np.testing.assert_allclose(grid, expected, atol=1e-8)
     assert alpha == alphas[np.argmax(np.median(expected, axis=0))]
@@ -167,9 +164,7 @@ def test_reference_results() -> None:
     assert alpha == pytest.approx(float(data["alpha"]), rel=1e-12)
     for i, (train, test) in enumerate(zip(data["train"], data["test"], strict=True)):
         predictions = fit_predict(features, scores, train, test, alpha)
-        assert spearmanr(predictions, scores[test]).statistic == pytest.approx(
-            data["srocc/global"][i], abs=1e-8
-        )
+        assert spearmanr(predictions, scores[test]).statistic == pytest.approx(data["srocc/global"][i], abs=1e-8)
         assert np.corrcoef(predictions, scores[test])[0, 1] == pytest.approx(data["plcc/global"][i], abs=1e-8)
     coef, intercept = fit_whole(features, scores, alpha)
     np.testing.assert_allclose(coef, data["coef"], atol=1e-8)

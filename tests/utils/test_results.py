@@ -99,9 +99,7 @@ def test_files_hold_the_same_figures(results: Results, tmp_path: Path) -> None:
     sheets = pd.read_excel(folder / "results.xlsx", sheet_name=None)
     assert list(sheets) == ["summary", "kadid10k", "spaq", "cross-dataset"]
     kadid = sheets["kadid10k"]
-    assert sorted(kadid[(kadid["group"] == "global") & (kadid["train_fraction"] == 1)]["srocc"]) == sorted(
-        SROCC
-    )
+    assert sorted(kadid[(kadid["group"] == "global") & (kadid["train_fraction"] == 1)]["srocc"]) == sorted(SROCC)
 
 
 def test_split_table_leaves_out_what_has_no_value() -> None:
