@@ -1,0 +1,95 @@
+"""Against the published implementation's outputs: probes that lie here, and whole images beside the checkout."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.golden import golden
+from utils.distortions import DISTORTIONS
+
+PROBES = json.loads((Path(__file__).parents[2] / "probes.json").read_text(encoding="utf-8"))
+DETERMINISTIC = [
+    name
+    for name, distortion in DISTORTIONS.items()
+    if distortion.group != "noise" and name not in ("lensblur", "colorshift", "jitter", "noneccpatch", "colorblock")
+]
+RANDOM = ["whitenoise", "whitenoiseCC", "impulsenoise", "multnoise", "colorblock"]
+# The published code's own mistakes are in these (docs/fidelity.md).
+LOOSE = {"colorshift": 0.5, "jitter": 0.5, "noneccpatch": 0.15}
+DRAWS = 40
+
+
+def apply(key: str, image: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """`key` is <type>/<level 1..5>, for motionblur with /angle<degrees>."""
+    name, level, *angle = key.split("/")
+    options = {"angle": float(angle[0].removeprefix("angle"))} if angle else {}
+    distortion = DISTORTIONS[name]
+    return distortion(image, distortion.levels[int(level) - 1], torch.Generator().manual_seed(seed), **options)
+
+
+def probe_input() -> torch.Tensor:
+    r, c = np.mgrid[0:128, 0:128]
+    red = np.floor(255 * (0.5 + 0.5 * np.sin(2 * np.pi * (3 * r + 2 * c) / 128)))
+    green = np.floor(255 * (0.6 * ((r // 16 + c // 16) % 2) + 0.2))
+    blue = np.floor(2 * r * c / 128) % 256
+    pixels = np.stack([red, green, blue]).astype(np.uint8)
+    assert pixels.sum(dtype=np.int64) == PROBES["input_sum"]
+    return torch.from_numpy(pixels).float() / 255
+
+
+@pytest.mark.parametrize("key", PROBES["values"])
+def test_probes(key: str) -> None:
+    rows, columns = np.array(PROBES["positions"]).T
+    output = apply(key, probe_input())[:, rows, columns].T
+    np.testing.assert_allclose(output.numpy(), PROBES["values"][key], rtol=0, atol=1 / 255 + 1e-5)
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+def test_deterministic_types(name: str) -> None:
+    data = golden("distortions_deterministic.npz")
+    image = torch.from_numpy(data["input"]).permute(2, 0, 1).float() / 255
+    keys = [key for key in data.files if key.startswith(f"{name}/")]
+    assert len(keys) >= 5
+    for key in keys:
+        error = np.abs(apply(key, image).numpy() - data[key] / 65535)
+        assert (error <= 1 / 255 + 1e-5).mean() >= 0.999, key
+
+
+def statistics(image: torch.Tensor, output: torch.Tensor) -> list[float]:
+    """Mean absolute and mean squared change, fraction of values changed, mean change of R, G and B."""
+    change = (output - image).double()
+    means = change.mean(dim=(1, 2)).tolist()
+    return [change.abs().mean().item(), (change**2).mean().item(), (change != 0).double().mean().item(), *means]
+
+
+def measured(key: str, image: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    draws = np.array([statistics(image, apply(key, image, seed)) for seed in range(DRAWS)])
+    return draws.mean(axis=0), draws.std(axis=0)
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+@pytest.mark.parametrize("name", RANDOM)
+def test_random_types_have_the_published_statistics(name: str, level: int) -> None:
+    expected, spread = golden("distortions_random_stats.npz")[f"{name}/{level}"]
+    image = torch.from_numpy(golden("distortions_deterministic.npz")["input"]).permute(2, 0, 1).float() / 255
+    mean, std = measured(f"{name}/{level}", image)
+    standard_error = np.sqrt((spread**2 + std**2) / DRAWS)
+    np.testing.assert_array_less(np.abs(mean - expected), 4 * standard_error + 1e-5)
+
+
+@pytest.mark.parametrize("level", range(1, 6))
+@pytest.mark.parametrize("name", LOOSE)
+def test_types_that_the_published_code_gets_wrong_agree_loosely(name: str, level: int) -> None:
+    expected, _ = golden("distortions_random_stats.npz")[f"{name}/{level}"]
+    image = torch.from_numpy(golden("distortions_deterministic.npz")["input"]).permute(2, 0, 1).float() / 255
+    mean, _ = measured(f"{name}/{level}", image)
+    assert mean[0] == pytest.approx(expected[0], rel=LOOSE[name])
+
+
+@pytest.mark.parametrize(("level", "expected"), [(4, 0.042), (5, 0.060)])
+def test_jitter_changes_by_what_its_definition_gives(level: int, expected: float) -> None:
+    image = torch.from_numpy(golden("distortions_deterministic.npz")["input"]).permute(2, 0, 1).float() / 255
+    assert measured(f"jitter/{level}", image)[0][0] == pytest.approx(expected, rel=0.03)

@@ -1,0 +1,65 @@
+"""What holds for every type, whatever the image."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utils.distortions import DISTORTIONS
+
+CASES = [(name, level) for name, d in DISTORTIONS.items() for level in (d.levels[0], d.levels[-1])]
+sizes = st.tuples(st.integers(32, 600), st.integers(32, 400))
+contents = st.sampled_from(["noise", "black", "white", "constant", "ramp"])
+
+
+def make(content: str, height: int, width: int) -> torch.Tensor:
+    if content == "noise":
+        return torch.rand(3, height, width, generator=torch.Generator().manual_seed(height * width))
+    if content == "ramp":
+        return torch.linspace(0, 1, width).expand(3, height, width).contiguous()
+    return torch.full((3, height, width), {"black": 0.0, "white": 1.0, "constant": 0.3}[content])
+
+
+@pytest.mark.parametrize(("name", "level"), CASES)
+@settings(max_examples=4, deadline=None, derandomize=True)
+@given(size=sizes, content=contents)
+def test_shape_range_input_and_repeatability(name: str, level: float, size: tuple[int, int], content: str) -> None:
+    image = make(content, size[1], size[0])
+    before = image.clone()
+    output = DISTORTIONS[name](image, level, torch.Generator().manual_seed(5))
+    assert output.shape == image.shape and output.dtype == image.dtype
+    assert torch.isfinite(output).all() and output.min() >= 0 and output.max() <= 1
+    assert torch.equal(image, before)
+    assert output.data_ptr() != image.data_ptr()
+    assert torch.equal(output, DISTORTIONS[name](image, level, torch.Generator().manual_seed(5)))
+
+
+@pytest.mark.parametrize(("name", "level"), CASES)
+def test_non_contiguous_and_float64_images(name: str, level: float) -> None:
+    image = torch.rand(3, 60, 50, generator=torch.Generator().manual_seed(0))
+    strided = image.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    expected = DISTORTIONS[name](image, level, torch.Generator().manual_seed(1))
+    assert torch.equal(DISTORTIONS[name](strided, level, torch.Generator().manual_seed(1)), expected)
+    double = DISTORTIONS[name](image.double(), level, torch.Generator().manual_seed(1))
+    assert double.dtype == torch.float64
+    # An 8-bit rounding may fall on the other side, and so may a codec's input.
+    assert ((double - expected).abs() < 2 / 255).double().mean() > 0.99
+
+
+@pytest.mark.parametrize(("name", "level"), CASES)
+@pytest.mark.parametrize("shape", [(3, 9, 40), (3, 1, 1), (3, 5, 5)])
+def test_images_smaller_than_what_a_type_places(name: str, level: float, shape: tuple[int, int, int]) -> None:
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    output = DISTORTIONS[name](image, level, torch.Generator().manual_seed(1))
+    assert output.shape == image.shape and torch.isfinite(output).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["gaublur", "lensblur", "motionblur", "jitter", "pixelate", "noneccpatch", "colorsat1"]
+)
+def test_a_constant_image_is_unchanged_by_types_that_only_move_or_mix(name: str) -> None:
+    image = torch.full((3, 64, 48), 0.4)
+    for level in DISTORTIONS[name].levels:
+        torch.testing.assert_close(
+            DISTORTIONS[name](image, level, torch.Generator().manual_seed(0)), image, rtol=0, atol=1e-5
+        )

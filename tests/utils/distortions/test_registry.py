@@ -1,0 +1,94 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+
+from utils.distortions import DISTORTIONS, GROUPS, degrade, get_distortion, get_group, sample_composition
+from utils.errors import UserError
+
+LEVEL_PROBABILITIES = np.exp(-(np.arange(5) ** 2) / (2 * 2.5**2))
+LEVEL_PROBABILITIES /= LEVEL_PROBABILITIES.sum()
+DRAWS = 20_000
+UNLIKELY = 1e-4  # the draws are seeded: a right sampler passes always, a wrong one fails always
+
+
+@pytest.fixture(scope="module")
+def compositions() -> list[list[tuple[str, float]]]:
+    generator = torch.Generator().manual_seed(0)
+    return [sample_composition(generator) for _ in range(DRAWS)]
+
+
+def test_the_table_has_24_types_in_7_groups_with_5_levels() -> None:
+    assert len(DISTORTIONS) == 24 and len(GROUPS) == 7
+    assert all(len(d.levels) == 5 and name == d.name for name, d in DISTORTIONS.items())
+    assert [len(get_group(group)) for group in GROUPS] == [3, 4, 2, 4, 3, 5, 3]
+
+
+def test_the_number_of_distortions_is_uniform(compositions: list) -> None:
+    counts = Counter(map(len, compositions))
+    assert chisquare([counts[n] for n in range(1, 5)]).pvalue > UNLIKELY
+    assert set(counts) == {1, 2, 3, 4}
+
+
+def test_groups_are_distinct_uniform_and_in_any_order(compositions: list) -> None:
+    groups = [[DISTORTIONS[name].group for name, _ in composition] for composition in compositions]
+    assert all(len(set(g)) == len(g) for g in groups)
+    for position in range(4):
+        counts = Counter(g[position] for g in groups if len(g) > position)
+        assert chisquare([counts[group] for group in GROUPS]).pvalue > UNLIKELY
+    pairs = Counter(tuple(g[:2]) for g in groups if len(g) > 1)
+    assert len(pairs) == 42
+    assert chisquare(list(pairs.values())).pvalue > UNLIKELY
+
+
+def test_types_are_uniform_in_their_group(compositions: list) -> None:
+    counts = Counter(name for composition in compositions for name, _ in composition)
+    for group in GROUPS:
+        assert chisquare([counts[d.name] for d in get_group(group)]).pvalue > UNLIKELY
+
+
+def test_levels_follow_the_half_gaussian(compositions: list) -> None:
+    counts = np.zeros(5)
+    for name, level in (pair for composition in compositions for pair in composition):
+        counts[DISTORTIONS[name].levels.index(level)] += 1
+    assert chisquare(counts, counts.sum() * LEVEL_PROBABILITIES).pvalue > UNLIKELY
+
+
+def test_max_distortions_and_num_levels_bound_the_draw() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [sample_composition(generator, max_distortions=7, num_levels=2) for _ in range(300)]
+    assert {len(composition) for composition in drawn} == set(range(1, 8))
+    assert all(DISTORTIONS[name].levels.index(level) < 2 for composition in drawn for name, level in composition)
+
+
+def test_a_composition_is_applied_in_its_order_and_clipped_after_each() -> None:
+    image = torch.rand(3, 40, 40, generator=torch.Generator().manual_seed(1))
+    composition = [("meanshift", 0.15), ("nonlincontrchange", 0.1), ("meanshift", -0.15)]
+    expected = ((image + 0.15).clamp(0, 1) - 0.5) * 0.2 + 0.5
+    expected = (expected - 0.15).clamp(0, 1)
+    torch.testing.assert_close(degrade(image, composition, torch.Generator()), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "allowed"),
+    [
+        (lambda: get_distortion("gaussblur"), "gaublur"),
+        (lambda: get_group("colour"), "color_distortion"),
+        (lambda: DISTORTIONS["jpeg"](torch.zeros(3, 32, 32), 50, torch.Generator()), "43, 36, 24, 7, 4"),
+        (lambda: sample_composition(torch.Generator(), max_distortions=8), "1 to 7"),
+        (lambda: sample_composition(torch.Generator(), num_levels=6), "1 to 5"),
+        (lambda: sample_composition(torch.Generator(), num_levels=0), "1 to 5"),
+    ],
+)
+def test_what_does_not_exist_names_what_does(call: object, allowed: str) -> None:
+    with pytest.raises(UserError) as error:
+        call()  # type: ignore[operator]
+    assert allowed in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("image", [torch.zeros(1, 32, 32), torch.zeros(32, 32, 3), torch.zeros(3, 32, 32).byte()])
+def test_an_image_of_another_shape_or_type_is_refused(image: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        DISTORTIONS["gaublur"](image, 1, torch.Generator())
