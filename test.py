@@ -29,6 +29,7 @@ from utils.distributed import is_main, process_group
 from utils.errors import UserError, run_command
 from utils.evaluation import ALPHAS, DatasetResult, evaluate
 from utils.features import extract_features
+from utils.logging import log_test, wandb_settings
 from utils.metrics import plcc, srocc
 from utils.regression import CPU, fit_whole
 from utils.results import CrossResult, Results, render, write_results
@@ -66,6 +67,9 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         print(render(results))
         if results.datasets:
             write_results(results, folder)
+            settings = wandb_settings(config)
+            if settings is not None:
+                log_test(folder, settings, results)
             print(f"\nresults and regressors are in {folder}, features in {FEATURES} (they may be deleted)")
     return int(bool(results.failures))
 

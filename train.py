@@ -35,7 +35,7 @@ from utils.errors import UserError
 from utils.evaluation import evaluate, mean_over_datasets
 from utils.features import extract_features
 from utils.image import denormalize
-from utils.logging import RunLog
+from utils.logging import RunLog, wandb_settings
 from utils.signals import StopRequest, leave_stopping_to_parent, stop_on_signal
 
 READ_LOSSES = 10  # steps between two reads of the losses from the device, for which the host must wait
@@ -106,7 +106,8 @@ class Trainer:
         self.epoch, self.step, self.validated = 0, 0, False
         self.best: dict[str, float] | None = None
         self.unreadable: set[str] = set()
-        wandb_id = self._restore(state) if state is not None else None
+        if state is not None:
+            self._restore(state)
         self.parallel = parallel_model(self.model, config, device)
         self.log: RunLog | None = None
         if is_main():
@@ -114,7 +115,7 @@ class Trainer:
             columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
             columns += [f"{d.name}_{score}" for d in self.validation_sets for score in ("srocc", "plcc")]
             done = self.epoch * self.steps + self.step
-            self.log = RunLog(self.pretrain.parent, columns, done, self.validated, wandb_settings(config, wandb_id))
+            self.log = RunLog(self.pretrain.parent, columns, done, self.validated, wandb_settings(config))
 
     def run(self) -> None:
         """Every epoch: train, save, validate, save."""
@@ -264,13 +265,12 @@ class Trainer:
             "validated": self.validated,
             "best": self.best,
             "unreadable": sorted(self.unreadable),
-            "wandb_id": self.log.wandb_id,
             "config": self.config.to_dict(),
         }
         replace_checkpoint(content, self.pretrain / name, LAST)
 
-    def _restore(self, state: Mapping[str, Any]) -> str | None:
-        """Takes up the state of a checkpoint; returns the identity of its W&B run."""
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up the state of a checkpoint."""
         self.model.load_state_dict(state["model_state_dict"])
         self.optimizer.load_state_dict(state["optimizer_state_dict"])
         self.scaler.load_state_dict(state["scaler_state_dict"])
@@ -279,7 +279,6 @@ class Trainer:
         self.epoch, self.step, self.validated = state["epoch"], state["step"], state["validated"]
         self.best = state["best"]
         self.unreadable = set(state["unreadable"])
-        return state["wandb_id"]
 
     def _save_best(self, name: str) -> None:
         if is_main():
@@ -473,21 +472,6 @@ def build_scheduler(
     return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
         optimizer, T_0=settings.T_0, T_mult=settings.T_mult, eta_min=settings.eta_min
     )
-
-
-def wandb_settings(config: Config, run_id: str | None) -> dict[str, Any] | None:
-    """Arguments of `wandb.init`, or None where the configuration does without it."""
-    if not config.logging.use_wandb:
-        return None
-    wandb = config.logging.wandb
-    return {
-        "project": wandb.project,
-        "entity": wandb.entity,
-        "name": config.experiment_name,
-        "mode": "online" if wandb.online else "offline",
-        "id": run_id,
-        "config": config.to_dict(),
-    }
 
 
 def log_input_images(log: RunLog, step: int, batch: Mapping[str, Any], count: int = 4) -> None:

@@ -44,7 +44,8 @@ def main() -> None:
     if arguments.figure:
         draw_contact_sheet(dataset.images, arguments.figure)
         return
-    types = [d for name in arguments.only or GROUPS for d in (get_group(name) if name in GROUPS else [get_distortion(name)])]
+    named = [get_group(name) if name in GROUPS else [get_distortion(name)] for name in arguments.only or GROUPS]
+    types = [distortion for group in named for distortion in group]
     image = _photo(dataset.images[0], PATCH)
     print(f"ms per {PATCH} x {PATCH} image, levels 1 to 5 (median of 7)")
     for distortion in types:

@@ -58,10 +58,7 @@ def run(name: str, images: int, references: int, args: argparse.Namespace) -> fl
     """Prints both times; returns how many times faster the ridge path is."""
     features, scores = make_data(images, args.columns)
     splits = make_splits(images, references, args.splits)
-    print(
-        f"{name}: {images} x {CROPS} x {args.columns} float32, {features.nbytes / 1e9:.2f} GB; "
-        f"{peak_memory()} held"
-    )
+    print(f"{name}: {images} x {CROPS} x {args.columns} float32, {features.nbytes / 1e9:.2f} GB; {peak_memory()} held")
 
     start = time.perf_counter()
     path = RidgePath(features, scores, args.device)
@@ -98,9 +95,7 @@ def main() -> None:
     parser.add_argument("--fits", type=int, default=3, help="fits by scikit-learn (default: 3)")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--columns", type=int, default=4096, help="size of the features (default: 4096)")
-    parser.add_argument(
-        "--shrink", type=int, default=1, help="divides the number of images, for a quick look"
-    )
+    parser.add_argument("--shrink", type=int, default=1, help="divides the number of images, for a quick look")
     parser.add_argument("--device", type=torch.device, default="cpu")
     args = parser.parse_args()
     for name in args.datasets:

@@ -1,21 +1,50 @@
 """KADID-10k (Lin, Hosu and Saupe, QoMEX 2019): 81 references, 25 types of distortion, 5 levels."""
 
-import pandas as pd
+from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.numbered_names import parse_numbered_names
 
-from data.iqa_dataset import IQADataset
+TYPES = (  # in the order of their numbers in the file names, with their groups
+    ("gaussian blur", "blur"),
+    ("lens blur", "blur"),
+    ("motion blur", "blur"),
+    ("color diffusion", "color_distortion"),
+    ("color shift", "color_distortion"),
+    ("color quantization", "color_distortion"),
+    ("color saturation 1", "color_distortion"),
+    ("color saturation 2", "color_distortion"),
+    ("jpeg2000", "compression"),
+    ("jpeg", "compression"),
+    ("white noise", "noise"),
+    ("white noise in color component", "noise"),
+    ("impulse noise", "noise"),
+    ("multiplicative noise", "noise"),
+    ("denoise", "noise"),
+    ("brighten", "brightness_change"),
+    ("darken", "brightness_change"),
+    ("mean shift", "brightness_change"),
+    ("jitter", "spatial_distortion"),
+    ("non-eccentricity patch", "spatial_distortion"),
+    ("pixelate", "spatial_distortion"),
+    ("quantization", "spatial_distortion"),
+    ("color block", "spatial_distortion"),
+    ("high sharpen", "sharpness_contrast"),
+    ("contrast change", "sharpness_contrast"),
+)
 
 
 class KADID10KDataset(IQADataset):
+    """`dmos.csv`: dist_img, ref_img, dmos (which is a mean opinion score). Names: I<reference>_<type>_<level>.png."""
+
     name = "kadid10k"
     folder = "KADID10K"
-    mos_range = (1, 5)
+    source = "http://database.mmsp-kn.de/kadid-10k-database.html"
+    mos_range = (1.0, 5.0)
     synthetic = True
+    groups = dict(TYPES)
 
-    def _read(self) -> None:
-        table = pd.read_csv(self.root / "dmos.csv")
-        self.images = [self.root / "images" / n for n in table["dist_img"]]
-        self.mos = table["dmos"].to_numpy(float)
-        self.ref_images = list(table["ref_img"])
-        self.distortion_types = [n.split("_")[1] for n in table["dist_img"]]
-        self.distortion_groups = self.distortion_types
-        self.distortion_levels = [int(n.split("_")[2][:2]) for n in table["dist_img"]]
+    def read_annotation(self) -> Annotation:
+        path = self.root / "dmos.csv"
+        table = read_table(path, ["dist_img", "ref_img", "dmos"], self.source)
+        names = [str(name) for name in table["dist_img"]]
+        references, types, levels = parse_numbered_names(names, [kind for kind, _ in TYPES], path)
+        return Annotation(names, "images", numbers(table, "dmos", path), references, types, levels)

@@ -18,7 +18,7 @@ from sklearn.datasets import load_sample_image
 from tqdm import tqdm
 
 from data.kadis700 import sample_generator
-from data.splits import make_splits, save_splits
+from data.split_files import make_splits, save_splits
 from utils.distortions import DISTORTIONS
 from utils.errors import UserError, run_command
 from utils.image import to_tensor
@@ -26,14 +26,12 @@ from utils.image import to_tensor
 FOLDER = "quickstart_data"
 SEED = 27
 REFERENCE = 128  # side of a reference image: the right end of each photo, which no training tile touches
-TILE, STRIDE = 128, 48  # side and distance of the training tiles
+TILE, STRIDE = 128, 56  # side and distance of the training tiles
 LEVELS = (1, 3, 5)
-# KADID-10k's numbers for our types; its types 6 and 15 have no counterpart, our nonlincontrchange has no number.
+# Types of each group, with KADID-10k's numbers for them: so few that the whole job takes minutes.
 KADID_TYPES = {
-    "gaublur": 1, "lensblur": 2, "motionblur": 3, "colordiff": 4, "colorshift": 5, "colorsat1": 7, "colorsat2": 8,
-    "jpeg2000": 9, "jpeg": 10, "whitenoise": 11, "whitenoiseCC": 12, "impulsenoise": 13, "multnoise": 14,
-    "brighten": 16, "darken": 17, "meanshift": 18, "jitter": 19, "noneccpatch": 20, "pixelate": 21,
-    "quantization": 22, "colorblock": 23, "highsharpen": 24, "lincontrchange": 25,
+    "gaublur": 1, "motionblur": 3, "colordiff": 4, "jpeg2000": 9, "jpeg": 10, "whitenoise": 11, "brighten": 16,
+    "darken": 17, "pixelate": 21, "highsharpen": 24,
 }  # fmt: skip
 
 

@@ -135,9 +135,7 @@ def evaluate(
     figures = {group: {metric: np.full(splits, np.nan) for metric in METRICS} for group in groups}
     for split, (images, predictions) in enumerate(tested):
         for group in groups:
-            chosen = (
-                np.full(len(images), True) if types is None or group == GLOBAL else types[images] == group
-            )
+            chosen = np.full(len(images), True) if types is None or group == GLOBAL else types[images] == group
             if chosen.sum() < MIN_IMAGES:
                 continue
             predicted, truth = predictions[row][chosen], scores[images[chosen]]
@@ -145,15 +143,11 @@ def evaluate(
                 figures[group][name][split] = value
             for what, values in (("predictions", predicted), ("scores", truth)):
                 if is_constant(values):
-                    notes.append(
-                        f"{group}, split {split}: all {what} are equal, so the correlations count as 0"
-                    )
+                    notes.append(f"{group}, split {split}: all {what} are equal, so the correlations count as 0")
     for group in groups:
         few = int(np.isnan(figures[group]["srocc"]).sum())
         if few:
-            notes.append(
-                f"{group}: fewer than {MIN_IMAGES} images in {few} of {splits} splits, which do not count"
-            )
+            notes.append(f"{group}: fewer than {MIN_IMAGES} images in {few} of {splits} splits, which do not count")
     figures = {group: values for group, values in figures.items() if not np.isnan(values["srocc"]).all()}
     images, predictions = tested[0]
     first = [
@@ -205,8 +199,7 @@ def _phase(dataset: ScoredDataset, split: int, phase: str) -> NDArray[np.int64]:
     images = dataset.get_split_indices(split, phase)
     if len(images) < MIN_IMAGES:
         raise UserError(
-            f"{dataset.name}: split {split} has {len(images)} {phase} images; "
-            f"at least {MIN_IMAGES} are needed"
+            f"{dataset.name}: split {split} has {len(images)} {phase} images; at least {MIN_IMAGES} are needed"
         )
     return images
 

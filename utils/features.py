@@ -191,8 +191,7 @@ def _encode(
                 if not finite.all():
                     image = dataset.images[batches[step][0] + int(np.argmin(finite))]
                     raise UserError(
-                        f"{dataset.name}: the features of {image} are not finite; "
-                        "the encoder's weights are at fault"
+                        f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
                     )
                 bar.update(len(together))
                 yield together

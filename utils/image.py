@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from utils.errors import UserError
@@ -14,16 +14,22 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def open_image(path: str | Path) -> Image.Image:
-    """The decoded image as RGB, as stored (an EXIF rotation is not applied).
+    """The decoded image as RGB, as stored: an EXIF rotation is not applied, as in the published pipeline.
+
+    Grey and palette images get three channels, an alpha channel is dropped, CMYK is converted by Pillow's formula, and
+    16-bit grey is scaled to 8 bits (65535 to 255).
 
     Raises:
-        UserError: the file is missing, empty, cut or no image.
+        UserError: the file is missing, a folder, empty, cut or no image.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip it at 255
+                return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
             return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: not a readable image ({str(error).splitlines()[0]})") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable image ({reason})") from error
 
 
 def half_scale(image: Image.Image) -> Image.Image:
@@ -32,7 +38,10 @@ def half_scale(image: Image.Image) -> Image.Image:
 
 
 def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]:
-    """Centre, top-left, bottom-left, top-right and bottom-right crops of crop_size x crop_size."""
+    """Centre, top-left, bottom-left, top-right and bottom-right crops of crop_size x crop_size (paper section 4.2).
+
+    A crop that leaves the image is padded with zeros: one beside its corner's image, the centre's on all sides.
+    """
     w, h, s = image.width, image.height, crop_size
     corners = [((w - s) // 2, (h - s) // 2), (0, 0), (0, h - s), (w - s, 0), (w - s, h - s)]
     return [image.crop((x, y, x + s, y + s)) for x, y in corners]

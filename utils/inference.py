@@ -41,9 +41,7 @@ def find_images(pattern: str) -> list[Path]:
         matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
         found = [Path(name) for name in matches if Path(name).is_file()]
     if not found:
-        raise UserError(
-            f"{pattern}: no image found; give an image file, a folder of images or a glob in quotes"
-        )
+        raise UserError(f"{pattern}: no image found; give an image file, a folder of images or a glob in quotes")
     return sorted(found)
 
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
+from utils.config import Config
 from utils.errors import UserError
+from utils.evaluation import METRICS
+from utils.image import open_image
+from utils.results import Results, summary_table
+
+THUMBNAIL = 256  # longest side of a picture in a W&B table, in pixels
 
 
 class RunLog:
@@ -39,11 +47,6 @@ class RunLog:
         self._write("w", self._rows)
         self._wandb = _start_wandb(folder, wandb_settings) if wandb_settings is not None else None
 
-    @property
-    def wandb_id(self) -> str | None:
-        """Identity of the W&B run, by which a resumed run continues it."""
-        return self._wandb.id if self._wandb is not None else None
-
     def scalars(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Appends rows; each has `step`, `epoch` and any of the columns."""
         self._write("a", rows)
@@ -56,15 +59,6 @@ class RunLog:
             import wandb
 
             self._to_wandb({name: [wandb.Image(i, caption=c) for i, c in zip(images, captions, strict=True)]}, step)
-
-    def table(self, step: int, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Sends a table to W&B; nothing without it. A PIL image in a cell is shown as an image."""
-        if self._wandb is not None:
-            import wandb
-            from PIL.Image import Image
-
-            cells = [[wandb.Image(v) if isinstance(v, Image) else v for v in row] for row in rows]
-            self._to_wandb({name: wandb.Table(columns=list(columns), data=cells)}, step)
 
     def close(self) -> None:
         if self._wandb is not None:
@@ -107,11 +101,57 @@ def _rows_until(path: Path, step: int, validated: bool) -> list[dict[str, str]]:
     ]
 
 
-def _start_wandb(folder: Path, settings: Mapping[str, Any]) -> Any:
+def wandb_settings(config: Config) -> dict[str, Any] | None:
+    """Arguments of `wandb.init` for a run of that configuration, or None where it does without W&B."""
+    if not config.logging.use_wandb:
+        return None
+    where = config.logging.wandb
+    return {
+        "project": where.project,
+        "entity": where.entity,
+        "name": config.experiment_name,
+        "mode": "online" if where.online else "offline",
+        "config": config.to_dict(),
+    }
+
+
+def log_test(folder: Path, settings: Mapping[str, Any], results: Results) -> None:
+    """Sends a test's tables, and its best and worst predictions with their images, to the W&B run of that folder."""
+    run = _start_wandb(folder, settings)
+    if run is None:
+        return
     import wandb
 
+    content: dict[str, Any] = {"test/summary": wandb.Table(dataframe=summary_table(results).astype(str))}
+    for result in results.whole().values():
+        content |= {f"test/{result.dataset}/{metric}": result.median(metric) for metric in METRICS}
+        for kind, predictions in (("best", result.best()), ("worst", result.worst())):
+            rows = [[wandb.Image(_thumbnail(p.image)), p.image, p.prediction, p.score] for p in predictions]
+            columns: list[str | int] = ["picture", "image", "prediction", "score"]
+            content[f"test/{result.dataset}/{kind}"] = wandb.Table(columns=columns, data=rows)
     try:
-        return wandb.init(dir=str(folder), resume="allow", **settings)
+        run.log(content)
+        run.finish()
+    except (wandb.errors.Error, OSError) as error:
+        print(f"W&B did not take the test's results ({error}); they are in {folder}", file=sys.stderr)
+
+
+def _thumbnail(path: str) -> Image:
+    image = open_image(path)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return image
+
+
+def _start_wandb(folder: Path, settings: Mapping[str, Any]) -> Any:
+    """The W&B run of an experiment's folder: a new one, or the one whose identity an earlier part noted there."""
+    import wandb
+
+    note = folder / "wandb_id.txt"
+    try:
+        run_id = note.read_text(encoding="utf-8").strip() if note.exists() else None
+        run = wandb.init(dir=str(folder), id=run_id, resume="allow", **settings)
+        note.write_text(run.id + "\n", encoding="utf-8")
+        return run
     except (wandb.errors.Error, OSError) as error:
         print(f"W&B did not start ({error}); the run goes on without it", file=sys.stderr)
         return None

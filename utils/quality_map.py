@@ -20,9 +20,7 @@ def positions(side: int, crop_size: int) -> list[int]:
     return [*range(0, last, max(1, crop_size // 2)), last]
 
 
-def local_scores(
-    model: nn.Module, image: Image.Image, crop_size: int = 224, batch_size: int = 20
-) -> np.ndarray:
+def local_scores(model: nn.Module, image: Image.Image, crop_size: int = 224, batch_size: int = 20) -> np.ndarray:
     """The quality at each pixel: the mean score of the sliding crops that contain it.
 
     The score of a place is that of the full-scale crop there and the half-scale crop about the same centre,
@@ -72,9 +70,7 @@ def save_quality_map(path: str | Path, image: Image.Image, quality: np.ndarray, 
         UserError: the file cannot be written.
     """
     scale = 8 / max(image.size)  # the longer side takes 8 inches
-    figure = Figure(
-        figsize=(image.width * scale + 1.5, max(1.5, image.height * scale) + 0.8), layout="constrained"
-    )
+    figure = Figure(figsize=(image.width * scale + 1.5, max(1.5, image.height * scale) + 0.8), layout="constrained")
     axes = figure.subplots()
     axes.imshow(image.convert("L"), cmap="gray", vmin=0, vmax=255)
     painted = axes.imshow(quality, cmap="RdYlGn", alpha=0.45)

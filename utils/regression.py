@@ -94,9 +94,7 @@ class RidgePath:
 
     def _rows(self, images: Indices) -> Tensor:
         """Features of some images less the offset: (n, crops, d) on the device."""
-        return (
-            torch.from_numpy(np.asarray(self.features[images])).to(self.device, torch.float64) - self.offset
-        )
+        return torch.from_numpy(np.asarray(self.features[images])).to(self.device, torch.float64) - self.offset
 
     def _centred_rows(self, images: Indices) -> tuple[Tensor, Tensor]:
         rows = self._rows(images).flatten(0, 1)  # few: called where there are fewer than columns

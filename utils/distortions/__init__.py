@@ -1,6 +1,6 @@
-"""The degradation model (paper section 3.1): 24 types of distortion in 7 groups with 5 levels each, and their composition.
+"""The degradation model (paper section 3.1): 24 types of distortion in 7 groups with 5 levels each, composed.
 
-`DISTORTIONS` is the one table of names, groups, levels (mildest first) and functions; everything that needs them reads it.
+`DISTORTIONS` is the one table of names, groups, levels (mildest first) and functions, read by all that need them.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Distortion:
             raise ValueError(f"a float32 or float64 image in [0, 1] is expected, not {image.dtype}")
         if level not in self.levels:
             raise UserError(f"{self.name}: unknown level {level}; its levels are {', '.join(map(str, self.levels))}")
-        # Channels side by side in memory, as images come from decoders, would make most operations several times slower.
+        # Channels side by side in memory, as decoders leave them, would make most operations several times slower.
         return self.function(image.contiguous(), level, generator, **options).clamp(0, 1)
 
 
@@ -125,8 +125,8 @@ def sample_composition(
 ) -> list[tuple[str, float]]:
     """Draws a composition (paper section 3.1).
 
-    n uniform in 1..`max_distortions`; n distinct groups in random order; in each one type, uniformly; for each a level l
-    in 1..`num_levels` with probability proportional to exp(-(l - 1)^2 / (2 * 2.5^2)).
+    n uniform in 1..`max_distortions`; n distinct groups in random order; in each one type, uniformly; for each a
+    level l in 1..`num_levels` with probability proportional to exp(-(l - 1)^2 / (2 * 2.5^2)).
 
     Returns:
         (type name, level value) pairs in the order in which they apply.

@@ -54,8 +54,9 @@ def _under_circle(u: Tensor, r: float) -> Tensor:
 
 
 def motion_kernel(length: float, angle: float) -> Tensor:
-    """A line `length` pixels long at `angle` degrees, counter-clockwise from the horizontal (MATLAB's `fspecial('motion')`).
+    """A line `length` pixels long at `angle` degrees, counter-clockwise from the horizontal.
 
+    It is MATLAB's `fspecial('motion', length, angle)`.
     A weight is 1 less the pixel's distance from the line segment, where that is positive; the sum is 1.
 
     Returns:

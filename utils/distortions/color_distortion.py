@@ -11,7 +11,7 @@ EDGE_SIGMA = 4.0
 
 
 def diffusion(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Lab's a and b, blurred by a Gaussian of standard deviation 1.5 level + 2 pixels, times `level`; as 8-bit numbers."""
+    """Lab's a and b, blurred by a Gaussian of sigma 1.5 level + 2 pixels, times `level`; as 8-bit numbers."""
     lab = rgb_to_lab(image)
     lab[1:] = gaussian_blur(lab[1:], 1.5 * level + 2).mul_(level)
     return trunc8(lab_to_rgb(lab))

@@ -46,7 +46,7 @@ def _mix(matrix: Tensor, image: Tensor) -> Tensor:
 
 
 def _join(upper: Tensor, x: Tensor, slope: float, knot: float) -> Tensor:
-    """A curve whose part over `knot` is given as upper(max(x, knot)), with a line of that slope below, in place in `upper`.
+    """A curve given over `knot` as upper(max(x, knot)), with a line of that slope below; in place in `upper`.
 
     The two parts meet at the knot, so that they can be added: several times quicker than a choice per value.
     """

@@ -13,7 +13,7 @@ MAX_SHIFTS = 15
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
-    """Gaussian of standard deviation `sigma` in pixels, sum 1, float64; `size` (odd) is 2 ceil(2 sigma) + 1 if not given."""
+    """Gaussian of standard deviation `sigma` pixels, sum 1, float64; `size` is 2 ceil(2 sigma) + 1 if not given."""
     if size is None:
         size = 2 * math.ceil(2 * sigma) + 1
     x = torch.arange(size, dtype=torch.float64) - size // 2

@@ -17,7 +17,7 @@ def high_sharpen(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def contrast_curve(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """The not-a-knot cubic spline through (0, 0), (.3, .25 - level / 4), (.5, .5), (.7, .75 + level / 4), (1, 1), clamped.
+    """The not-a-knot cubic spline through (0, 0), (.3, .25 - level/4), (.5, .5), (.7, .75 + level/4), (1, 1), clamped.
 
     With five knots it is one cubic on each side of .5, and by the points' symmetry about (.5, .5) both are the same odd
     cubic 1/2 + a t + b t^3 in t = x - 1/2; a and b follow from the points at .7 and 1.

@@ -63,7 +63,7 @@ def pixelate(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def _there_and_back(side: int, scale: float) -> Tensor:
-    """For each pixel of a side, the one that it shows after nearest-neighbour (floor(i in / out)) resizing both ways."""
+    """For each pixel of a side, the one it shows after nearest-neighbour (floor(i in / out)) resizing both ways."""
     small = max(1, int(side * scale))
     down = torch.arange(small) * side // small
     return down[torch.arange(side) * small // side]
@@ -87,7 +87,7 @@ def quantize(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def color_blocks(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """`level` blocks of 32 x 32 pixels (at most the image's sides), each one uniform random colour, at uniform positions."""
+    """`level` blocks of 32 x 32 pixels (at most the sides), each one uniform random colour, at uniform positions."""
     height, width = image.shape[-2:]
     h, w, count = min(BLOCK, height), min(BLOCK, width), int(level)
     ys = draws.integers(0, height - h, count, generator).tolist()

@@ -1,0 +1,80 @@
+"""Whether the datasets are whole: python -m data.check --data_base_path PATH [--datasets NAME ...]."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data import IQA_DATASETS, IQADataset, get_dataset
+from data.custom import LABELS
+from utils.errors import UserError, run_command
+
+
+@dataclass
+class Report:
+    """What was found of one dataset; `problems` are lines for the user."""
+
+    name: str
+    found: bool
+    rows: int = 0
+    missing: int = 0
+    unreadable: int = 0
+    scores: str = "-"
+    splits: str = "-"
+    problems: tuple[str, ...] = ()
+
+
+def check_dataset(name: str, data_base_path: Path) -> Report:
+    """Opens the annotation, every image and the splits of a dataset."""
+    try:
+        dataset = get_dataset(name, data_base_path, with_splits=False)
+    except UserError as error:
+        return Report(name, found=False, problems=(str(error),))
+    missing, unreadable, problems = 0, 0, []
+    for index, path in enumerate(tqdm(dataset.images, desc=name, unit="image", disable=None)):
+        if not path.exists():
+            missing += 1
+            if missing == 1:
+                problems.append(f"{path}: not found (the first of the missing ones)")
+            continue
+        try:
+            dataset.open_image(index)
+        except UserError as error:
+            unreadable += 1
+            problems.append(str(error))
+    splits = "in order"
+    try:
+        count = get_dataset(name, data_base_path).num_splits
+        splits = f"{count} in order"
+    except UserError as error:
+        splits = "wrong"
+        problems.append(str(error))
+    return Report(name, True, len(dataset), missing, unreadable, _scores(dataset), splits, tuple(problems))
+
+
+def _scores(dataset: IQADataset) -> str:
+    return f"{dataset.mos.min():.4g}..{dataset.mos.max():.4g}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m data.check", description=__doc__)
+    parser.add_argument("--data_base_path", type=Path, required=True, help="folder of the datasets' folders")
+    parser.add_argument("--datasets", nargs="+", help="names; default: the eight, and every folder with a labels.csv")
+    arguments = parser.parse_args()
+    if not arguments.data_base_path.is_dir():
+        raise UserError(f"--data_base_path: {arguments.data_base_path} is no folder")
+    own = sorted(path.parent.name for path in arguments.data_base_path.glob(f"*/{LABELS}"))
+    reports = [check_dataset(name, arguments.data_base_path) for name in arguments.datasets or [*IQA_DATASETS, *own]]
+    row = "{:14s} {:6s} {:>7s} {:>8s} {:>11s} {:>14s}  {}"
+    print(row.format("dataset", "found", "rows", "missing", "unreadable", "scores", "splits"))
+    for r in reports:
+        counts = (str(r.rows), str(r.missing), str(r.unreadable)) if r.found else ("-", "-", "-")
+        print(row.format(r.name, "yes" if r.found else "no", *counts, r.scores, r.splits))
+    problems = [f"{r.name}: {problem}" for r in reports for problem in r.problems]
+    print("\n".join(["", *problems] if problems else ["", "all good"]))
+    return int(bool(problems))
+
+
+if __name__ == "__main__":
+    run_command(main)

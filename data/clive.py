@@ -1,0 +1,42 @@
+"""CLIVE, the LIVE In the Wild Image Quality Challenge (Ghadiyaram and Bovik, TIP 2016): 1,162 photos."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from data.iqa_dataset import Annotation, IQADataset
+from utils.errors import UserError
+
+TRAINING_IMAGES = 7  # the first ones were shown to train the raters, and do not count
+
+
+class CLIVEDataset(IQADataset):
+    """`Data/AllImages_release.mat` and `Data/AllMOS_release.mat`, less the 7 training images; photos in `Images/`."""
+
+    name = "clive"
+    folder = "CLIVE"
+    source = "https://live.ece.utexas.edu/research/ChallengeDB/index.html"
+    mos_range = (1.0, 100.0)
+
+    def read_annotation(self) -> Annotation:
+        names = self._load("AllImages_release")
+        scores = np.asarray(self._load("AllMOS_release"), np.float64).ravel()
+        names = [str(np.asarray(cell).ravel()[0]) for cell in np.asarray(names).ravel()]
+        if len(names) != len(scores):
+            raise UserError(f"{self.root / 'Data'}: {len(names)} image names but {len(scores)} scores")
+        return Annotation(names[TRAINING_IMAGES:], "Images", scores[TRAINING_IMAGES:])
+
+    def _load(self, key: str) -> Any:
+        path: Path = self.root / "Data" / f"{key}.mat"
+        if not path.exists():
+            raise UserError(f"{path}: not found; it is distributed with the dataset ({self.source})")
+        try:
+            content = scipy.io.loadmat(path)
+        except (OSError, ValueError, TypeError, NotImplementedError) as error:
+            raise UserError(f"{path}: not a readable .mat file ({str(error).splitlines()[0]})") from error
+        if key not in content:
+            found = ", ".join(name for name in content if not name.startswith("__"))
+            raise UserError(f"{path}: lacks {key}; it has {found or 'nothing'}")
+        return content[key]

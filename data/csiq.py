@@ -1,0 +1,38 @@
+"""CSIQ (Larson and Chandler, Journal of Electronic Imaging 2010): 30 references, 6 types of distortion."""
+
+from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+
+
+class CSIQDataset(IQADataset):
+    """`CSIQ.txt`: dis_img_path, dis_type, ref_img_path, score; each path begins with the name of the dataset.
+
+    A distorted image is called <reference>.<type>.<level>.png.
+    """
+
+    name = "csiq"
+    folder = "CSIQ"
+    source = "https://s2.smu.edu/~eclarson/csiq.html, CSIQ.txt from the package iqadataset"
+    mos_range = (0.0, 1.0)
+    mos_type = "dmos"
+    synthetic = True
+    groups = {
+        "AWGN": "noise",
+        "Pink_Noise": "noise",
+        "GBLUR": "blur",
+        "JPEG": "compression",
+        "JP2K": "compression",
+        "Contrast Dist.": "contrast",
+    }
+
+    def read_annotation(self) -> Annotation:
+        path = self.root / "CSIQ.txt"
+        table = read_table(path, ["dis_img_path", "dis_type", "ref_img_path", "score"], self.source)
+        names = [name.split("/", 1)[-1] for name in table["dis_img_path"]]
+        return Annotation(
+            names=names,
+            folder=".",
+            scores=numbers(table, "score", path),
+            references=[name.split("/")[-1] for name in table["ref_img_path"]],
+            types=[kind.strip() for kind in table["dis_type"]],
+            levels=[int(name.split(".")[-2]) for name in names],
+        )

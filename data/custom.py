@@ -1,0 +1,65 @@
+"""A user's own images: a folder with labels.csv is a dataset, without writing a class."""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from utils.errors import UserError
+
+LABELS = "labels.csv"
+SETTINGS = "dataset.yaml"
+COLUMNS = "image,score and optionally reference,type,level"
+
+
+class CustomDataset(IQADataset):
+    """`<folder>/labels.csv` with columns image, score and optionally reference, type, level; its name is the folder's.
+
+    Paths in `image` are relative to the folder. `dataset.yaml` may say `range: [lowest, highest]` and
+    `direction: higher` or `lower` (which score is better); where it does not, the range is that of the scores and
+    higher is better, and both are printed.
+    """
+
+    source = f"your own folder, with {LABELS} ({COLUMNS})"
+
+    def __init__(self, root: str | Path, crop_size: int = 224, with_splits: bool = True) -> None:
+        self.name = self.folder = Path(root).name
+        super().__init__(root, crop_size, with_splits)
+
+    def read_annotation(self) -> Annotation:
+        path = self.root / LABELS
+        table = read_table(path, ["image", "score"], self.source)
+        scores = numbers(table, "score", path)
+        optional = {name: table[name] if name in table.columns else None for name in ("reference", "type", "level")}
+        references, types = (None if c is None else [str(v) for v in c] for c in list(optional.values())[:2])
+        levels = None if optional["level"] is None else [int(v) for v in numbers(table, "level", path)]
+        self._read_settings(float(scores.min()), float(scores.max()))
+        return Annotation([str(name) for name in table["image"]], ".", scores, references, types, levels)
+
+    def _read_settings(self, lowest: float, highest: float) -> None:
+        path = self.root / SETTINGS
+        settings: object = {}
+        if path.exists():
+            try:
+                settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            except (OSError, ValueError, yaml.YAMLError) as error:
+                raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
+        if not isinstance(settings, dict) or not set(settings) <= {"range", "direction"}:
+            raise UserError(f"{path}: only range ([lowest, highest]) and direction (higher or lower) are known keys")
+        direction = settings.get("direction", "higher")
+        if direction not in ("higher", "lower"):
+            raise UserError(f"{path}: direction is {direction!r}; higher or lower is expected (which score is better)")
+        bounds = settings.get("range", [lowest, highest])
+        if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) for b in bounds)):
+            raise UserError(f"{path}: range is {bounds!r}; [lowest, highest] is expected")
+        if not bounds[0] < bounds[1]:
+            raise UserError(f"{self.root}: the range {bounds} is empty; scores must differ, or {SETTINGS} give a range")
+        self.mos_range = (float(bounds[0]), float(bounds[1]))
+        self.mos_type = "mos" if direction == "higher" else "dmos"
+        if set(settings) != {"range", "direction"}:
+            low, high = self.mos_range
+            print(
+                f"{self.name}: scores {low:g} to {high:g}, {direction} is better ({SETTINGS} can say so)",
+                file=sys.stderr,
+            )

@@ -1,0 +1,49 @@
+"""FLIVE, also called PaQ-2-PiQ (Ying et al., CVPR 2020): 39,810 photos."""
+
+import numpy as np
+import pandas as pd
+
+from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.split_files import Splits
+from utils.errors import UserError
+
+
+class FLIVEDataset(IQADataset):
+    """`labels_image.csv`: name, mos; the images lie in `database/`.
+
+    Its one, official split is in its own files: test are the images named in labels640.csv, validation those with
+    `is_valid` in labels=640_padded.csv, training the rest.
+    """
+
+    name = "flive"
+    folder = "FLIVE"
+    source = "https://baidut.github.io/PaQ-2-PiQ/#download-zone"
+    mos_range = (1.0, 100.0)
+
+    def read_annotation(self) -> Annotation:
+        path = self.root / "labels_image.csv"
+        table = read_table(path, ["name", "mos"], self.source)
+        return Annotation([str(name) for name in table["name"]], "database", numbers(table, "mos", path))
+
+    def first_splits(self) -> Splits:
+        test = self._named("labels640.csv")
+        valid = self._named("labels=640_padded.csv", "is_valid")
+        phases = {"train": [], "val": [], "test": []}  # type: dict[str, list[int]]
+        for row, name in enumerate(self.names):
+            key = name.casefold()
+            phases["test" if key in test else "val" if key in valid else "train"].append(row)
+        for phase, rows in phases.items():
+            if not rows:
+                raise UserError(f"the official split has no {phase} image among those of labels_image.csv")
+        return {phase: [np.array(rows, dtype=np.int64)] for phase, rows in phases.items()}
+
+    def _named(self, file: str, flag: str | None = None) -> set[str]:
+        path = self.root / file
+        table = read_table(path, ["name_image", *([flag] if flag else [])], self.source)
+        if flag:
+            table = table[_truth(table[flag])]
+        return {str(name).replace("\\", "/").casefold() for name in table["name_image"]}
+
+
+def _truth(column: pd.Series) -> pd.Series:
+    return column.astype(str).str.strip().str.casefold().isin(["true", "1", "1.0"])

@@ -1,0 +1,26 @@
+"""KonIQ-10k (Hosu, Lin, Sziranyi and Saupe, TIP 2020): 10,073 photos."""
+
+from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from utils.errors import UserError
+
+SIZES = ("1024x768", "512x384")
+
+
+class KonIQ10kDataset(IQADataset):
+    """`koniq10k_scores_and_distributions.csv`: image_name, MOS_zscore (1..100); photos in `1024x768/` or `512x384/`.
+
+    Where both are, the larger ones are used.
+    """
+
+    name = "koniq10k"
+    folder = "KonIQ-10k"
+    source = "http://database.mmsp-kn.de/koniq-10k-database.html"
+    mos_range = (1.0, 100.0)
+
+    def read_annotation(self) -> Annotation:
+        path = self.root / "koniq10k_scores_and_distributions.csv"
+        table = read_table(path, ["image_name", "MOS_zscore"], self.source, dtype={"image_name": str})
+        size = next((size for size in SIZES if (self.root / size).is_dir()), None)
+        if size is None:
+            raise UserError(f"{self.root}: has neither {SIZES[0]} nor {SIZES[1]}, the folders of the photos")
+        return Annotation(list(table["image_name"]), size, numbers(table, "MOS_zscore", path))

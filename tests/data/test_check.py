@@ -1,0 +1,49 @@
+import subprocess
+import sys
+from pathlib import Path
+
+from data import get_dataset
+from data.check import check_dataset
+from data.split_files import make_splits, save_splits
+from tests.data.layouts import make_small
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make(base: Path) -> Path:
+    root = base / "KADID10K"
+    make_small("kadid10k", root)
+    bare = get_dataset("kadid10k", base, with_splits=False)
+    save_splits(root / "splits", make_splits(30, bare.ref_images), bare.names)
+    return root
+
+
+def run(base: Path, *options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "data.check", "--data_base_path", str(base), *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_whole_dataset_is_in_order(tmp_path: Path) -> None:
+    make(tmp_path)
+    done = run(tmp_path, "--datasets", "kadid10k")
+    assert done.returncode == 0 and "all good" in done.stdout and "10 in order" in done.stdout
+
+
+def test_missing_and_unreadable_images_are_counted_and_named(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    images = sorted((root / "images").iterdir())
+    images[0].unlink()
+    images[1].write_bytes(b"")
+    report = check_dataset("kadid10k", tmp_path)
+    assert (report.rows, report.missing, report.unreadable) == (30, 1, 1)
+    assert images[0].name in report.problems[0] and images[1].name in report.problems[1]
+
+
+def test_wrong_splits_and_missing_datasets_exit_with_1(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    lines = (root / "dmos.csv").read_text().splitlines()
+    (root / "dmos.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert "another order" in done.stdout
+    assert "no such folder; it should hold live (from https://" in done.stdout

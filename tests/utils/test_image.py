@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.golden import golden
+from utils.errors import UserError
+from utils.image import center_corners_crop, denormalize, half_scale, normalize, open_image, to_tensor
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("size", ["300x260", "481x321", "150x120", "225x225"])
+def test_crops_are_the_published_ones(size: str) -> None:
+    data = golden("crops.npz")
+    image = Image.fromarray(data[f"{size}/input"])
+    for scale, key in ((image, "crops"), (half_scale(image), "half_crops")):
+        crops = np.stack([np.asarray(crop) for crop in center_corners_crop(scale, 224)])
+        np.testing.assert_array_equal(crops, data[f"{size}/{key}"])
+
+
+def test_crops_are_the_centre_and_the_corners() -> None:
+    centre, top_left, bottom_left, top_right, bottom_right = map(
+        np.asarray, center_corners_crop(Image.fromarray(PIXELS), 8)
+    )
+    np.testing.assert_array_equal(centre, PIXELS[6:14, 11:19])
+    np.testing.assert_array_equal(top_left, PIXELS[:8, :8])
+    np.testing.assert_array_equal(bottom_left, PIXELS[-8:, :8])
+    np.testing.assert_array_equal(top_right, PIXELS[:8, -8:])
+    np.testing.assert_array_equal(bottom_right, PIXELS[-8:, -8:])
+
+
+def test_a_crop_larger_than_the_image_keeps_it_at_its_corner() -> None:
+    crops = [np.asarray(crop) for crop in center_corners_crop(Image.fromarray(PIXELS), 40)]
+    np.testing.assert_array_equal(crops[0][10:30, 5:35], PIXELS)
+    np.testing.assert_array_equal(crops[4][-20:, -30:], PIXELS)
+    assert all(crop.sum(dtype=int) == PIXELS.sum(dtype=int) for crop in crops)
+
+
+def test_the_half_scale_of_one_pixel_is_one_pixel() -> None:
+    assert half_scale(Image.new("RGB", (1, 1))).size == (1, 1)
+    assert half_scale(Image.new("RGB", (9, 5))).size == (4, 2)
+
+
+def test_normalize_is_imagenets_and_denormalize_undoes_it() -> None:
+    tensor = to_tensor(Image.fromarray(PIXELS))
+    np.testing.assert_allclose(tensor.permute(1, 2, 0).numpy(), PIXELS / 255, atol=1e-7)
+    expected = (PIXELS / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(normalize(tensor).permute(1, 2, 0).numpy(), expected, atol=1e-5)
+    torch.testing.assert_close(denormalize(normalize(tensor)), tensor)
+
+
+def save(image: Image.Image, path: Path, **options: object) -> np.ndarray:
+    image.save(path, **options)
+    return np.asarray(open_image(path))
+
+
+def test_images_as_users_have_them(tmp_path: Path) -> None:
+    rgb = Image.fromarray(PIXELS)
+    grey = rgb.convert("L")
+    three = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
+    np.testing.assert_array_equal(save(grey, tmp_path / "grey.png"), three)
+    wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    np.testing.assert_array_equal(save(wide, tmp_path / "16bit.png"), three)
+    alpha = Image.fromarray(np.dstack([PIXELS, np.full((20, 30), 9, np.uint8)]))
+    np.testing.assert_array_equal(save(alpha, tmp_path / "alpha.png"), PIXELS)
+    palette = rgb.quantize(16)
+    np.testing.assert_array_equal(save(palette, tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+    cmyk = rgb.convert("CMYK")
+    np.testing.assert_array_equal(save(cmyk, tmp_path / "cmyk.tif"), np.asarray(cmyk.convert("RGB")))
+    np.testing.assert_array_equal(save(rgb, tmp_path / "ünïcode 图.png"), PIXELS)
+
+
+def test_an_exif_rotation_is_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    assert save(Image.fromarray(PIXELS), tmp_path / "rotated.png", exif=exif).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "cut"])
+def test_what_is_no_image_is_one_line_with_its_name(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "photo.jpg"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "cut":
+        Image.fromarray(PIXELS).resize((300, 200)).save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+    elif kind != "missing":
+        path.write_bytes(b"" if kind == "empty" else b"no image")
+    with pytest.raises(UserError, match=r"photo\.jpg: not a readable image") as error:
+        open_image(path)
+    assert "\n" not in str(error.value)
