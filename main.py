@@ -5,12 +5,14 @@ import sys
 from data import get_dataset
 from test import run_test
 from train import Stopped, train
+from utils.allocator import keep_freed_memory
 from utils.config import parse_command_line, resolve_device
 from utils.distributed import process_group
 from utils.errors import run_command
 
 
 def main() -> int:
+    keep_freed_memory()
     config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
     for name in config.test.datasets:  # a missing one is told now, not after the training
         get_dataset(name, config.data_base_path, config.test.crop_size)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from models.arniqa import ARNIQA
 from models.errors import WeightsError
 from models.weights import RELEASED_SCORES
+from utils.allocator import keep_freed_memory
 from utils.config import load_config, resolve_device
 from utils.errors import UserError, run_command
 from utils.image import open_image
@@ -24,6 +25,7 @@ COLUMNS = ["image", "score", "error", "model"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 if every image has a score, else 1."""
+    keep_freed_memory()
     arguments = parse_arguments(argv)
     paths = find_images(arguments.img_path)
     if arguments.quality_map and len(paths) > 1:

@@ -24,6 +24,7 @@ from models.weights import (
     published_encoder,
     save_regressor,
 )
+from utils.allocator import keep_freed_memory
 from utils.config import Config, parse_command_line, resolve_device
 from utils.distributed import is_main, process_group
 from utils.errors import UserError, run_command
@@ -186,6 +187,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
+    keep_freed_memory()
     config, arguments = parse_command_line("Test an encoder on datasets with scores.", _add_arguments)
     with process_group(resolve_device(config.device)) as device:
         return run_test(config, arguments.eval_type, device)

@@ -123,7 +123,7 @@ def _timed(distortion: Distortion, spent: dict[str, float]) -> Callable[..., Ten
 
 
 def draw_contact_sheet(images: list[Path], path: Path) -> None:
-    """24 types by 5 levels on one photo, and twelve random compositions on others, labelled."""
+    """24 types by 5 levels on one photo, and ten random compositions on others, labelled."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -131,7 +131,7 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
 
     if len(images) < 2:
         raise UserError(f"{images[0].parent}: {len(images)} image; at least 2 are needed for the figure")
-    photo = _photo(images[len(images) // 2], FIGURE_PATCH)
+    photo = _photo(images[len(images) // 10], FIGURE_PATCH)
     cells: list[tuple[str, Tensor]] = []
     for distortion in DISTORTIONS.values():
         for number, level in enumerate(distortion.levels, 1):
@@ -145,12 +145,15 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
         title = "\n".join(f"{name} {level:g}" for name, level in composition)
         cells.append((title, degrade(other, composition, generator)))
     # Two types to a row of ten; the compositions are the last row.
-    figure, axes = plt.subplots(13, 10, figsize=(15, 22))
+    figure, axes = plt.subplots(13, 10, figsize=(15, 23.5), gridspec_kw={"hspace": 0.25, "wspace": 0.05})
     for axis, (title, image) in zip(axes.flat, cells, strict=True):
         axis.imshow(image.permute(1, 2, 0).numpy())
         axis.set_title(title, fontsize=8)
         axis.axis("off")
-    figure.tight_layout(pad=0.4)
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.985, bottom=0.005)
+    for axis in axes[-1]:  # room for up to four lines of title
+        box = axis.get_position()
+        axis.set_position((box.x0, box.y0 - 0.004, box.width, box.height * 0.72))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
     print(f"written to {path}")

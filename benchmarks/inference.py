@@ -4,8 +4,8 @@
 
 One image is ten crops, five at each scale, in one batch. Plain is the same network as torchvision builds it,
 in float32 and PyTorch's default memory layout (NCHW), under no_grad; ours is `ARNIQA.forward` under
-inference_mode. They are timed in turns, so that other work on the machine meets both alike. Weights are
-random: the time does not depend on them.
+inference_mode, with the allocator's setting of the scripts, which is why it is timed second. Times are medians. Weights
+are random: the time does not depend on them.
 """
 
 import argparse
@@ -20,11 +20,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from benchmarks.machine import description, matmul_rate
+from benchmarks.machine import description, matmul_rate, seconds
 from models.arniqa import ARNIQA
 from models.export import save_released_regressor
 from models.resnet import ResNet
 from models.weights import EMBEDDING_DIM
+from utils.allocator import keep_freed_memory
 from utils.inference import score_images
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image.
@@ -45,18 +46,6 @@ with torch.inference_mode():
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 print(imported - start, loaded - imported, peak)
 """
-
-
-def alternate(repeats: int, works: dict[str, object]) -> dict[str, float]:
-    """The shortest time of each work, called in turns after one round that is not counted."""
-    best = dict.fromkeys(works, float("inf"))
-    for turn in range(repeats + 1):
-        for name, work in works.items():
-            start = time.perf_counter()
-            work()  # type: ignore[operator]
-            if turn:
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
 
 
 def main() -> None:
@@ -88,7 +77,9 @@ def main() -> None:
                 return ours(full, half, return_embedding=True)[1]
 
         error = (run_plain() - run_ours()).abs().max().item()
-        times = alternate(options.repeats, {"plain": run_plain, "ours": run_ours})
+        times = {"plain": seconds(run_plain, options.repeats)}
+        keep_freed_memory()
+        times["ours"] = seconds(run_ours, options.repeats)
         floor = CROPS * FORWARD_MACS_224 * (side / 224) ** 2 / matmul_rate()
 
         pixels = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)
@@ -103,8 +94,8 @@ def main() -> None:
     print(f"folder of 512 x 384 images: {rate:.2f} images/s")
     print(f"largest difference of the features: {error:.1e}")
     print(f"matrix-product floor: {floor:.3f} s an image")
-    for name, seconds in times.items():
-        print(f"{name}: {seconds:.3f} s an image, {seconds / floor:.2f} times the floor")
+    for name, median in times.items():
+        print(f"{name}: {median:.3f} s an image, {median / floor:.2f} times the floor")
     print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
 
 

@@ -1,6 +1,7 @@
 """What the machine can do: the floor against which the other benchmarks hold their times."""
 
 import platform
+import statistics
 import time
 from collections.abc import Callable
 
@@ -8,14 +9,14 @@ import torch
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The shortest time of `repeats` calls, after one that is not counted."""
+    """The median time of `repeats` calls, after one that is not counted."""
     work()
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
-    return min(times)
+    return statistics.median(times)
 
 
 def matmul_rate(size: int = 2048) -> float:

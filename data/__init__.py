@@ -38,6 +38,11 @@ def get_dataset(name: str, data_base_path: str | Path, crop_size: int = 224, wit
     Raises:
         UserError: there is no such dataset, or its files are not as they should be.
     """
+    if not Path(data_base_path).is_dir():
+        raise UserError(
+            f"data_base_path: {data_base_path} is no folder; it should hold the datasets' folders "
+            "('python -m data.quickstart' makes a small one called quickstart_data)"
+        )
     if name in IQA_DATASETS:
         kind = IQA_DATASETS[name]
         return kind(Path(data_base_path) / kind.folder, crop_size, with_splits)

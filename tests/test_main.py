@@ -1,0 +1,73 @@
+"""The whole job from the command line, on one process and on two."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.test_train import ROOT, folder, one_line_error
+from utils.checkpoint import find_last_checkpoint, load_checkpoint
+
+__all__ = ["folder"]
+
+
+def run(folder: Path, name: str, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    command = [sys.executable, *launcher, str(ROOT / "main.py"), "--config", "config.yaml", "--experiment_name", name]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_training_then_testing_leaves_everything(folder: Path) -> None:
+    done = run(folder, "whole", "--training.epochs", "1", "--test.compare_untrained", "true")
+    assert done.returncode == 0, done.stderr
+    experiment = folder / "experiments" / "whole"
+    assert {p.name for p in experiment.iterdir()} == {
+        "config.yaml",
+        "metrics.csv",
+        "pretrain",
+        "regressors",
+        "results.csv",
+        "results.json",
+        "results.xlsx",
+    }
+    with (experiment / "results.csv").open(newline="", encoding="utf-8") as file:
+        total = next(row for row in csv.DictReader(file) if row["dataset"] == "kadid10k" and row["group"] == "global")
+    assert -1 <= float(total["srocc"]) <= 1 and -1 <= float(total["untrained_srocc"]) <= 1
+    regressor = torch.load(experiment / "regressors" / "regressor_kadid10k.pth", weights_only=True)
+    assert regressor["weights"].shape == (1, 4096) and regressor["dataset"] == "kadid10k"
+
+    image = next((folder / "data" / "KADID10K" / "images").glob("I01_01_*.png"))
+    options = ["--eval_type", "scratch", "--experiment_name", "whole", "--regressor_dataset", "kadid10k"]
+    script = [sys.executable, str(ROOT / "single_image_inference.py"), "--img_path", str(image), *options]
+    scored = subprocess.run(script, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert scored.returncode == 0, scored.stderr
+    assert any(character.isdigit() for character in scored.stdout)
+
+
+def test_a_missing_test_set_is_told_before_the_training(folder: Path) -> None:
+    done = run(folder, "early", "--test.datasets", "kadid10k", "tid2013")
+    assert "TID2013: no such folder" in one_line_error((done.returncode, done.stdout, done.stderr))
+    assert not (folder / "experiments" / "early").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="torchrun's rendezvous needs libuv, which Windows builds lack")
+def test_two_processes_train_and_test_together(folder: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}")
+    done = run(folder, "two", "--training.epochs", "1", launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    experiment = folder / "experiments" / "two"
+    assert (experiment / "results.json").exists()
+    state = load_checkpoint(find_last_checkpoint(experiment / "pretrain"))
+    assert (state["epoch"], state["step"], state["validated"]) == (0, 5, True)
+    with (experiment / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 6  # written by one process only
