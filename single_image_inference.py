@@ -59,7 +59,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--img_path", required=True, help="an image, a folder (with its subfolders) or a glob in quotes")
     add("--regressor_dataset", default="kadid10k", help=f"one of {', '.join(RELEASED_SCORES)}, or your own")
     add("--eval_type", default="arniqa", choices=["arniqa", "scratch"], help="released or own weights")
-    add("--experiment_name", help="the folder in experiments/ that holds the own weights (scratch)")
+    add("--experiment_name", help="in experiments/: your own weights (scratch) or regressors on the released encoder")
     add("--weights_dir", help="folder with the released files; default ARNIQA_WEIGHTS_DIR, else fetched")
     add("--output", type=Path, help="CSV file for the scores; goes on where an earlier run stopped")
     add("--quality_map", type=Path, help="picture of the local quality of one image")
@@ -68,8 +68,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--batch_size", type=positive, default=4, help="images (ten crops each) that are scored together")
     add("--num_workers", type=int, default=0, help="processes that read images; 0 reads in the main one")
     arguments = parser.parse_args(argv)
-    if (arguments.eval_type == "scratch") != bool(arguments.experiment_name):
-        raise UserError("--experiment_name and --eval_type scratch go together; give both or neither")
+    if arguments.eval_type == "scratch" and not arguments.experiment_name:
+        raise UserError("--experiment_name: missing; --eval_type scratch takes the weights of that experiment")
     if arguments.output and arguments.quality_map:
         raise UserError("--output and --quality_map: give one of them")
     return arguments
@@ -85,10 +85,14 @@ def positive(text: str) -> int:
 def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
     """The model on its device, the side of the crops, and whose weights they are."""
     name, crop_size, use_norm, experiment = "released weights", 224, True, None
-    if arguments.eval_type == "scratch":
+    if arguments.experiment_name:
         experiment = Path("experiments") / arguments.experiment_name
         if not experiment.is_dir():
             raise UserError(f"--experiment_name: there is no folder {experiment}; train it first (main.py)")
+    if experiment is not None and arguments.eval_type == "arniqa":
+        experiment /= "arniqa"
+        name = f"released encoder, {experiment}"
+    elif experiment is not None:
         config = load_config(experiment / "config.yaml")
         name, crop_size, use_norm = str(experiment), config.test.crop_size, config.model.encoder.use_norm
     if arguments.device is None:

@@ -28,8 +28,9 @@ class ARNIQA(nn.Module):
             with `experiment` any that has been tested there.
         weights_dir: folder that holds ARNIQA.pth and regressor_<dataset>.pth; by default the folder named in
             the environment variable ARNIQA_WEIGHTS_DIR, else the release by way of torch.hub's cache.
-        experiment: folder of a training run, experiments/<name>, whose best checkpoint and regressor to use
-            instead.
+        experiment: folder experiments/<name> of a training run, whose best checkpoint and regressor to use
+            instead; or experiments/<name>/arniqa, the regressors that a test fitted on the released encoder, which
+            then comes from `weights_dir` or the release.
         use_norm: whether the encoder L2-normalises its features; the weights files do not say it.
 
     Attributes:
@@ -48,11 +49,12 @@ class ARNIQA(nn.Module):
         use_norm: bool = True,
     ) -> None:
         super().__init__()
-        if experiment is not None and weights_dir is not None:
-            raise ValueError("give weights_dir or experiment, not both")
         if experiment is not None:
-            encoder = load_encoder(find_best_checkpoint(experiment), use_norm)
             path = find_regressor(experiment, regressor_dataset)
+            if (Path(experiment) / "pretrain").is_dir():
+                encoder = load_encoder(find_best_checkpoint(experiment), use_norm)
+            else:
+                encoder = published_encoder(weights_dir)
             self.regressor, about = load_regressor(path, encoder_hash(encoder))
         else:
             self.regressor, about = published_regressor(regressor_dataset, weights_dir)

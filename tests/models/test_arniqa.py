@@ -1,4 +1,5 @@
 import copy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def test_an_experiment_of_ours(experiment: Path, encoder: ResNet, images: tuple[
     assert torch.allclose(model(*images), expected, rtol=0, atol=1e-5)
     with pytest.raises(WeightsError, match="kadid10k, mine"):
         ARNIQA("live", experiment=experiment)
+
+
+def test_a_regressor_of_ones_own_on_the_released_encoder(
+    experiment: Path, released: Path, tmp_path: Path, images: tuple[Tensor, Tensor]
+) -> None:
+    shutil.copytree(experiment / "regressors", tmp_path / "arniqa" / "regressors")
+    model = ARNIQA("mine", weights_dir=released, experiment=tmp_path / "arniqa")
+    torch.testing.assert_close(model(*images), ARNIQA("mine", experiment=experiment)(*images))
+    with pytest.raises(WeightsError, match="no such file"):
+        ARNIQA("mine", weights_dir=released, experiment=tmp_path / "nowhere")
 
 
 def test_training_mode_changes_nothing(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:

@@ -33,6 +33,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path: Path) -
     assert path.read_bytes() == before
 
 
+def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last_epoch_0.pth"
+    save_atomic(STATE, path)
+    before = path.read_bytes()
+
+    def full(_: object, file: object) -> None:
+        file.write(b"half of it")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match=r"last_epoch_0\.pth: cannot be written.*No space left") as error:
+        save_atomic({"epoch": 2}, path)
+    assert "\n" not in str(error.value)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
+
+
 def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written") as error:
