@@ -193,28 +193,6 @@ def test_a_stopped_run_says_how_to_go_on_and_does(folder: Path, uninterrupted: t
     assert_same(outcome(folder, name), uninterrupted)
 
 
-def test_a_worker_that_dies_saves_the_state_and_the_run_goes_on(folder: Path, uninterrupted: tuple) -> None:
-    dying = """
-import os
-from data.kadis700 import KADIS700Dataset
-whole = KADIS700Dataset.__getitem__
-def part(self, position):
-    if position[0] == 1:
-        os._exit(1)
-    return whole(self, position)
-KADIS700Dataset.__getitem__ = part
-"""
-    script = RUN.format(root=str(ROOT)).replace("from train import", dying + "from train import", 1)
-    command = [sys.executable, "-c", script, "--config", "config.yaml", "--experiment_name", "worker"]
-    done = subprocess.run(
-        [*command, "--training.num_workers", "1"], cwd=folder, capture_output=True, text=True, timeout=300
-    )
-    assert "a data-loading worker died" in one_line_error((done.returncode, done.stdout, done.stderr))
-    code, _, err = finish(folder, "worker", "--training.resume_training", "true")
-    assert code == 0, err
-    assert_same(outcome(folder, "worker"), uninterrupted)
-
-
 def one_line_error(result: tuple[int, str, str]) -> str:
     code, _, err = result
     assert code == 2
