@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 
 from data.kadis700 import KADIS700Dataset
 from tests.golden import PRISTINE
+from utils.allocator import keep_freed_memory
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_distortion, get_group, sample_composition
 from utils.errors import UserError, run_command
 from utils.image import open_image, to_tensor
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="time these types or groups only, and no samples")
     parser.add_argument("--figure", type=Path, help="draw the contact sheet to this file instead of timing")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as main.py does
     torch.set_num_threads(1)
     dataset = KADIS700Dataset(arguments.images, patch_size=PATCH, images_folder=".")
     if arguments.figure:

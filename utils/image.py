@@ -11,6 +11,8 @@ from utils.errors import UserError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+_STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 def open_image(path: str | Path) -> Image.Image:
@@ -48,16 +50,15 @@ def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """RGB image -> 3 x H x W float32 in [0, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+    """RGB image -> 3 x H x W float32 in [0, 1], channels apart in memory."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
 
 
 def normalize(image: Tensor) -> Tensor:
     """... x 3 x H x W in [0, 1] -> ImageNet-normalised."""
-    return (image - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    return (image - _MEAN).div_(_STD)
 
 
 def denormalize(image: Tensor) -> Tensor:
     """The inverse of `normalize`, clipped to [0, 1]."""
-    mean, std = torch.tensor(IMAGENET_MEAN).view(3, 1, 1), torch.tensor(IMAGENET_STD).view(3, 1, 1)
-    return (image * std + mean).clamp(0, 1)
+    return (image * _STD + _MEAN).clamp_(0, 1)

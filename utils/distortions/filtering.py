@@ -10,6 +10,8 @@ from torch import Tensor
 
 # Up to this many taps, adding shifted copies of the image is quicker than a product with a banded matrix.
 MAX_SHIFTS = 15
+# Up to this many weights other than 0, the same is quicker than Fourier transforms.
+MAX_TAPS = 30
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
@@ -33,10 +35,16 @@ def gaussian_blur(image: Tensor, sigma: float, size: int | None = None) -> Tenso
 
 
 def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
-    """Filters a C x H x W image by a point-symmetric 2-D kernel with odd sides, in the Fourier domain."""
+    """Filters a C x H x W image by a point-symmetric 2-D kernel with odd sides."""
     height, width = image.shape[-2:]
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
-    padded = F.pad(image[None], (columns, columns, rows, rows), mode="replicate")[0]
+    padded = F.pad(image, (columns, columns, rows, rows), mode="replicate")
+    taps = kernel.nonzero().tolist()
+    if len(taps) <= MAX_TAPS:
+        result = torch.zeros_like(image)
+        for y, x in taps:
+            result.add_(padded[:, y : y + height, x : x + width], alpha=kernel[y, x].item())
+        return result
     shape = [next_fast_len(side, real=True) for side in padded.shape[-2:]]
     spectrum = torch.fft.rfft2(padded, s=shape) * torch.fft.rfft2(kernel.to(image), s=shape)
     # The kernel's origin is its corner, not its centre; what wraps round falls into the first 2 x radius entries.

@@ -66,8 +66,9 @@ def test_the_gaussian_is_scipys_of_the_same_truncation(sigma: float) -> None:
         np.testing.assert_allclose(blurred, expected, atol=1e-10)
 
 
-def test_filtering_in_the_fourier_domain_is_correlation_with_a_replicated_border() -> None:
-    image, kernel = photo().double(), motion_kernel(10, 30)
+@pytest.mark.parametrize("kernel", [motion_kernel(10, 30), disk_kernel(6)], ids=["few taps", "many taps"])
+def test_filtering_is_correlation_with_a_replicated_border(kernel: torch.Tensor) -> None:
+    image = photo().double()
     for channel, filtered in zip(image.numpy(), filter2d(image, kernel).numpy(), strict=True):
         np.testing.assert_allclose(filtered, correlate(channel, kernel.numpy(), mode="nearest"), atol=1e-10)
 
