@@ -10,15 +10,15 @@ from utils.errors import UserError
 
 LABELS = "labels.csv"
 SETTINGS = "dataset.yaml"
-COLUMNS = "image,score and optionally reference,type,level"
+COLUMNS = "image,score and optionally reference,type,group,level"
 
 
 class CustomDataset(IQADataset):
-    """`<folder>/labels.csv` with columns image, score and optionally reference, type, level; its name is the folder's.
+    """`<folder>/labels.csv`: image, score and optionally reference, type, group (of the type), level.
 
-    Paths in `image` are relative to the folder. `dataset.yaml` may say `range: [lowest, highest]` and
-    `direction: higher` or `lower` (which score is better); where it does not, the range is that of the scores and
-    higher is better, and both are printed.
+    The dataset's name is the folder's. Paths in `image` are relative to the folder. `dataset.yaml` may say
+    `range: [lowest, highest]` and `direction: higher` or `lower` (which score is better); where it does not, the range
+    is that of the scores and higher is better, and both are printed.
     """
 
     source = f"your own folder, with {LABELS} ({COLUMNS})"
@@ -33,6 +33,8 @@ class CustomDataset(IQADataset):
         scores = numbers(table, "score", path)
         optional = {name: table[name] if name in table.columns else None for name in ("reference", "type", "level")}
         references, types = (None if c is None else [str(v) for v in c] for c in list(optional.values())[:2])
+        if types is not None and "group" in table.columns:
+            self.groups = dict(zip(types, table["group"].astype(str), strict=True))
         levels = None if optional["level"] is None else [int(v) for v in numbers(table, "level", path)]
         self._read_settings(float(scores.min()), float(scores.max()))
         return Annotation([str(name) for name in table["image"]], ".", scores, references, types, levels)

@@ -13,15 +13,13 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 from PIL import Image
-from skimage.metrics import structural_similarity
 from sklearn.datasets import load_sample_image
 from tqdm import tqdm
 
 from data.kadis700 import sample_generator
+from data.pseudo_scores import distorted, pseudo_score
 from data.split_files import make_splits, save_splits
-from utils.distortions import DISTORTIONS
 from utils.errors import UserError, run_command
-from utils.image import to_tensor
 
 FOLDER = "quickstart_data"
 SEED = 27
@@ -86,26 +84,16 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
     for number, reference in enumerate(references):
         Image.fromarray(reference).save(images / f"I{number + 1:02d}.png")
     for number, kind, level in tqdm(jobs, desc="distorting", unit="image", disable=None):
-        reference = references[number]
-        distortion = DISTORTIONS[kind]
         generator = sample_generator(SEED, KADID_TYPES[kind], number * 10 + level)
-        image = to_tensor(Image.fromarray(reference))
-        distorted = distortion(image, distortion.levels[level - 1], generator).clamp(0, 1)
-        pixels = (distorted * 255).round().byte().permute(1, 2, 0).numpy()
+        copy = distorted(references[number], kind, level, generator)
         name = f"I{number + 1:02d}_{KADID_TYPES[kind]:02d}_{level:02d}.png"
-        Image.fromarray(pixels).save(images / name)
-        rows.append((name, f"I{number + 1:02d}.png", f"{pseudo_score(reference, pixels):.4f}"))
+        Image.fromarray(copy).save(images / name)
+        rows.append((name, f"I{number + 1:02d}.png", f"{pseudo_score(references[number], copy):.4f}"))
     with (folder / "dmos.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("dist_img", "ref_img", "dmos"), *rows])
     names = [name for name, _, _ in rows]
     splits = make_splits(len(rows), [reference for _, reference, _ in rows], SEED)
     save_splits(folder / "splits", splits, names)
-
-
-def pseudo_score(reference: np.ndarray, distorted: np.ndarray) -> float:
-    """SSIM of two H x W x 3 uint8 images, mapped from [0, 1] to 1..5 (higher is better)."""
-    ssim = structural_similarity(reference, distorted, channel_axis=2)
-    return 1 + 4 * max(0.0, float(ssim))
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]
 
 def to_tensor(image: Image.Image) -> Tensor:
     """RGB image -> 3 x H x W float32 in [0, 1], channels apart in memory."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().float().div_(255)
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).astype(np.float32, order="C")).div_(255)
 
 
 def normalize(image: Tensor) -> Tensor:

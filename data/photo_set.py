@@ -1,0 +1,88 @@
+"""Training images and a test set with pseudo-scores from a folder of photos: python -m data.photo_set.
+
+Some of the photos become the references of `<out>/pseudo_scores/`, a dataset in the form of your own folders: every
+reference with all 24 types of distortion at all 5 levels. The others are the training images,
+`<out>/KADIS700/ref_imgs/`. No photo is in both. The scores are PSEUDO-SCORES (SSIM mapped to 1..5), not human scores.
+"""
+
+import argparse
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from data.kadis700 import IMAGE_SUFFIXES, sample_generator
+from data.pseudo_scores import RANGE, distorted, pseudo_score
+from utils.distortions import DISTORTIONS, NUM_LEVELS
+from utils.errors import UserError, run_command
+from utils.image import open_image
+
+TEST_SET = "pseudo_scores"
+
+
+def make(photos: Path, out: Path, references: int, seed: int) -> None:
+    """Shares the photos out, seeded, and makes both parts.
+
+    Raises:
+        UserError: there are too few photos, one cannot be read, or `out` exists or cannot be written.
+    """
+    paths = sorted(p for p in photos.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if len(paths) <= references:
+        raise UserError(f"{photos}: {len(paths)} images; more than --references ({references}) are needed")
+    if out.exists():
+        raise UserError(f"{out}: exists already; name a new folder with --out")
+    held_out = set(np.random.default_rng(seed).permutation(len(paths))[:references].tolist())
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        make_test_set([path for i, path in enumerate(paths) if i in held_out], partial / TEST_SET, seed)
+        training = partial / "KADIS700" / "ref_imgs"
+        for i, path in enumerate(paths):
+            if i not in held_out:
+                copy = training / path.relative_to(photos)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+        partial.replace(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error})") from error
+
+
+def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
+    """labels.csv, dataset.yaml and images/ of every reference, type and level."""
+    images = folder / "images"
+    images.mkdir(parents=True)
+    jobs = [
+        (n, kind, level) for n in range(len(references)) for kind in DISTORTIONS for level in range(1, 1 + NUM_LEVELS)
+    ]
+    rows = []
+    for number, kind, level in tqdm(jobs, desc="distorting", unit="image", disable=None):
+        reference = np.asarray(open_image(references[number]))
+        copy = distorted(
+            reference, kind, level, sample_generator(seed, number, list(DISTORTIONS).index(kind) * 10 + level)
+        )
+        name = f"{references[number].stem}_{kind}_{level}.png"
+        Image.fromarray(copy).save(images / name)
+        score = pseudo_score(reference, copy)
+        rows.append((f"images/{name}", f"{score:.4f}", references[number].stem, kind, DISTORTIONS[kind].group, level))
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("image", "score", "reference", "type", "group", "level"), *rows])
+    settings = "# SSIM mapped to this range: pseudo-scores, not human ones\nrange: [{:g}, {:g}]\ndirection: higher\n"
+    (folder / "dataset.yaml").write_text(settings.format(*RANGE), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m data.photo_set", description=__doc__)
+    parser.add_argument("--photos", type=Path, required=True, help="folder of pristine photos (read only)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to make, for --data_base_path")
+    parser.add_argument("--references", type=int, default=30, help="photos to hold out for the test set (%(default)s)")
+    parser.add_argument("--seed", type=int, default=27, help="of the choice and of the distortions (%(default)s)")
+    arguments = parser.parse_args()
+    make(arguments.photos, arguments.out, arguments.references, arguments.seed)
+    print(f"{arguments.out}: training images, and {TEST_SET} with pseudo-scores (SSIM), not human scores")
+
+
+if __name__ == "__main__":
+    run_command(main)

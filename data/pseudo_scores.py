@@ -1,0 +1,31 @@
+"""Distorted copies of a photo, with PSEUDO-SCORES where there are no human ones.
+
+A pseudo-score is a full-reference measure (SSIM) mapped to 1..5. It checks that a pipeline runs and learns; it is not a
+human score and says nothing about human judgement.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+from utils.distortions import DISTORTIONS
+from utils.image import to_tensor
+
+Pixels = NDArray[np.uint8]
+RANGE = (1.0, 5.0)
+
+
+def distorted(reference: Pixels, kind: str, level: int, generator: torch.Generator) -> Pixels:
+    """A copy of an H x W x 3 photo with one type of distortion, at level 1 (mildest) to 5."""
+    distortion = DISTORTIONS[kind]
+    image = distortion(to_tensor(Image.fromarray(reference)), distortion.levels[level - 1], generator)
+    return (image * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def pseudo_score(reference: Pixels, copy: Pixels) -> float:
+    """SSIM of two H x W x 3 images, mapped from [0, 1] to 1..5 (higher is better)."""
+    ssim = structural_similarity(reference, copy, channel_axis=2)
+    lowest, highest = RANGE
+    return lowest + (highest - lowest) * max(0.0, float(ssim))
