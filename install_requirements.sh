@@ -59,7 +59,7 @@ fi
 
 "$python" -m pip install --quiet --disable-pip-version-check -r "$root/$requirements" ||
     fail "pip could not install $requirements (see above); check the network connection or the package index and run this again"
-"$python" -c 'import PIL, matplotlib, numpy, openpyxl, pandas, scipy, skimage, sklearn, torch, torchvision, tqdm, wandb, yaml' ||
+"$python" -c 'import PIL, jinja2, matplotlib, numpy, openpyxl, pandas, plotly, scipy, skimage, sklearn, torch, torchvision, tqdm, wandb, yaml' ||
     fail "the installed packages do not import (see above); remove $environment and run this again"
 
 if [ $# -gt 0 ]; then

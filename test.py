@@ -31,9 +31,12 @@ from utils.errors import UserError, run_command
 from utils.evaluation import ALPHAS, DatasetResult, evaluate
 from utils.features import extract_features
 from utils.logging import log_test, wandb_settings
+from utils.manifold import is_degraded, make_manifold, separability, to_draw
 from utils.metrics import plcc, srocc
 from utils.regression import CPU, fit_whole
+from utils.report import write_report
 from utils.results import CrossResult, Results, render, write_results
+from utils.visualization import save_pictures
 
 EXPERIMENTS = Path("experiments")
 FEATURES = EXPERIMENTS / ".features"  # of all experiments: the names of the files say which encoder's they
@@ -59,11 +62,15 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     encoder = _load(config, eval_type, folder)
     if eval_type == "arniqa":
         folder /= "arniqa"
-    results = evaluate_encoder(encoder, config, device, regressors=folder / "regressors")
+    results = evaluate_encoder(encoder, config, device, folder)
     results.published = eval_type == "arniqa"
+    results.config = config.to_dict()
     if config.test.compare_untrained and eval_type == "scratch":
         before = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature).encoder
-        results.untrained = evaluate_encoder(before, config, device).whole()
+        untrained = evaluate_encoder(before, config, device)
+        results.untrained = untrained.whole()
+        for name, figures in untrained.separability.items():
+            results.separability.setdefault(name, {})["untrained"] = figures["trained"]
     if is_main():
         print(render(results))
         if results.datasets:
@@ -72,16 +79,17 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
             if settings is not None:
                 log_test(folder, settings, results)
             print(f"\nresults and regressors are in {folder}, features in {FEATURES} (they may be deleted)")
+        print(f"report: {write_report(folder)}")
     return int(bool(results.failures))
 
 
-def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, regressors: Path | None = None) -> Results:
+def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, folder: Path | None = None) -> Results:
     """Tests an encoder on `test.datasets` as the section `test` says.
 
     A dataset that fails is told on standard error and in `failures`; the others are tested nevertheless.
 
     Args:
-        regressors: folder for the regressors fitted on whole datasets; None saves none.
+        folder: gets the regressors fitted on whole datasets, and the manifold; None saves neither.
     """
     results = Results(datasets=[], encoder_hash=encoder_hash(encoder))
     fitted: dict[str, Regressor] = {}
@@ -106,13 +114,17 @@ def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, regr
                 print(f"{name} failed: {error}", file=sys.stderr)
             continue
         results.datasets += found
+        if is_main() and is_degraded(dataset):
+            results.separability[name] = {"trained": separability(features, dataset)}
+        if folder is not None and is_main() and config.validation.visualize and name == to_draw(config.test.datasets):
+            _draw_manifold(features, dataset, config, folder)
         # Of several fractions, the largest chooses the alpha of the regressor that is kept.
         best = max(found, key=lambda result: result.train_fraction)
-        if regressors is not None or config.test.cross_dataset:
+        if folder is not None or config.test.cross_dataset:
             fitted[name] = fit_whole(features, dataset.mos, best.alpha, _with_float64(device))
             tested[name] = dataset, features
-        if regressors is not None and is_main():
-            _save(regressors, dataset, fitted[name], best, results.encoder_hash)
+        if folder is not None and is_main():
+            _save(folder / "regressors", dataset, fitted[name], best, results.encoder_hash)
     if config.test.cross_dataset:
         results.cross = cross_dataset(fitted, tested)
     return results
@@ -152,6 +164,14 @@ def _evaluate(
     test = config.test
     alphas = ALPHAS if test.grid_search else [test.alpha]
     return evaluate(features, dataset, "test", test.num_splits, alphas, train_fraction, config.seed, device)
+
+
+def _draw_manifold(features: Features, dataset: IQADataset, config: Config, folder: Path) -> None:
+    manifold = make_manifold(features, dataset, config.validation.visualization, config.seed)
+    if manifold is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        manifold.save(folder)
+        save_pictures(manifold, folder, "Tested encoder")
 
 
 def _save(folder: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str) -> None:

@@ -1,13 +1,16 @@
 """Pre-training of the encoder: the training loop and its validation (paper sections 3.2 and 4.1)."""
 
+import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -31,12 +34,16 @@ from utils.checkpoint import (
 )
 from utils.config import Config, diff, save_config
 from utils.distributed import any_rank, barrier, is_main, rank, world_size
+from utils.environment import environment
 from utils.errors import UserError
 from utils.evaluation import evaluate, mean_over_datasets
 from utils.features import extract_features
-from utils.image import denormalize
+from utils.image import denormalize, open_image
 from utils.logging import RunLog, wandb_settings
-from utils.signals import StopRequest, leave_stopping_to_parent, stop_on_signal
+from utils.manifold import make_manifold, to_draw
+from utils.signals import StopRequest, stop_on_signal
+from utils.visualization import save_pictures
+from utils.workers import WorkerDied, batches, leave_stopping_to_parent
 
 READ_LOSSES = 10  # steps between two reads of the losses from the device, for which the host must wait
 UNREADABLE_LIMIT = 0.01  # share of the training images that may be unreadable
@@ -115,7 +122,8 @@ class Trainer:
             columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
             columns += [f"{d.name}_{score}" for d in self.validation_sets for score in ("srocc", "plcc")]
             done = self.epoch * self.steps + self.step
-            self.log = RunLog(self.pretrain.parent, columns, done, self.validated, wandb_settings(config))
+            validated = self.validated or self.step == 0  # at step 0 all before is, where it was due
+            self.log = RunLog(self.pretrain.parent, columns, done, validated, wandb_settings(config))
 
     def run(self) -> None:
         """Every epoch: train, save, validate, save."""
@@ -141,35 +149,49 @@ class Trainer:
         pending: list[dict[str, Any]] = []  # steps whose loss is still on the device
         since = time.perf_counter()
         with progress_bar(self.epoch, config.epochs, self.steps, self.step) as bar:
-            for batch in self._batches(loader):
-                view_a = torch.cat([batch["img_A_orig"], batch["img_A_ds"]])
-                view_b = torch.cat([batch["img_B_orig"], batch["img_B_ds"]])
-                learning_rate = self.optimizer.param_groups[0]["lr"]
-                loss = training_step(self.parallel, self.optimizer, self.scaler, view_a, view_b, self.device)
-                if self.scheduler is not None:
-                    self.scheduler.step(self.epoch + self.step / self.steps)
-                self.step += 1
-                done = self.epoch * self.steps + self.step
-                pending.append(
-                    {"step": done, "loss": loss, "learning_rate": learning_rate, "compositions": batch["composition"]}
-                )
-                self._count_unreadable(batch["unreadable"])
-                bar.update()
-                frequency = config.log_images_frequency
-                if self.log is not None and frequency > 0 and done % frequency == 0:
-                    log_input_images(self.log, done, batch)
+            try:
+                for batch in batches(loader):
+                    view_a = torch.cat([batch["img_A_orig"], batch["img_A_ds"]])
+                    view_b = torch.cat([batch["img_B_orig"], batch["img_B_ds"]])
+                    learning_rate = self.optimizer.param_groups[0]["lr"]
+                    loss = training_step(self.parallel, self.optimizer, self.scaler, view_a, view_b, self.device)
+                    if self.scheduler is not None:
+                        self.scheduler.step(self.epoch + self.step / self.steps)
+                    self.step += 1
+                    done = self.epoch * self.steps + self.step
+                    pending.append(
+                        {
+                            "step": done,
+                            "loss": loss,
+                            "learning_rate": learning_rate,
+                            "compositions": batch["composition"],
+                        }
+                    )
+                    self._count_unreadable(batch["unreadable"])
+                    bar.update()
+                    frequency = config.log_images_frequency
+                    if self.log is not None and frequency > 0 and done % frequency == 0:
+                        log_input_images(self.log, done, batch)
 
-                due = config.checkpoint_frequency > 0 and self.step % config.checkpoint_frequency == 0
-                stop_now = bool(self.stop) and world_size() == 1  # several processes agree on it further down
-                if due or stop_now or self.step % READ_LOSSES == 0 or self.step == self.steps:
-                    rate = len(pending) * config.batch_size / (time.perf_counter() - since)
-                    self._read_losses(pending, rate, bar)
-                    pending, since = [], time.perf_counter()
-                    stopping = any_rank(bool(self.stop), self.device)
-                    if due or stopping or self.step == self.steps:
-                        self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
-                    if stopping:
-                        raise self._stopped()
+                    due = config.checkpoint_frequency > 0 and self.step % config.checkpoint_frequency == 0
+                    stop_now = bool(self.stop) and world_size() == 1  # several processes agree on it further down
+                    if due or stop_now or self.step % READ_LOSSES == 0 or self.step == self.steps:
+                        rate = len(pending) * config.batch_size / (time.perf_counter() - since)
+                        self._read_losses(pending, rate, bar)
+                        pending, since = [], time.perf_counter()
+                        stopping = any_rank(bool(self.stop), self.device)
+                        if due or stopping or self.step == self.steps:
+                            self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
+                        if stopping:
+                            raise self._stopped()
+            except WorkerDied as error:
+                if pending:
+                    self._read_losses(pending, len(pending) * config.batch_size / (time.perf_counter() - since), bar)
+                self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
+                raise UserError(
+                    f"{error}; the state is saved: go on with {resume_hint(self.config)}, with fewer "
+                    "training.num_workers if memory ran out"
+                ) from error
         if self.unreadable and is_main():
             print(f"epoch {self.epoch}: {len(self.unreadable)} of {len(self.dataset)} training images cannot be read")
 
@@ -179,9 +201,12 @@ class Trainer:
             return
         try:
             with self.stop.at_once():  # the state is saved, and what is interrupted here is made again
-                scores = {
-                    d.name: validate(self.model.encoder, d, self.config, self.device) for d in self.validation_sets
-                }
+                scores = {}
+                for d in self.validation_sets:
+                    features = validation_features(self.model.encoder, d, self.config, self.device)
+                    scores[d.name] = validate(features, d, self.config)
+                    if self.config.validation.visualize and d.name == to_draw(self.config.validation.datasets):
+                        self._draw_manifold(features, d)
         except KeyboardInterrupt:
             raise self._stopped() from None
         mean = mean_over_datasets(scores)
@@ -198,19 +223,18 @@ class Trainer:
         self.validated = True
         self._checkpoint(validated_name("last", self.epoch, mean["srocc"], mean["plcc"]))
 
-    def _batches(self, loader: DataLoader) -> Iterator[dict[str, Any]]:
-        """The loader's batches; a worker that dies saves the state and ends the run with one line."""
-        try:
-            yield from loader
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
-            first = str(error).splitlines()[0]
-            raise UserError(
-                f"a data-loading worker died ({first}); the state is saved: go on with "
-                f"{resume_hint(self.config)}, with fewer training.num_workers if memory ran out"
-            ) from error
+    def _draw_manifold(self, features: NDArray[np.float32], dataset: IQADataset) -> None:
+        """Leaves the manifold in the experiment's folder, and sends its pictures to W&B."""
+        if self.log is None:
+            return
+        manifold = make_manifold(features, dataset, self.config.validation.visualization, self.config.seed)
+        if manifold is None:
+            return
+        folder = self.pretrain.parent
+        manifold.save(folder)
+        pictures = save_pictures(manifold, folder, f"Epoch {self.epoch}")
+        step = (self.epoch + 1) * self.steps
+        self.log.images(step, "manifold", [open_image(path) for path in pictures], [path.stem for path in pictures])
 
     def _read_losses(self, pending: list[dict[str, Any]], images_per_second: float, bar: tqdm) -> None:
         """Fetches the losses of the last steps from the device, checks and logs them."""
@@ -311,11 +335,15 @@ def training_step(
     return loss.detach()
 
 
-def validate(encoder: nn.Module, dataset: IQADataset, config: Config, device: torch.device) -> dict[str, float]:
+def validation_features(
+    encoder: nn.Module, dataset: IQADataset, config: Config, device: torch.device
+) -> NDArray[np.float32]:
+    """Features of all images of a validation set: (N, 5, 4096)."""
+    return extract_features(encoder, dataset, config.test.batch_size, config.test.num_workers, device)
+
+
+def validate(features: NDArray[np.float32], dataset: IQADataset, config: Config) -> dict[str, float]:
     """Median SROCC and PLCC over the validation splits, at the fixed `validation.alpha` (no search)."""
-    features = extract_features(
-        encoder, dataset, batch_size=config.test.batch_size, num_workers=config.test.num_workers, device=device
-    )
     result = evaluate(
         features, dataset, phase="val", num_splits=config.validation.num_splits, alphas=[config.validation.alpha]
     )
@@ -358,6 +386,7 @@ def make_experiment(config: Config) -> None:
     try:
         (folder / "pretrain").mkdir(parents=True, exist_ok=True)
         save_config(config, folder / "config.yaml")
+        (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error})") from error
 

@@ -30,9 +30,11 @@ def test_training_then_testing_leaves_everything(folder: Path) -> None:
     experiment = folder / "experiments" / "whole"
     assert {p.name for p in experiment.iterdir()} == {
         "config.yaml",
+        "environment.json",
         "metrics.csv",
         "pretrain",
         "regressors",
+        "report.html",
         "results.csv",
         "results.json",
         "results.xlsx",

@@ -86,7 +86,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(folder: Path, name: str, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-c", RUN.format(root=str(ROOT)), "--config", "config.yaml", "--experiment_name", name]
-    return subprocess.Popen([*command, *options], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*command, *options],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
@@ -175,15 +182,18 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(folder: Pa
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
+@pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_says_how_to_go_on_and_does(folder: Path, uninterrupted: tuple, number: signal.Signals) -> None:
-    name = f"stopped_{number.name}"
-    process = start(folder, name)
+def test_a_stopped_run_says_how_to_go_on_and_does(
+    folder: Path, uninterrupted: tuple, number: signal.Signals, workers: str
+) -> None:
+    name = f"stopped_{number.name}_{workers}"
+    process = start(folder, name, "--training.num_workers", workers)
     metrics = folder / "experiments" / name / "metrics.csv"
     while not metrics.exists():
         time.sleep(0.01)
     time.sleep(0.3)
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # to all processes, as terminals and schedulers send it
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert f"--experiment_name {name} --training.resume_training true" in err
@@ -191,6 +201,30 @@ def test_a_stopped_run_says_how_to_go_on_and_does(folder: Path, uninterrupted: t
     code, _, err = finish(folder, name, "--training.resume_training", "true")
     assert code == 0, err
     assert_same(outcome(folder, name), uninterrupted)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL")
+def test_a_dying_worker_ends_the_run_with_one_line_and_nothing_is_lost(folder: Path, uninterrupted: tuple) -> None:
+    dying = """
+import os, signal
+from data import KADIS700Dataset
+read = KADIS700Dataset.__getitem__
+def read_or_die(self, position):
+    if position[0] == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(self, position)
+KADIS700Dataset.__getitem__ = read_or_die
+"""
+    code = RUN.format(root=str(ROOT)).replace("def main", dying + "def main", 1)
+    command = [sys.executable, "-c", code, "--config", "config.yaml", "--experiment_name", "dying"]
+    ended = subprocess.run(
+        [*command, "--training.num_workers", "1"], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    message = one_line_error((ended.returncode, ended.stdout, ended.stderr))
+    assert "a data-loading worker died" in message and "--training.resume_training true" in message
+    exit_code, _, err = finish(folder, "dying", "--training.resume_training", "true")
+    assert exit_code == 0, err
+    assert_same(outcome(folder, "dying"), uninterrupted)
 
 
 def one_line_error(result: tuple[int, str, str]) -> str:

@@ -91,7 +91,9 @@ class ValidationSection:
     frequency: int = key(1, "epochs between validations", within="[1, inf)")
     num_splits: int = key(10, "splits of each dataset to validate on", within="[1, 10]")
     alpha: float = key(0.1, "ridge regularisation", within="(0, inf)")
-    visualize: bool = key(True, "draw the embeddings of kadid10k after validation")
+    visualize: bool = key(
+        True, "draw the embeddings of kadid10k (else of the first dataset, if it has types) after validation and test"
+    )
     visualization: VisualizationSection = section(VisualizationSection)
     datasets: list[str] = key(DATASETS, "datasets to validate on; a folder with labels.csv is one too")
 

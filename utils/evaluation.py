@@ -28,6 +28,7 @@ class ScoredDataset(Protocol):
     mos: Array
     ref_images: list[str] | None
     distortion_types: list[str] | None
+    distortion_groups: list[str] | None
 
     @property
     def name(self) -> str: ...
@@ -41,6 +42,8 @@ class Prediction:
     image: str
     prediction: float
     score: float
+    type: str | None = None  # of the distortion, where the dataset has types
+    group: str | None = None
 
 
 @dataclass
@@ -150,8 +153,10 @@ def evaluate(
             notes.append(f"{group}: fewer than {MIN_IMAGES} images in {few} of {splits} splits, which do not count")
     figures = {group: values for group, values in figures.items() if not np.isnan(values["srocc"]).all()}
     images, predictions = tested[0]
+    nothing = [None] * len(scores)
+    kinds, kind_groups = dataset.distortion_types or nothing, dataset.distortion_groups or nothing
     first = [
-        Prediction(str(dataset.images[i]), float(p), float(scores[i]))
+        Prediction(str(dataset.images[i]), float(p), float(scores[i]), kinds[i], kind_groups[i])
         for i, p in zip(images, predictions[row], strict=True)
     ]
     return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes)

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from utils.distributed import any_rank, is_main, rank, world_size
 from utils.errors import UserError
-from utils.signals import leave_stopping_to_parent
+from utils.workers import batches as loaded_batches
+from utils.workers import leave_stopping_to_parent
 
 FEATURES_VERSION = 1  # raise it when a change to the code changes the features
 CROPS = 5
@@ -167,7 +168,7 @@ def _encode(
     )
     was_training = encoder.training
     encoder.to(device).to(memory_format=torch.channels_last).eval()
-    loaded = iter(loader)
+    loaded = loaded_batches(loader)
     silent = None if is_main() else True
     try:
         with tqdm(

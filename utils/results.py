@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from utils.environment import environment
 from utils.errors import UserError
 from utils.evaluation import GLOBAL, METRICS, DatasetResult, averages
 from utils.published import PUBLISHED, PUBLISHED_CROSS
@@ -31,6 +32,8 @@ class Results:
         datasets: a result per dataset and training fraction.
         cross: correlations across datasets.
         failures: dataset -> the line that says why it has no result.
+        separability: dataset -> "trained" or "untrained" -> figures of `utils.manifold.separability`.
+        config: the configuration that the test was run with.
         encoder_hash: identifies the encoder's weights.
         untrained: dataset -> what the same encoder scored before its first step, where that was asked for.
         published: whether the encoder is the released one, so that its published figures stand beside ours.
@@ -42,6 +45,8 @@ class Results:
     published: bool = False
     cross: list[CrossResult] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    separability: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
     def whole(self) -> dict[str, DatasetResult]:
         """The results of fits on whole training splits, by dataset; they alone enter the averages."""
@@ -105,6 +110,17 @@ def cross_table(results: Results, metric: str) -> pd.DataFrame:
     return matrix.astype(object).where(matrix.notna(), None)
 
 
+def separability_table(results: Results) -> pd.DataFrame:
+    """A row per dataset and encoder ("trained", "untrained") with the figures of `utils.manifold.separability`."""
+    return pd.DataFrame(
+        [
+            {"dataset": dataset, "encoder": encoder, **figures}
+            for dataset, of in results.separability.items()
+            for encoder, figures in of.items()
+        ]
+    )
+
+
 def render(results: Results) -> str:
     """The tables and notes as text."""
     table = summary_table(results)
@@ -138,6 +154,8 @@ def render(results: Results) -> str:
             parts += [
                 f"published: {a} to {b} {s:.3f}/{p:.3f} (SROCC/PLCC)" for (a, b), (s, p) in PUBLISHED_CROSS.items()
             ]
+    if results.separability:
+        parts += ["\nHow the embeddings separate distortions (see the report)", _text(separability_table(results))]
     notes = [f"{r.dataset}: {note}" for r in results.datasets for note in r.notes]
     if notes:
         parts += ["\nNotes", *notes]
@@ -183,6 +201,7 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
                 for group, scores in r.scores.items()
             },
             "validation_srocc": r.grid.tolist() if r.grid is not None else None,
+            "predictions": [asdict(p) for p in r.predictions],
             "best": [asdict(p) for p in r.best()],
             "worst": [asdict(p) for p in r.worst()],
             "notes": r.notes,
@@ -195,6 +214,13 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
         "datasets": datasets,
         "cross_dataset": [asdict(c) for c in results.cross],
         "failures": results.failures,
+        "published": results.published,
+        "separability": {
+            dataset: {encoder: {key: _none_if_nan(v) for key, v in figures.items()} for encoder, figures in of.items()}
+            for dataset, of in results.separability.items()
+        },
+        "config": results.config,
+        "environment": environment(),
     }
 
 

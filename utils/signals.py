@@ -47,9 +47,3 @@ def stop_on_signal(request: StopRequest) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def leave_stopping_to_parent(_: int) -> None:
-    """For data-loading workers: the main process decides what Ctrl-C means, and SIGTERM ends a worker at once."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,63 @@
+"""Pictures of the manifold for papers: PNG files by matplotlib."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from utils.errors import UserError
+from utils.manifold import Manifold
+
+GROUP_COLORS = colormaps["tab10"].colors  # type: ignore[attr-defined]
+LEVELS = 5
+
+
+def opacity(level: int) -> float:
+    """From 0.2 for the mildest level to 1 for the strongest."""
+    return min(max(level / LEVELS, 0.2), 1.0)
+
+
+def group_colors(groups: list[str]) -> dict[str, tuple[float, float, float]]:
+    """A colour for each group, the same for the same set of groups."""
+    return {group: GROUP_COLORS[i % len(GROUP_COLORS)] for i, group in enumerate(sorted(set(groups)))}
+
+
+def save_pictures(manifold: Manifold, folder: Path, title: str) -> list[Path]:
+    """manifold_<method>_groups.png (coloured by group, opacity by level) and manifold_<method>_mos.png, per method.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    written = []
+    for method in manifold.points:
+        for kind in ("groups", "mos"):
+            path = folder / f"manifold_{method.replace('-', '').lower()}_{kind}.png"
+            try:
+                draw(manifold, method, kind, title).savefig(path, dpi=150)
+            except OSError as error:
+                raise UserError(f"{path}: cannot be written ({error})") from error
+            written.append(path)
+    return written
+
+
+def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:
+    """One picture; `kind` is "groups" or "mos"."""
+    points = np.asarray(manifold.points[method])
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    axes: Any = figure.add_subplot(projection="3d" if points.shape[1] == 3 else None)
+    if kind == "mos":
+        drawn = axes.scatter(*points.T, c=manifold.scores, cmap="viridis", s=10)
+        figure.colorbar(drawn, ax=axes, label="MOS", shrink=0.7)
+    else:
+        groups, alphas = np.asarray(manifold.groups), np.asarray([opacity(level) for level in manifold.levels])
+        for group, color in group_colors(manifold.groups).items():
+            chosen = groups == group
+            rgba = [(*color, alpha) for alpha in alphas[chosen]]
+            axes.scatter(*points[chosen].T, c=rgba, s=10, edgecolors="none")
+            axes.scatter(*[[]] * points.shape[1], color=color, label=group, s=25)  # the legend's, opaque
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    axes.set_title(f"{title}, {method} of {len(points)} images of {manifold.dataset}")
+    axes.set(xticklabels=[], yticklabels=[])
+    return figure
