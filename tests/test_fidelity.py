@@ -1,0 +1,111 @@
+"""The figures of docs/fidelity.md, measured again: a row whose figure no longer holds fails."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.simclr import nt_xent_loss
+from tests.golden import golden
+from tests.test_readme import table_rows
+from tests.utils.distortions.test_parity import DETERMINISTIC, apply
+from utils.evaluation import ALPHAS
+from utils.image import center_corners_crop, half_scale
+from utils.regression import fit_whole, select_alpha
+
+FIDELITY = Path(__file__).resolve().parents[1] / "docs" / "fidelity.md"
+SAME = table_rows(FIDELITY, "The same")
+DEVIATIONS = table_rows(FIDELITY, "Deviations, all on purpose")
+
+
+def stated(cell: str) -> float:
+    """The number that a cell begins with: 1/255, 2.3e-6 or 0."""
+    found = re.match(r"(\d+)/(\d+)", cell)
+    if found:
+        return int(found[1]) / int(found[2])
+    number = re.match(r"[\d.]+(e-?\d+)?", cell)
+    assert number, cell
+    return float(number[0])
+
+
+def largest_of_types(cell: str) -> float:
+    """Largest difference from the published outputs over all levels of the types that a cell names."""
+    data = golden("distortions_deterministic.npz")
+    image = torch.from_numpy(data["input"]).permute(2, 0, 1).float() / 255
+    names = [name for name in re.findall(r"`(\w+)`", cell) if name in DETERMINISTIC]
+    assert names
+    keys = [key for key in data.files if key.split("/")[0] in names]
+    return max(np.abs(apply(key, image).numpy() - data[key] / 65535).max() for key in keys)
+
+
+def largest_of_crops(_: str) -> float:
+    data = golden("crops.npz")
+    largest = 0
+    for key in (key for key in data.files if key.endswith("/input")):
+        image, size = Image.fromarray(data[key]), key.removesuffix("/input")
+        for name, scaled in (("crops", image), ("half_crops", half_scale(image))):
+            crops = np.stack([np.asarray(crop) for crop in center_corners_crop(scaled, 224)])
+            largest = max(largest, int(np.abs(crops.astype(int) - data[f"{size}/{name}"]).max()))
+    return largest
+
+
+def largest_of_losses(_: str) -> float:
+    data = golden("nt_xent.npz")
+    errors = []
+    for case in range(3):
+        a, b = (torch.tensor(data[f"{case}/{name}"]) for name in "ab")
+        expected = float(data[f"{case}/loss"])
+        errors.append(abs(nt_xent_loss(a, b, float(data[f"{case}/tau"])).item() / expected - 1))
+    return max(errors)
+
+
+def largest_of_regressions(_: str) -> float:
+    data = golden("evaluation.npz")
+    features, scores = data["features"].reshape(len(data["scores"]), 5, -1), data["scores"]
+    splits = list(zip(data["train"], data["val"], strict=True))
+    alpha, _grid = select_alpha(features, scores, splits, ALPHAS)
+    coef, intercept = fit_whole(features, scores, alpha)
+    return max(
+        abs(alpha / float(data["alpha"]) - 1),
+        float(np.abs(coef - data["coef"]).max()),
+        abs(intercept - float(data["intercept"])),
+    )
+
+
+MEASURED: dict[str, Callable[[str], float]] = {
+    "`gaublur`": largest_of_types,
+    "`colordiff`": largest_of_types,
+    "`jpeg`": largest_of_types,
+    "five crops": largest_of_crops,
+    "NT-Xent loss": largest_of_losses,
+    "alpha, SROCC": largest_of_regressions,
+}
+
+
+@pytest.mark.parametrize("start", MEASURED)
+def test_a_stated_difference_is_not_exceeded(start: str) -> None:
+    (row,) = (row for row in SAME if row[0].startswith(start))
+    limit = stated(row[2])
+    assert MEASURED[start](row[0]) <= limit * 1.05 + 1e-12, row
+
+
+def test_all_deterministic_types_have_a_row() -> None:
+    named = {name for row in SAME for name in re.findall(r"`(\w+)`", row[0])}
+    assert set(DETERMINISTIC) <= named
+
+
+@pytest.mark.parametrize("row", [*SAME, *DEVIATIONS], ids=lambda row: row[0][:30])
+def test_a_row_names_a_test_that_exists(row: list[str]) -> None:
+    last = row[-1]
+    if last == "the same":
+        return
+    names = re.findall(r"`([\w/]+(?:\.py)?)`", last)
+    assert names, row
+    tests = FIDELITY.parents[1] / "tests"
+    for name in names:
+        path = FIDELITY.parents[1] / name
+        assert path.exists() or any(tests.rglob(name)), name
