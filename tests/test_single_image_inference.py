@@ -66,6 +66,28 @@ def test_prints_the_score_of_one_image(
 
 
 @torch.no_grad()
+def test_a_panorama_is_scored_by_its_crops(
+    tmp_path: Path, released: Path, encoder: ResNet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = np.random.default_rng(1).integers(0, 256, (5, 200, 3), dtype=np.uint8)
+    path = tmp_path / "panorama.png"
+    Image.fromarray(small).resize((20_000, 500), Image.Resampling.NEAREST).save(path)
+    assert run("--img_path", path, "--weights_dir", released) == 0
+    regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
+    assert float(capsys.readouterr().out) == pytest.approx((expected_score(encoder, regressor, path) - 1) / 4, abs=1e-5)
+
+
+def test_16_bits_score_as_8_bits_do(tmp_path: Path, released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grey = np.random.default_rng(2).integers(0, 256, (90, 130), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "8.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    for name in ("8.png", "16.png"):
+        assert run("--img_path", tmp_path / name, "--weights_dir", released) == 0
+    of_8, of_16 = map(float, capsys.readouterr().out.split())
+    assert of_8 == of_16
+
+
+@torch.no_grad()
 def test_scores_with_an_experiment(
     photos: Path,
     experiment: Path,

@@ -98,7 +98,7 @@ def test_config_yaml_as_shipped_names_what_must_be_set() -> None:
 
 def test_quickstart_needs_nothing_more() -> None:
     config = load_config(ROOT / "configs" / "quickstart.yaml")
-    assert config.training.lr == 5e-4  # written 5e-4, which YAML 1.1 reads as a text
+    assert config.training.lr == 1e-4  # written 1e-4, which YAML 1.1 reads as a text
     assert not config.logging.use_wandb and not config.model.encoder.pretrained
     assert resolve_device(config.device) == torch.device("cpu")
 
