@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from data.photo_set import TEST_SET, make
+from tests.utils.test_wandb import history
 from utils.distortions import DISTORTIONS
 from utils.errors import UserError
 from utils.evaluation import DatasetResult, Prediction
@@ -118,7 +119,7 @@ training: {{epochs: 2, batch_size: 4, num_workers: 0, lr: 1e-4, data: {{patch_si
 validation: {{datasets: [{TEST_SET}], visualization: {{tsne: {{n_components: 2, n_iter: 250}}}}}}
 test: {{datasets: [{TEST_SET}], crop_size: 32, num_workers: 0, compare_untrained: true}}
 model: {{encoder: {{pretrained: false}}}}
-logging: {{use_wandb: false}}
+logging: {{wandb: {{online: false}}}}
 """,
         encoding="utf-8",
     )
@@ -138,6 +139,15 @@ logging: {{use_wandb: false}}
     ended = subprocess.run(command, timeout=60, check=False, **options)
     assert ended.returncode == 0, ended.stderr
     return experiment / "report.html"
+
+
+def test_wandb_gets_the_manifold_and_the_results_of_that_run(real_report: Path) -> None:
+    rows = history(real_report.parent)
+    logged = {key.split(".")[0]: value for row in rows for key, value in row.items()}
+    pictures = json.dumps([row for row in rows if any(key.startswith("manifold") for key in row)])
+    assert "manifold_tsne_groups" in pictures and "manifold_tsne_mos" in pictures
+    summary = json.loads((real_report.parent / "results.json").read_text(encoding="utf-8"))["summary"]
+    assert logged[f"test/{TEST_SET}/srocc"] == pytest.approx(summary[0]["srocc"])
 
 
 @pytest.fixture(scope="module")
