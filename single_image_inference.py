@@ -16,6 +16,7 @@ from models.weights import RELEASED_SCORES
 from utils.allocator import keep_freed_memory
 from utils.config import load_config, resolve_device
 from utils.errors import UserError, run_command
+from utils.experiment import experiment_folder
 from utils.image import open_image
 from utils.inference import Score, find_images, score_images
 from utils.quality_map import local_scores, save_quality_map
@@ -86,7 +87,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
     """The model on its device, the side of the crops, and whose weights they are."""
     name, crop_size, use_norm, experiment = "released weights", 224, True, None
     if arguments.experiment_name:
-        experiment = Path("experiments") / arguments.experiment_name
+        experiment = experiment_folder(arguments.experiment_name)
         if not experiment.is_dir():
             raise UserError(f"--experiment_name: there is no folder {experiment}; train it first (main.py)")
     if experiment is not None and arguments.eval_type == "arniqa":

@@ -29,6 +29,7 @@ from utils.config import Config, parse_command_line, resolve_device
 from utils.distributed import is_main, process_group
 from utils.errors import UserError, run_command
 from utils.evaluation import ALPHAS, DatasetResult, evaluate
+from utils.experiment import EXPERIMENTS, experiment_folder
 from utils.features import extract_features
 from utils.logging import log_test, wandb_settings
 from utils.manifold import is_degraded, make_manifold, separability, to_draw
@@ -38,7 +39,6 @@ from utils.report import write_report
 from utils.results import CrossResult, Results, render, write_results
 from utils.visualization import save_pictures
 
-EXPERIMENTS = Path("experiments")
 FEATURES = EXPERIMENTS / ".features"  # of all experiments: the names of the files say which encoder's they
 
 Features = NDArray[np.float32]
@@ -58,7 +58,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     Raises:
         UserError: there is no such encoder, or a file cannot be written.
     """
-    folder = EXPERIMENTS / config.experiment_name
+    folder = experiment_folder(config.experiment_name)
     encoder = _load(config, eval_type, folder)
     if eval_type == "arniqa":
         folder /= "arniqa"

@@ -1,6 +1,5 @@
 """Pre-training of the encoder: the training loop and its validation (paper sections 3.2 and 4.1)."""
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -26,17 +25,15 @@ from models.simclr import SimCLR, initial_model
 from utils.checkpoint import (
     BEST,
     LAST,
-    find_last_checkpoint,
-    load_checkpoint,
     replace_checkpoint,
     save_atomic,
     validated_name,
 )
-from utils.config import Config, diff, save_config
+from utils.config import Config
 from utils.distributed import any_rank, barrier, is_main, rank, world_size
-from utils.environment import environment
 from utils.errors import UserError
 from utils.evaluation import evaluate, mean_over_datasets
+from utils.experiment import experiment_folder, make_experiment, previous_state, resume_hint
 from utils.features import extract_features
 from utils.image import denormalize, open_image
 from utils.logging import RunLog, wandb_settings
@@ -47,20 +44,6 @@ from utils.workers import WorkerDied, batches, leave_stopping_to_parent
 
 READ_LOSSES = 10  # steps between two reads of the losses from the device, for which the host must wait
 UNREADABLE_LIMIT = 0.01  # share of the training images that may be unreadable
-# A resumed run may differ in these: they change where it runs and what it reports, not what it computes.
-MAY_DIFFER = (
-    "device",
-    "data_base_path",
-    "training.epochs",
-    "training.num_workers",
-    "training.log_images_frequency",
-    "training.checkpoint_frequency",
-    "training.resume_training",
-    "validation.visualize",
-    "validation.visualization",
-    "test",
-    "logging",
-)
 
 
 class Stopped(Exception):
@@ -96,7 +79,7 @@ class Trainer:
     def __init__(self, config: Config, device: torch.device, state: Mapping[str, Any] | None) -> None:
         self.config = config
         self.device = device
-        self.pretrain = experiment_folder(config) / "pretrain"
+        self.pretrain = experiment_folder(config.experiment_name) / "pretrain"
         self.dataset = training_set(config)
         self.validation_sets = [
             get_dataset(name, config.data_base_path, config.test.crop_size) for name in config.validation.datasets
@@ -204,7 +187,7 @@ class Trainer:
                 scores = {}
                 for d in self.validation_sets:
                     features = validation_features(self.model.encoder, d, self.config, self.device)
-                    scores[d.name] = validate(features, d, self.config)
+                    scores[d.name] = validate(features, d, self.config, self.device)
                     if self.config.validation.visualize and d.name == to_draw(self.config.validation.datasets):
                         self._draw_manifold(features, d)
         except KeyboardInterrupt:
@@ -342,74 +325,13 @@ def validation_features(
     return extract_features(encoder, dataset, config.test.batch_size, config.test.num_workers, device)
 
 
-def validate(features: NDArray[np.float32], dataset: IQADataset, config: Config) -> dict[str, float]:
+def validate(
+    features: NDArray[np.float32], dataset: IQADataset, config: Config, device: torch.device
+) -> dict[str, float]:
     """Median SROCC and PLCC over the validation splits, at the fixed `validation.alpha` (no search)."""
-    result = evaluate(
-        features, dataset, phase="val", num_splits=config.validation.num_splits, alphas=[config.validation.alpha]
-    )
+    validation = config.validation
+    result = evaluate(features, dataset, "val", validation.num_splits, [validation.alpha], device=device)
     return {"srocc": result.srocc, "plcc": result.plcc}
-
-
-def experiment_folder(config: Config) -> Path:
-    """experiments/<experiment_name>, below the working directory."""
-    return Path("experiments") / config.experiment_name
-
-
-def previous_state(config: Config) -> dict[str, Any] | None:
-    """The state from which the experiment goes on; None means from the beginning.
-
-    Raises:
-        UserError: the experiment's folder exists and resuming was not asked for, or the configuration differs in keys
-            that would make it another run.
-    """
-    folder = experiment_folder(config)
-    if not config.training.resume_training:
-        if folder.exists():
-            raise UserError(
-                f"{folder} exists: go on with that run by {resume_hint(config)}, "
-                "or choose another name with --experiment_name"
-            )
-        return None
-    path = find_last_checkpoint(folder / "pretrain")
-    if is_main():
-        print(f"resuming from {path}" if path else f"{folder} has no checkpoint yet: starting from the beginning")
-    if path is None:
-        return None
-    state = load_checkpoint(path)
-    check_same_run(config, state["config"])
-    return state
-
-
-def make_experiment(config: Config) -> None:
-    """Makes the experiment's folder, with the configuration in it."""
-    folder = experiment_folder(config)
-    try:
-        (folder / "pretrain").mkdir(parents=True, exist_ok=True)
-        save_config(config, folder / "config.yaml")
-        (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error})") from error
-
-
-def check_same_run(config: Config, before: Mapping[str, Any]) -> None:
-    """Refuses to resume where a key differs that changes what is computed; prints the others that differ."""
-    differing = diff(Config.from_dict(before), config)
-    free = [d for d in differing if any(d[0] == key or d[0].startswith(f"{key}.") for key in MAY_DIFFER)]
-    fixed = [d for d in differing if d not in free]
-    if fixed:
-        changes = ", ".join(f"{key} was {old!r} and is now {new!r}" for key, old, new in fixed)
-        raise UserError(
-            f"cannot resume {config.experiment_name} under another configuration: {changes}; "
-            f"only these may differ: {', '.join(MAY_DIFFER)}"
-        )
-    for key, old, new in free:
-        if is_main() and key != "training.resume_training":
-            print(f"{key}: {old!r} before, now {new!r}")
-
-
-def resume_hint(config: Config) -> str:
-    """What to add to the command line to go on with a run."""
-    return f"--experiment_name {config.experiment_name} --training.resume_training true"
 
 
 def training_set(config: Config) -> KADIS700Dataset:

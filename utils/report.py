@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 from utils import report_figures as figures
 from utils.errors import UserError, run_command
 from utils.evaluation import GLOBAL
+from utils.experiment import experiment_folder
 from utils.image import open_image
 from utils.manifold import FILE as MANIFOLD
 from utils.manifold import Manifold
@@ -285,7 +286,7 @@ def main() -> None:
         "--eval_type", choices=("scratch", "arniqa"), default="scratch", help="arniqa: the test of the released encoder"
     )
     arguments = parser.parse_args()
-    folder = Path("experiments") / arguments.experiment_name
+    folder = experiment_folder(arguments.experiment_name)
     print(write_report(folder / "arniqa" if arguments.eval_type == "arniqa" else folder))
 
 
