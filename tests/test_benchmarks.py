@@ -21,4 +21,5 @@ def test_every_command_is_a_module_with_these_options(
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(name).main()
     assert ended.value.code == 0
-    assert all(option in capsys.readouterr().out for option in options if option.startswith("--"))
+    printed = capsys.readouterr().out
+    assert all(option in printed for option in options if option.startswith("--"))
