@@ -35,7 +35,7 @@ from utils.logging import log_test, wandb_settings
 from utils.manifold import is_degraded, make_manifold, separability, to_draw
 from utils.metrics import plcc, srocc
 from utils.regression import CPU, fit_whole
-from utils.report import write_report
+from utils.report import folder_and_title, write_report
 from utils.results import CrossResult, Results, render, write_results
 from utils.visualization import save_pictures
 
@@ -58,10 +58,8 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     Raises:
         UserError: there is no such encoder, or a file cannot be written.
     """
-    folder = experiment_folder(config.experiment_name)
-    encoder = _load(config, eval_type, folder)
-    if eval_type == "arniqa":
-        folder /= "arniqa"
+    encoder = _load(config, eval_type)
+    folder, title = folder_and_title(config.experiment_name, eval_type)
     results = evaluate_encoder(encoder, config, device, folder)
     results.published = eval_type == "arniqa"
     results.config = config.to_dict()
@@ -79,7 +77,8 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
             if settings is not None:
                 log_test(folder, settings, results)
             print(f"\nresults and regressors are in {folder}, features in {FEATURES} (they may be deleted)")
-        print(f"report: {write_report(folder)}")
+        if folder.is_dir():
+            print(f"report: {write_report(folder, title)}")
     return int(bool(results.failures))
 
 
@@ -149,11 +148,13 @@ def cross_dataset(
     return results
 
 
-def _load(config: Config, eval_type: str, folder: Path) -> ResNet:
+def _load(config: Config, eval_type: str) -> ResNet:
     try:
         if eval_type == "arniqa":
             return published_encoder()
-        return load_encoder(find_best_checkpoint(folder), config.model.encoder.use_norm)
+        return load_encoder(
+            find_best_checkpoint(experiment_folder(config.experiment_name)), config.model.encoder.use_norm
+        )
     except WeightsError as error:
         raise UserError(str(error)) from error
 

@@ -68,7 +68,7 @@ class Page:
     published: bool = False
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, title: str) -> Path:
     """Writes `report.html` into an experiment's folder from what is there; returns its path.
 
     Raises:
@@ -76,9 +76,7 @@ def write_report(folder: Path) -> Path:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; an experiment leaves one of its name in experiments/")
-    page = Page(
-        title=folder.name if folder.name != "arniqa" else f"{folder.parent.name} (released encoder)", written=_now()
-    )
+    page = Page(title, written=_now())
     draw = _Drawer()
     results = _read_json(folder / "results.json")
     config = _read_config(folder / "config.yaml") or (results or {}).get("config") or {}
@@ -101,6 +99,16 @@ def write_report(folder: Path) -> Path:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error})") from error
     return path
+
+
+def folder_and_title(experiment_name: str, eval_type: str) -> tuple[Path, str]:
+    """Where the results of an experiment's encoder ("scratch"), or of the released one tested in it ("arniqa"), lie."""
+    folder = experiment_folder(experiment_name)
+    return (
+        (folder / "arniqa", f"{experiment_name} (released encoder)")
+        if eval_type == "arniqa"
+        else (folder, experiment_name)
+    )
 
 
 class _Drawer:
@@ -286,8 +294,7 @@ def main() -> None:
         "--eval_type", choices=("scratch", "arniqa"), default="scratch", help="arniqa: the test of the released encoder"
     )
     arguments = parser.parse_args()
-    folder = experiment_folder(arguments.experiment_name)
-    print(write_report(folder / "arniqa" if arguments.eval_type == "arniqa" else folder))
+    print(write_report(*folder_and_title(arguments.experiment_name, arguments.eval_type)))
 
 
 if __name__ == "__main__":

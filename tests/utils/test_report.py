@@ -35,7 +35,7 @@ def results(name: str = "kadid10k", **more: Any) -> Results:
 
 
 def page(folder: Path) -> str:
-    return write_report(folder).read_text(encoding="utf-8")
+    return write_report(folder, "title").read_text(encoding="utf-8")
 
 
 def test_an_empty_experiment_says_what_is_missing(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_texts_from_users_data_are_escaped_and_lost_pictures_named(tmp_path: Pat
 def test_a_damaged_file_is_one_line(tmp_path: Path, file: str, content: str, match: str) -> None:
     (tmp_path / file).write_text(content)
     with pytest.raises(UserError, match=match) as error:
-        write_report(tmp_path)
+        write_report(tmp_path, "title")
     assert str(tmp_path / file) in str(error.value)
 
 
