@@ -59,5 +59,8 @@ def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:
             axes.scatter(*[[]] * points.shape[1], color=color, label=group, s=25)  # the legend's, opaque
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
     axes.set_title(f"{title}, {method} of {len(points)} images of {manifold.dataset}")
-    axes.set(xticklabels=[], yticklabels=[])
+    if points.shape[1] == 2:
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.set(xticklabels=[], yticklabels=[], zticklabels=[])  # the grid stays, for the depth
     return figure
