@@ -21,6 +21,7 @@ class FakeDataset:
         self.images = [Path(f"{i:03}.png") for i in range(len(mos))]
         self.ref_images: list[str] | None = None
         self.distortion_types = types
+        self.distortion_groups = types
         self._splits = splits
 
     @property
