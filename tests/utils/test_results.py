@@ -93,7 +93,13 @@ def test_files_hold_the_same_figures(results: Results, tmp_path: Path) -> None:
     assert row(frame, "kadid10k")["srocc"] == pytest.approx(0.7)
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert content["datasets"][0]["scores"]["jpeg"]["srocc"] == [None, 0.2, 0.4]
-    assert content["datasets"][0]["worst"][0] == {"image": "19.png", "prediction": 19.0, "score": 361.0}
+    assert content["datasets"][0]["worst"][0] == {
+        "image": "19.png",
+        "prediction": 19.0,
+        "score": 361.0,
+        "type": None,
+        "group": None,
+    }
     assert len(content["datasets"][0]["best"]) == 16
     assert content["failures"] == {"live": "LIVE: no such folder"}
     sheets = pd.read_excel(folder / "results.xlsx", sheet_name=None)
