@@ -32,12 +32,12 @@ from utils.evaluation import ALPHAS, DatasetResult, evaluate
 from utils.experiment import EXPERIMENTS, experiment_folder
 from utils.features import extract_features
 from utils.logging import log_test, wandb_settings
-from utils.manifold import is_degraded, make_manifold, separability, to_draw
+from utils.manifold import is_degraded, separability, to_draw
 from utils.metrics import plcc, srocc
 from utils.regression import CPU, fit_whole
 from utils.report import folder_and_title, write_report
 from utils.results import CrossResult, Results, render, write_results
-from utils.visualization import save_pictures
+from utils.visualization import draw_manifold
 
 FEATURES = EXPERIMENTS / ".features"  # of all experiments: the names of the files say which encoder's they
 
@@ -116,7 +116,9 @@ def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, fold
         if is_main() and is_degraded(dataset):
             results.separability[name] = {"trained": separability(features, dataset)}
         if folder is not None and is_main() and config.validation.visualize and name == to_draw(config.test.datasets):
-            _draw_manifold(features, dataset, config, folder)
+            draw_manifold(
+                features, dataset, config.validation.visualization, config.seed, folder, title="Tested encoder"
+            )
         # Of several fractions, the largest chooses the alpha of the regressor that is kept.
         best = max(found, key=lambda result: result.train_fraction)
         if folder is not None or config.test.cross_dataset:
@@ -165,14 +167,6 @@ def _evaluate(
     test = config.test
     alphas = ALPHAS if test.grid_search else [test.alpha]
     return evaluate(features, dataset, "test", test.num_splits, alphas, train_fraction, config.seed, device)
-
-
-def _draw_manifold(features: Features, dataset: IQADataset, config: Config, folder: Path) -> None:
-    manifold = make_manifold(features, dataset, config.validation.visualization, config.seed)
-    if manifold is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        manifold.save(folder)
-        save_pictures(manifold, folder, "Tested encoder")
 
 
 def _save(folder: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str) -> None:

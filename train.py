@@ -37,9 +37,9 @@ from utils.experiment import experiment_folder, make_experiment, previous_state,
 from utils.features import extract_features
 from utils.image import denormalize, open_image
 from utils.logging import RunLog, wandb_settings
-from utils.manifold import make_manifold, to_draw
+from utils.manifold import to_draw
 from utils.signals import StopRequest, stop_on_signal
-from utils.visualization import save_pictures
+from utils.visualization import draw_manifold
 from utils.workers import WorkerDied, batches, leave_stopping_to_parent
 
 READ_LOSSES = 10  # steps between two reads of the losses from the device, for which the host must wait
@@ -186,7 +186,9 @@ class Trainer:
             with self.stop.at_once():  # the state is saved, and what is interrupted here is made again
                 scores = {}
                 for d in self.validation_sets:
-                    features = validation_features(self.model.encoder, d, self.config, self.device)
+                    features = extract_features(
+                        self.model.encoder, d, self.config.test.batch_size, self.config.test.num_workers, self.device
+                    )
                     scores[d.name] = validate(features, d, self.config, self.device)
                     if self.config.validation.visualize and d.name == to_draw(self.config.validation.datasets):
                         self._draw_manifold(features, d)
@@ -210,14 +212,11 @@ class Trainer:
         """Leaves the manifold in the experiment's folder, and sends its pictures to W&B."""
         if self.log is None:
             return
-        manifold = make_manifold(features, dataset, self.config.validation.visualization, self.config.seed)
-        if manifold is None:
-            return
-        folder = self.pretrain.parent
-        manifold.save(folder)
-        pictures = save_pictures(manifold, folder, f"Epoch {self.epoch}")
+        settings, folder = self.config.validation.visualization, self.pretrain.parent
+        pictures = draw_manifold(features, dataset, settings, self.config.seed, folder, f"Epoch {self.epoch}")
         step = (self.epoch + 1) * self.steps
-        self.log.images(step, "manifold", [open_image(path) for path in pictures], [path.stem for path in pictures])
+        if pictures:
+            self.log.images(step, "manifold", [open_image(path) for path in pictures], [path.stem for path in pictures])
 
     def _read_losses(self, pending: list[dict[str, Any]], images_per_second: float, bar: tqdm) -> None:
         """Fetches the losses of the last steps from the device, checks and logs them."""
@@ -316,13 +315,6 @@ def training_step(
     scaler.step(optimizer)
     scaler.update()
     return loss.detach()
-
-
-def validation_features(
-    encoder: nn.Module, dataset: IQADataset, config: Config, device: torch.device
-) -> NDArray[np.float32]:
-    """Features of all images of a validation set: (N, 5, 4096)."""
-    return extract_features(encoder, dataset, config.test.batch_size, config.test.num_workers, device)
 
 
 def validate(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.machine import description
 from utils.environment import commit
+from utils.errors import UserError, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -35,8 +36,8 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def run(command: str) -> str:
-    """Runs a module and shows its output as it comes; returns the output, or what it failed with."""
+def run(command: str) -> tuple[str, int]:
+    """Runs a module and shows its output as it comes; returns the output and the exit code."""
     lines = []
     with subprocess.Popen(
         [sys.executable, "-m", *command.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -47,7 +48,7 @@ def run(command: str) -> str:
             lines.append(line)
     if process.returncode:
         lines.append(f"failed with exit code {process.returncode}\n")
-    return "".join(lines).strip()
+    return "".join(lines).strip(), process.returncode
 
 
 def page(outputs: list[tuple[str, str, str]]) -> str:
@@ -73,14 +74,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="file to write (%(default)s)")
     options = parser.parse_args()
-    outputs = []
+    if not options.out.parent.is_dir():
+        raise UserError(f"--out: {options.out.parent} is no folder; the page is written into one that exists")
+    outputs, codes = [], []
     for title, command in COMMANDS:
         print(f"\n{title}: python -m {command}", flush=True)
-        outputs.append((title, command, run(command)))
+        output, code = run(command)
+        outputs.append((title, command, output))
+        codes.append(code)
     options.out.write_text(page(outputs), encoding="utf-8")
     print(f"\nwritten to {options.out}")
-    return int(any("failed with exit code" in output for _, _, output in outputs))
+    return int(any(codes))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

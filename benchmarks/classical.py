@@ -21,12 +21,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classical", description=__doc__)
     parser.add_argument("--data_base_path", required=True, help="folder that holds the datasets' folders")
     parser.add_argument("--dataset", required=True, help="one of the eight, or a folder with labels.csv")
-    parser.add_argument("--splits", type=int, default=10, help="test splits, the first so many (%(default)s)")
+    parser.add_argument(
+        "--splits", type=int, default=10, choices=range(1, 11), help="test splits, the first so many (%(default)s)"
+    )
     options = parser.parse_args()
     try:
         from brisque import BRISQUE
     except ImportError as error:
-        raise UserError(f"{error}: pip install brisque opencv-python-headless") from error
+        raise UserError(f"{error}: pip install brisque opencv-python-headless 'numpy<2.3'") from error
     dataset = get_dataset(options.dataset, options.data_base_path)
     measure = BRISQUE(url=False)
     splits = [dataset.get_split_indices(s, "test") for s in range(min(options.splits, dataset.num_splits))]

@@ -100,7 +100,7 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> None:
     def part(label: str, seconds: float) -> None:
         print(f"  {label}: {1000 * seconds:.1f} ms = {seconds / unit:.1f} x, {100 * seconds / mean:.0f} %")
 
-    print(f"\n{count} samples of {dataset.folder}, patch {PATCH}, up to 4 distortions of 5 levels, 1 thread")
+    print(f"\n{count} samples of {dataset.folder.name}, patch {PATCH}, up to 4 distortions of 5 levels, 1 thread")
     print(f"  median {1000 * np.median(samples):.1f} ms, 95th percentile {1000 * np.percentile(samples, 95):.1f} ms")
     print(f"  calibration, a JPEG round trip of noise at quality 90: {1000 * unit:.2f} ms")
     degrading = sum(spent.values()) / count

@@ -29,11 +29,19 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
     Raises:
         UserError: there are too few photos, one cannot be read, or `out` exists or cannot be written.
     """
+    if references < 1:
+        raise UserError(f"--references: {references} is not allowed; at least 1 is, and 3 for splits")
+    if not photos.is_dir():
+        raise UserError(f"{photos}: no such folder; it should hold pristine photos")
     paths = sorted(p for p in photos.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if len(paths) <= references:
         raise UserError(f"{photos}: {len(paths)} images; more than --references ({references}) are needed")
     if out.exists():
         raise UserError(f"{out}: exists already; name a new folder with --out")
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{photos}: two photos are called {twice!r}; their copies need names of their own")
     held_out = set(np.random.default_rng(seed).permutation(len(paths))[:references].tolist())
     partial = out.with_name(f"{out.name}.partial")
     try:
@@ -52,21 +60,20 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
 
 def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
     """labels.csv, dataset.yaml and images/ of every reference, type and level."""
-    images = folder / "images"
-    images.mkdir(parents=True)
-    jobs = [
-        (n, kind, level) for n in range(len(references)) for kind in DISTORTIONS for level in range(1, 1 + NUM_LEVELS)
-    ]
+    (folder / "images").mkdir(parents=True)
+    seed_of = {kind: 10 * i for i, kind in enumerate(DISTORTIONS)}
+    copies = [(kind, level) for kind in DISTORTIONS for level in range(1, 1 + NUM_LEVELS)]
     rows = []
-    for number, kind, level in tqdm(jobs, desc="distorting", unit="image", disable=None):
-        reference = np.asarray(open_image(references[number]))
-        copy = distorted(
-            reference, kind, level, sample_generator(seed, number, list(DISTORTIONS).index(kind) * 10 + level)
-        )
-        name = f"{references[number].stem}_{kind}_{level}.png"
-        Image.fromarray(copy).save(images / name)
-        score = pseudo_score(reference, copy)
-        rows.append((f"images/{name}", f"{score:.4f}", references[number].stem, kind, DISTORTIONS[kind].group, level))
+    with tqdm(total=len(references) * len(copies), desc="distorting", unit="image", disable=None) as bar:
+        for number, path in enumerate(references):
+            reference = np.asarray(open_image(path))
+            for kind, level in copies:
+                copy = distorted(reference, kind, level, sample_generator(seed, number, seed_of[kind] + level))
+                name = f"images/{path.stem}_{kind}_{level}.png"
+                Image.fromarray(copy).save(folder / name)
+                score = f"{pseudo_score(reference, copy):.4f}"
+                rows.append((name, score, path.stem, kind, DISTORTIONS[kind].group, level))
+                bar.update()
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "score", "reference", "type", "group", "level"), *rows])
     settings = "# SSIM mapped to this range: pseudo-scores, not human ones\nrange: [{:g}, {:g}]\ndirection: higher\n"

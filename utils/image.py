@@ -34,6 +34,17 @@ def open_image(path: str | Path) -> Image.Image:
         raise UserError(f"{path}: not a readable image ({reason})") from error
 
 
+def open_thumbnail(path: str | Path, longest: int) -> Image.Image:
+    """The image of `open_image`, made smaller where its longer side has more than `longest` pixels.
+
+    Raises:
+        UserError: as `open_image`.
+    """
+    image = open_image(path)
+    image.thumbnail((longest, longest))
+    return image
+
+
 def half_scale(image: Image.Image) -> Image.Image:
     """The image at (W // 2, H // 2), by Pillow's bicubic."""
     return image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BICUBIC)

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL.Image import Image
-
 from utils.config import Config
 from utils.errors import UserError
 from utils.evaluation import METRICS
-from utils.image import open_image
+from utils.image import open_thumbnail
 from utils.results import Results, summary_table
 
 THUMBNAIL = 256  # longest side of a picture in a W&B table, in pixels
@@ -126,7 +124,9 @@ def log_test(folder: Path, settings: Mapping[str, Any], results: Results) -> Non
     for result in results.whole().values():
         content |= {f"test/{result.dataset}/{metric}": result.median(metric) for metric in METRICS}
         for kind, predictions in (("best", result.best()), ("worst", result.worst())):
-            rows = [[wandb.Image(_thumbnail(p.image)), p.image, p.prediction, p.score] for p in predictions]
+            rows = [
+                [wandb.Image(open_thumbnail(p.image, THUMBNAIL)), p.image, p.prediction, p.score] for p in predictions
+            ]
             columns: list[str | int] = ["picture", "image", "prediction", "score"]
             content[f"test/{result.dataset}/{kind}"] = wandb.Table(columns=columns, data=rows)
     try:
@@ -134,12 +134,6 @@ def log_test(folder: Path, settings: Mapping[str, Any], results: Results) -> Non
         run.finish()
     except (wandb.errors.Error, OSError) as error:
         print(f"W&B did not take the test's results ({error}); they are in {folder}", file=sys.stderr)
-
-
-def _thumbnail(path: str) -> Image:
-    image = open_image(path)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    return image
 
 
 def _start_wandb(folder: Path, settings: Mapping[str, Any]) -> Any:

@@ -62,6 +62,7 @@ class Manifold:
             UserError: it cannot be written.
         """
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             (folder / FILE).write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
         except OSError as error:
             raise UserError(f"{folder / FILE}: cannot be written ({error})") from error

@@ -22,9 +22,10 @@ from utils import report_figures as figures
 from utils.errors import UserError, run_command
 from utils.evaluation import GLOBAL
 from utils.experiment import experiment_folder
-from utils.image import open_image
+from utils.image import open_thumbnail
 from utils.manifold import FILE as MANIFOLD
 from utils.manifold import Manifold
+from utils.results import separability_table
 
 REPORT = "report.html"
 THUMBNAIL = 160  # longest side of a picture, in pixels
@@ -196,12 +197,8 @@ def _add_results(page: Page, folder: Path, results: dict[str, Any] | None, draw:
                 page.pictures[f"{name}: {kind} predictions of the first split"] = [_picture(p) for p in found[kind]]
         if results["cross_dataset"]:
             page.cross.append(draw(figures.cross_heatmap(results["cross_dataset"]), "SROCC across datasets"))
-        rows = [
-            {"dataset": dataset, "encoder": encoder, **values}
-            for dataset, of in results["separability"].items()
-            for encoder, values in of.items()
-        ]
-        page.separability = pd.DataFrame(rows) if rows else None
+        if results["separability"]:
+            page.separability = separability_table(results["separability"])
     except (KeyError, TypeError) as error:
         raise UserError(
             f"{folder / 'results.json'}: not as test.py writes it now ({error!r}); run the test again"
@@ -242,10 +239,9 @@ def _picture(prediction: dict[str, Any]) -> Picture:
         f"{Path(prediction['image']).name}: predicted {prediction['prediction']:.2f}, true {prediction['score']:.2f}"
     )
     try:
-        image = open_image(prediction["image"])
+        image = open_thumbnail(prediction["image"], THUMBNAIL)
     except UserError:
         return Picture("", caption)
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return Picture("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), caption)

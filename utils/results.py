@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,12 @@ def cross_table(results: Results, metric: str) -> pd.DataFrame:
     return matrix.astype(object).where(matrix.notna(), None)
 
 
-def separability_table(results: Results) -> pd.DataFrame:
-    """A row per dataset and encoder ("trained", "untrained") with the figures of `utils.manifold.separability`."""
+def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> pd.DataFrame:
+    """A row per dataset and encoder of `Results.separability`, or of what results.json has of it."""
     return pd.DataFrame(
         [
             {"dataset": dataset, "encoder": encoder, **figures}
-            for dataset, of in results.separability.items()
+            for dataset, of in separability.items()
             for encoder, figures in of.items()
         ]
     )
@@ -155,7 +156,10 @@ def render(results: Results) -> str:
                 f"published: {a} to {b} {s:.3f}/{p:.3f} (SROCC/PLCC)" for (a, b), (s, p) in PUBLISHED_CROSS.items()
             ]
     if results.separability:
-        parts += ["\nHow the embeddings separate distortions (see the report)", _text(separability_table(results))]
+        parts += [
+            "\nHow the embeddings separate distortions (see the report)",
+            _text(separability_table(results.separability)),
+        ]
     notes = [f"{r.dataset}: {note}" for r in results.datasets for note in r.notes]
     if notes:
         parts += ["\nNotes", *notes]

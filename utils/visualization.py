@@ -6,12 +6,37 @@ from typing import Any
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from utils.config import VisualizationSection
 from utils.errors import UserError
-from utils.manifold import Manifold
+from utils.manifold import DegradedDataset, Manifold, make_manifold
 
 GROUP_COLORS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 LEVELS = 5
+
+
+def draw_manifold(
+    features: NDArray[np.floating],
+    dataset: DegradedDataset,
+    settings: VisualizationSection,
+    seed: int,
+    folder: Path,
+    title: str,
+) -> list[Path]:
+    """Leaves manifold.json and its pictures in a folder; arguments as `make_manifold` and `save_pictures`.
+
+    Returns:
+        The pictures' paths; none where the dataset has no manifold.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    manifold = make_manifold(features, dataset, settings, seed)
+    if manifold is None:
+        return []
+    manifold.save(folder)
+    return save_pictures(manifold, folder, title)
 
 
 def opacity(level: int) -> float:
