@@ -1,5 +1,8 @@
 """Data-loading worker processes: how they stop, and what happens when one dies."""
 
+import atexit
+import multiprocessing
+import multiprocessing.util  # its own end-of-program step is registered by this import, so ours below runs first
 import signal
 import threading
 from collections.abc import Iterator
@@ -21,6 +24,15 @@ def leave_stopping_to_parent(_: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    # A loader that was left in the middle of its data still has workers when the program ends. multiprocessing sends
+    # them SIGTERM, which they ignore, and would wait for them for ever.
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
 
 
 def batches(loader: DataLoader) -> Iterator[Any]:
