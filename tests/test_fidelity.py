@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 import torch
 from PIL import Image
 
+from data.kadis700 import half_scale as half_scale_in_training
 from models.simclr import nt_xent_loss
 from tests.golden import golden
 from tests.test_readme import table_rows
@@ -91,6 +93,17 @@ def test_a_stated_difference_is_not_exceeded(start: str) -> None:
     (row,) = (row for row in SAME if row[0].startswith(start))
     limit = stated(row[2])
     assert MEASURED[start](row[0]) <= limit * 1.05 + 1e-12, row
+
+
+@pytest.mark.parametrize("name", ["chelsea", "rocket"])
+def test_half_scale_images_of_training_are_pillows_but_for_what_is_stated(name: str) -> None:
+    ((_, _, _, size, _),) = table_rows(FIDELITY, "A deviation of ours")
+    share, step = re.findall(r"([\d.]+) % of the values differ, by (1/255)", size)[0]
+    photo = getattr(skimage.data, name)()
+    ours = half_scale_in_training(torch.from_numpy(photo).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+    difference = np.abs(ours.astype(int) - np.asarray(half_scale(Image.fromarray(photo))))
+    assert difference.max() / 255 <= stated(step)
+    assert 0 < np.mean(difference > 0) <= float(share) / 100
 
 
 def test_all_deterministic_types_have_a_row() -> None:

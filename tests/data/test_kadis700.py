@@ -70,14 +70,15 @@ def test_pristine_crops_are_normalised_pixels_of_the_image_padded_with_zeros(roo
     half = np.zeros((64, 64, 3), int)
     half[:35, :45] = np.asarray(image.resize((45, 35), Image.Resampling.BICUBIC))
     crop = np.rint(((sample["img_A_ds"] * STD + MEAN) * 255).permute(1, 2, 0).numpy()).astype(int)
-    np.testing.assert_array_equal(crop, half)
+    np.testing.assert_allclose(crop, half, atol=1)  # how many differ at all: tests/test_fidelity.py
 
 
 def test_crop_offsets_are_uniform_below_side_less_crop() -> None:
     pixels = np.zeros((20, 30, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = np.arange(30)[None, :], np.arange(20)[:, None]
-    image, generator = Image.fromarray(pixels), torch.Generator().manual_seed(0)
-    corners = np.array([np.asarray(random_crop(image, 16, generator))[0, 0, :2] for _ in range(2000)])
+    image, generator = torch.from_numpy(pixels).permute(2, 0, 1), torch.Generator().manual_seed(0)
+    corners = np.array([255 * random_crop(image, 16, generator)[:2, 0, 0].numpy() for _ in range(2000)])
+    corners = np.rint(corners).astype(int)
     for axis, count in ((0, 30 - 16), (1, 20 - 16)):
         seen = np.bincount(corners[:, axis], minlength=count)
         assert len(seen) == count

@@ -2,14 +2,15 @@
 
 from torch import Generator, Tensor
 
-from utils.distortions.colorspace import lab_to_rgb, rgb_to_lab
+from utils.distortions.colorspace import f_to_rgb, rgb_to_f
 
 
 def brighten(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Two parts of the curve on each RGB channel and one part of the curve on Lab's L."""
-    lab = rgb_to_lab(image)
-    lab[0] = 100 * parabola(lab[0] / 100, level)
-    return (2 * parabola(image, level) + lab_to_rgb(lab)) / 3
+    f = rgb_to_f(image)
+    lightness = f[1].mul(1.16).sub_(0.16)  # L / 100
+    f += (parabola(lightness, level) - lightness).div_(1.16)  # a and b are differences of f, and stay
+    return f_to_rgb(f).add_(parabola(image, level), alpha=2).div_(3)
 
 
 def darken(image: Tensor, level: float, generator: Generator) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 
 from utils.distortions import draws
-from utils.distortions.colorspace import grey, lab_to_rgb, rgb_to_lab, trunc8
+from utils.distortions.colorspace import f_to_rgb, grey, rgb_to_f, trunc8
 from utils.distortions.filtering import gaussian_blur
 
 EDGE_SIGMA = 4.0
@@ -12,9 +12,11 @@ EDGE_SIGMA = 4.0
 
 def diffusion(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Lab's a and b, blurred by a Gaussian of sigma 1.5 level + 2 pixels, times `level`; as 8-bit numbers."""
-    lab = rgb_to_lab(image)
-    lab[1:] = gaussian_blur(lab[1:], 1.5 * level + 2).mul_(level)
-    return trunc8(lab_to_rgb(lab))
+    f = rgb_to_f(image)
+    a, b = gaussian_blur(f[::2] - f[1], 1.5 * level + 2)  # Lab's a and -b, up to factors
+    f[0] = torch.add(f[1], a, alpha=level)
+    f[2] = torch.add(f[1], b, alpha=level)
+    return trunc8(f_to_rgb(f))
 
 
 def shift(image: Tensor, level: float, generator: Generator) -> Tensor:
@@ -23,9 +25,9 @@ def shift(image: Tensor, level: float, generator: Generator) -> Tensor:
     right, down = (level * u / u.norm()).round().int().tolist()
     green = image[1]
     height, width = green.shape
-    rows = torch.arange(-down, height - down, device=image.device).clamp_(min=0)
-    columns = torch.arange(-right, width - right, device=image.device).clamp_(min=0)
-    shifted = green[rows.clamp_(max=height - 1)][:, columns.clamp_(max=width - 1)]
+    rows = torch.arange(-down, height - down, device=image.device).clamp_(0, height - 1)
+    columns = torch.arange(-right, width - right, device=image.device).clamp_(0, width - 1)
+    shifted = green.index_select(0, rows).index_select(1, columns)
     return torch.stack([image[0], torch.lerp(green, shifted, _edges(image)), image[2]])
 
 
@@ -40,8 +42,17 @@ def _edges(image: Tensor) -> Tensor:
     if high == low:  # a constant image has no edges
         return torch.zeros_like(magnitude)
     edges = (magnitude - low) / (high - low)
-    p1, p99 = torch.quantile(edges.flatten(), edges.new_tensor([0.01, 0.99]))
-    return edges.clamp(p1, p99)
+    lowest = _percentile_from_below(edges, 0.01)
+    highest = -_percentile_from_below(-edges, 0.01)
+    return edges.clamp_(lowest, highest)
+
+
+def _percentile_from_below(values: Tensor, share: float) -> Tensor:
+    """`torch.quantile` for a small share; it sorts that part of the values only, in a fifth of the time."""
+    position = share * (values.numel() - 1)
+    below = int(position)
+    first = values.flatten().topk(min(below + 2, values.numel()), largest=False).values
+    return torch.lerp(first[below], first[-1], position - below)
 
 
 def saturation_hsv(image: Tensor, level: float, generator: Generator) -> Tensor:
@@ -56,6 +67,6 @@ def saturation_hsv(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 def saturation_lab(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Lab's a and b times `level`; as 8-bit numbers."""
-    lab = rgb_to_lab(image)
-    lab[1:] *= level
-    return trunc8(lab_to_rgb(lab))
+    f = rgb_to_f(image)
+    f[::2].sub_(f[1]).mul_(level).add_(f[1])  # a is 500 (f_X - f_Y), b is 200 (f_Y - f_Z)
+    return trunc8(f_to_rgb(f))

@@ -1,4 +1,9 @@
-"""Conversions between sRGB and CIE L*a*b* (D65, 2 degrees; IEC 61966-2-1 and CIE 15), in float32 or float64."""
+"""Conversions between sRGB and the coordinates behind CIE L*a*b* (D65, 2 degrees; IEC 61966-2-1 and CIE 15).
+
+Lab is a linear map of f(X / X_n), f(Y / Y_n) and f(Z / Z_n), with CIE's f, a cube root over a short line:
+L = 116 f_Y - 16, a = 500 (f_X - f_Y), b = 200 (f_Y - f_Z). The distortions work on the three f, which saves the map and
+its inverse. In float32 or float64.
+"""
 
 import torch
 from torch import Tensor
@@ -8,27 +13,36 @@ _RGB_TO_XYZ = torch.tensor(
     dtype=torch.float64,
 )
 _WHITE = torch.tensor([0.95047, 1.0, 1.08883], dtype=torch.float64)
-_RGB_TO_SCALED_XYZ = _RGB_TO_XYZ / _WHITE[:, None]
-_SCALED_XYZ_TO_RGB = torch.linalg.inv(_RGB_TO_SCALED_XYZ)
+
+# Each of the four curves is a power over a knot and a line below it. The parts meet there, so that x's value is
+# power(max(x, knot)) + slope (min(x, knot) - knot), which is several times quicker than a choice per value.
+# Factors and constant terms move into the matrix products: as ((x + .055) / 1.055)^2.4 = (x + .055)^2.4 / _GAIN.
+_GAIN = 1.055**2.4
+_SRGB_KNOT, _LINEAR_KNOT = 0.04045, 0.0031308
+_CUBE_KNOT, _ROOT_KNOT = 0.008856, 0.2068966
+_TO_XYZ = _RGB_TO_XYZ / _WHITE[:, None] / _GAIN
+_TO_XYZ_CONSTANT = _TO_XYZ.sum(1) * (-_SRGB_KNOT * _GAIN / 12.92)
+_FROM_XYZ = torch.linalg.inv(_TO_XYZ)
+_FROM_XYZ_CONSTANT = _FROM_XYZ.sum(1) * (-_ROOT_KNOT / 7.787)
 
 
-def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """3 x H x W sRGB in [0, 1] -> 3 x H x W Lab, L in [0, 100]."""
-    upper = _power(rgb.clamp(min=0.04045).add_(0.055).div_(1.055), 2.4)
-    linear = _join(upper, rgb, 1 / 12.92, 0.04045)
-    xyz = _mix(_RGB_TO_SCALED_XYZ, linear)
-    fx, fy, fz = _join(_power(xyz.clamp(min=0.008856), 1 / 3), xyz, 7.787, 0.008856)
-    return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)])
+def rgb_to_f(rgb: Tensor) -> Tensor:
+    """3 x H x W sRGB in [0, 1] -> 3 x H x W, the f of X, Y and Z."""
+    linear = _power(rgb.clamp(min=_SRGB_KNOT).add_(0.055), 2.4)
+    linear.add_(rgb.clamp(max=_SRGB_KNOT), alpha=_GAIN / 12.92)
+    xyz = _mix(_TO_XYZ, linear, _TO_XYZ_CONSTANT)
+    f = _power(xyz.clamp(min=_CUBE_KNOT), 1 / 3)
+    return f.add_(xyz.clamp_(max=_CUBE_KNOT).sub_(_CUBE_KNOT), alpha=7.787)
 
 
-def lab_to_rgb(lab: Tensor) -> Tensor:
-    """3 x H x W Lab -> 3 x H x W sRGB; f_z is clamped at 0 and colours out of gamut are clipped to [0, 1]."""
-    fy = (lab[0] + 16) / 116
-    f = torch.stack([fy + lab[1] / 500, fy, (fy - lab[2] / 200).clamp_(min=0)])
-    xyz = _join(f.clamp(min=0.2068966) ** 3, f, 1 / 7.787, 0.2068966)
-    linear = _mix(_SCALED_XYZ_TO_RGB, xyz).clamp_(0, 1)
-    upper = _power(linear.clamp(min=0.0031308), 1 / 2.4).mul_(1.055).sub_(0.055)
-    return _join(upper, linear, 12.92, 0.0031308).clamp_(0, 1)
+def f_to_rgb(f: Tensor) -> Tensor:
+    """3 x H x W, the f of X, Y and Z -> 3 x H x W sRGB; f_Z is clamped at 0, colours out of gamut to [0, 1]."""
+    f = torch.stack([f[0], f[1], f[2].clamp(min=0)])
+    xyz = f.clamp(min=_ROOT_KNOT).pow_(3).add_(f.clamp_(max=_ROOT_KNOT), alpha=1 / 7.787)
+    linear = _mix(_FROM_XYZ, xyz, _FROM_XYZ_CONSTANT).clamp_(0, _GAIN)  # times _GAIN, as its matrix is
+    rgb = _power(linear.clamp(min=_LINEAR_KNOT * _GAIN), 1 / 2.4)
+    rgb.add_(linear.clamp_(max=_LINEAR_KNOT * _GAIN), alpha=12.92 / _GAIN)
+    return rgb.sub_(0.055 + 12.92 * _LINEAR_KNOT).clamp_(0, 1)
 
 
 def grey(rgb: Tensor) -> Tensor:
@@ -41,18 +55,10 @@ def trunc8(image: Tensor) -> Tensor:
     return (255 * image).trunc_().div_(255)
 
 
-def _mix(matrix: Tensor, image: Tensor) -> Tensor:
-    return (matrix.to(image) @ image.flatten(1)).view_as(image)
-
-
-def _join(upper: Tensor, x: Tensor, slope: float, knot: float) -> Tensor:
-    """A curve given over `knot` as upper(max(x, knot)), with a line of that slope below; in place in `upper`.
-
-    The two parts meet at the knot, so that they can be added: several times quicker than a choice per value.
-    """
-    return upper.add_(x.clamp(max=knot).sub_(knot), alpha=slope)
+def _mix(matrix: Tensor, image: Tensor, constant: Tensor) -> Tensor:
+    return torch.addmm(constant[:, None].to(image), matrix.to(image), image.flatten(1)).view_as(image)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    # exp2(log2) takes half the time of pow, and x is positive here.
-    return x.log2().mul_(exponent).exp2_()
+    # In place. exp2(log2) takes half the time of pow, and x is positive here.
+    return x.log2_().mul_(exponent).exp2_()

@@ -9,7 +9,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 # Up to this many taps, adding shifted copies of the image is quicker than a product with a banded matrix.
-MAX_SHIFTS = 15
+MAX_SHIFTS = 27
 # Up to this many weights other than 0, the same is quicker than Fourier transforms.
 MAX_TAPS = 30
 

@@ -33,9 +33,9 @@ def jpeg(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def _encode_and_decode(image: Tensor, **options: Any) -> Tensor:
-    eight_bit = (255 * image).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+    channels = (255 * image).to(torch.uint8).cpu().numpy()
     file = io.BytesIO()
-    Image.fromarray(eight_bit).save(file, **options)
+    Image.merge("RGB", [Image.fromarray(channel) for channel in channels]).save(file, **options)
     with Image.open(file) as decoded:
         pixels = torch.from_numpy(np.array(decoded))
     return pixels.to(image).permute(2, 0, 1).contiguous().div_(255)

@@ -2,7 +2,7 @@
 
 from torch import Generator, Tensor
 
-from utils.distortions.colorspace import lab_to_rgb, rgb_to_lab
+from utils.distortions.colorspace import f_to_rgb, rgb_to_f
 from utils.distortions.filtering import gaussian_blur
 
 UNSHARP_SIGMA = 6.0
@@ -11,9 +11,9 @@ UNSHARP_SIZE = 13
 
 def high_sharpen(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Unsharp mask on Lab's L: L + level (L - G L), G a 13 x 13 Gaussian of standard deviation 6 pixels."""
-    lab = rgb_to_lab(image)
-    lab[:1] += level * (lab[:1] - gaussian_blur(lab[:1], UNSHARP_SIGMA, UNSHARP_SIZE))
-    return lab_to_rgb(lab)
+    f = rgb_to_f(image)
+    f += level * (f[1] - gaussian_blur(f[1:2], UNSHARP_SIGMA, UNSHARP_SIZE))  # L is linear in f_Y; a and b stay
+    return f_to_rgb(f)
 
 
 def contrast_curve(image: Tensor, level: float, generator: Generator) -> Tensor:

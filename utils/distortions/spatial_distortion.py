@@ -17,14 +17,14 @@ def jitter(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Five rounds in which every pixel is moved by N(0, level^2) pixels in x and in y, bilinear, border replicated."""
     height, width = image.shape[-2:]
     # Coordinates of grid_sample run from -1 to 1 between the outer edges of the outer pixels.
-    scale = image.new_tensor([2 / width, 2 / height])
+    pixel = torch.tensor([2 / width, 2 / height]).expand(height, width, 2).to(image).contiguous()
     y = torch.arange(height, device=image.device, dtype=image.dtype)
     x = torch.arange(width, device=image.device, dtype=image.dtype)
-    centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).add_(0.5).mul_(scale).sub_(1)
+    centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).add_(0.5).mul_(pixel).sub_(1)
     moved = image[None]
     for _ in range(JITTER_ROUNDS):
         offsets = draws.normal((height, width, 2), generator, image)
-        grid = torch.addcmul(centres, offsets, scale, value=level)
+        grid = torch.addcmul(centres, offsets, pixel, value=level)
         moved = F.grid_sample(moved, grid[None], mode="bilinear", padding_mode="border", align_corners=False)
     return moved[0]
 
@@ -79,7 +79,7 @@ def quantize(image: Tensor, level: float, generator: Generator) -> Tensor:
     thresholds = torch.cat([inner.new_tensor([0]), inner.trunc(), inner.new_tensor([256])])
     # With whole thresholds, v lies over one exactly where ceil(v) does: a table for 0..255 says the bin.
     table = torch.bucketize(torch.arange(256), thresholds).to(image)
-    bins = table[(255 * image).ceil_().long()]
+    bins = table.index_select(0, (255 * image).ceil_().int().flatten()).view_as(image)
     low, high = bins.aminmax()
     if low == high:
         return image.clone()

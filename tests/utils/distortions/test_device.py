@@ -1,0 +1,22 @@
+"""Each type runs on its image's own device; only the codecs go through the CPU."""
+
+import pytest
+import torch
+
+from tests.utils.distortions.other_device import NAME, Elsewhere, OtherDevice
+from utils.distortions import DISTORTIONS
+
+
+@pytest.mark.parametrize(("name", "level"), [(name, level) for name, d in DISTORTIONS.items() for level in d.levels])
+def test_a_type_runs_on_the_images_device_with_the_same_result(name: str, level: float) -> None:
+    image = torch.rand(3, 72, 64, generator=torch.Generator().manual_seed(0))
+    expected = DISTORTIONS[name](image, level, torch.Generator().manual_seed(1))
+    with OtherDevice():
+        output = DISTORTIONS[name](Elsewhere(image), level, torch.Generator().manual_seed(1))
+    assert isinstance(output, Elsewhere) and output.device.type == NAME
+    assert torch.equal(output.values_on_cpu, expected)
+
+
+def test_the_other_device_refuses_tensors_of_the_cpu() -> None:
+    with OtherDevice(), pytest.raises(RuntimeError, match="two devices"):
+        Elsewhere(torch.ones(2)) + torch.ones(2)
