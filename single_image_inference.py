@@ -110,17 +110,17 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
 
 
 def write_scores(model: ARNIQA, paths: Sequence[Path], output: Path, about: str, options: dict[str, int]) -> int:
-    """Appends a row per image to the CSV file as the scores come; an image that has a row is left out."""
+    """Appends a row per image to the CSV file as the scores come; an image that has a score there is left out."""
     try:
-        done = read_rows(output, about)
+        done = scored_before(output, about)
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if output.stat().st_size == 0:
                 writer.writerow(COLUMNS)
             todo = [path for path in paths if str(path) not in done]
-            failed = sum(bool(done.get(str(path))) for path in paths)
-            for result in tqdm(score_images(model, todo, **options), total=len(todo), unit="image"):
+            failed = 0
+            for result in tqdm(score_images(model, todo, **options), total=len(todo), unit="image", disable=None):
                 failed += result.value is None
                 writer.writerow(row(result, about))
                 file.flush()
@@ -134,14 +134,14 @@ def row(result: Score, about: str) -> list[str]:
     return [str(result.path), "" if result.value is None else f"{result.value:.6f}", result.error, about]
 
 
-def read_rows(output: Path, about: str) -> dict[str, str]:
-    """Image -> error of the rows that the file has; a row that a kill cut short is removed from the file.
+def scored_before(output: Path, about: str) -> set[str]:
+    """The images that have a score in the file; its other rows, with an error or cut short by a kill, are removed.
 
     Raises:
         UserError: the file is something else, or holds scores of another model.
     """
     if not output.exists():
-        return {}
+        return set()
     content = output.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     text = io.StringIO(whole.decode("utf-8", errors="replace"), newline="")
@@ -151,9 +151,14 @@ def read_rows(output: Path, about: str) -> dict[str, str]:
     others = {line[3] for line in lines[1:]} - {about}
     if others:
         raise UserError(f"{output}: has scores of {others.pop()}, not of {about}; give another --output")
-    if whole != content:
-        output.write_bytes(whole)
-    return {line[0]: line[2] for line in lines[1:]}
+    scored = [line for line in lines if not line[2]]
+    if whole != content or len(scored) < len(lines) - 1:  # the header has a word in that column
+        rows = io.StringIO(newline="")
+        csv.writer(rows).writerows([*lines[:1], *scored])
+        partial = output.with_name(f"{output.name}.partial")
+        partial.write_text(rows.getvalue(), encoding="utf-8", newline="")
+        partial.replace(output)
+    return {line[0] for line in scored}
 
 
 if __name__ == "__main__":

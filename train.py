@@ -22,13 +22,7 @@ from data.kadis700 import collate
 from data.sampler import TrainingBatchSampler
 from models.errors import WeightsError
 from models.simclr import SimCLR, initial_model
-from utils.checkpoint import (
-    BEST,
-    LAST,
-    replace_checkpoint,
-    save_atomic,
-    validated_name,
-)
+from utils.checkpoint import BEST, LAST, replace_checkpoint, save_atomic, validated_name
 from utils.config import Config
 from utils.distributed import any_rank, barrier, is_main, rank, world_size
 from utils.errors import UserError
@@ -126,50 +120,30 @@ class Trainer:
 
     def _train_epoch(self, loader: DataLoader) -> None:
         """The rest of an epoch, from `step` on."""
-        config = self.config.training
+        frequency = self.config.training.checkpoint_frequency
         self.parallel.train()
         self.sampler.set_position(self.epoch, self.step)
         pending: list[dict[str, Any]] = []  # steps whose loss is still on the device
         since = time.perf_counter()
-        with progress_bar(self.epoch, config.epochs, self.steps, self.step) as bar:
+        with progress_bar(self.epoch, self.config.training.epochs, self.steps, self.step) as bar:
             try:
                 for batch in batches(loader):
-                    view_a = torch.cat([batch["img_A_orig"], batch["img_A_ds"]])
-                    view_b = torch.cat([batch["img_B_orig"], batch["img_B_ds"]])
-                    learning_rate = self.optimizer.param_groups[0]["lr"]
-                    loss = training_step(self.parallel, self.optimizer, self.scaler, view_a, view_b, self.device)
-                    if self.scheduler is not None:
-                        self.scheduler.step(self.epoch + self.step / self.steps)
-                    self.step += 1
-                    done = self.epoch * self.steps + self.step
-                    pending.append(
-                        {
-                            "step": done,
-                            "loss": loss,
-                            "learning_rate": learning_rate,
-                            "compositions": batch["composition"],
-                        }
-                    )
-                    self._count_unreadable(batch["unreadable"])
+                    pending.append(self._train_step(batch))
                     bar.update()
-                    frequency = config.log_images_frequency
-                    if self.log is not None and frequency > 0 and done % frequency == 0:
-                        log_input_images(self.log, done, batch)
-
-                    due = config.checkpoint_frequency > 0 and self.step % config.checkpoint_frequency == 0
+                    due = frequency > 0 and self.step % frequency == 0
                     stop_now = bool(self.stop) and world_size() == 1  # several processes agree on it further down
-                    if due or stop_now or self.step % READ_LOSSES == 0 or self.step == self.steps:
-                        rate = len(pending) * config.batch_size / (time.perf_counter() - since)
-                        self._read_losses(pending, rate, bar)
-                        pending, since = [], time.perf_counter()
-                        stopping = any_rank(bool(self.stop), self.device)
-                        if due or stopping or self.step == self.steps:
-                            self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
-                        if stopping:
-                            raise self._stopped()
+                    if not (due or stop_now or self.step % READ_LOSSES == 0 or self.step == self.steps):
+                        continue
+                    self._read_losses(pending, since, bar)
+                    pending, since = [], time.perf_counter()
+                    stopping = any_rank(bool(self.stop), self.device)
+                    if due or stopping or self.step == self.steps:
+                        self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
+                    if stopping:
+                        raise self._stopped()
             except WorkerDied as error:
                 if pending:
-                    self._read_losses(pending, len(pending) * config.batch_size / (time.perf_counter() - since), bar)
+                    self._read_losses(pending, since, bar)
                 self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
                 raise UserError(
                     f"{error}; the state is saved: go on with {resume_hint(self.config)}, with fewer "
@@ -177,6 +151,22 @@ class Trainer:
                 ) from error
         if self.unreadable and is_main():
             print(f"epoch {self.epoch}: {len(self.unreadable)} of {len(self.dataset)} training images cannot be read")
+
+    def _train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """One step; returns what is to be logged of it, with the loss still on the device."""
+        view_a = torch.cat([batch["img_A_orig"], batch["img_A_ds"]])
+        view_b = torch.cat([batch["img_B_orig"], batch["img_B_ds"]])
+        learning_rate = self.optimizer.param_groups[0]["lr"]
+        loss = training_step(self.parallel, self.optimizer, self.scaler, view_a, view_b, self.device)
+        if self.scheduler is not None:
+            self.scheduler.step(self.epoch + self.step / self.steps)
+        self.step += 1
+        done = self.epoch * self.steps + self.step
+        self._count_unreadable(batch["unreadable"])
+        frequency = self.config.training.log_images_frequency
+        if self.log is not None and frequency > 0 and done % frequency == 0:
+            log_input_images(self.log, done, batch)
+        return {"step": done, "loss": loss, "learning_rate": learning_rate, "compositions": batch["composition"]}
 
     def _validate(self) -> None:
         """Scores the encoder on the validation sets, keeps it if it is the best so far, and saves the state."""
@@ -218,8 +208,9 @@ class Trainer:
         if pictures:
             self.log.images(step, "manifold", [open_image(path) for path in pictures], [path.stem for path in pictures])
 
-    def _read_losses(self, pending: list[dict[str, Any]], images_per_second: float, bar: tqdm) -> None:
-        """Fetches the losses of the last steps from the device, checks and logs them."""
+    def _read_losses(self, pending: list[dict[str, Any]], since: float, bar: tqdm) -> None:
+        """Fetches the losses of the steps since that time from the device, checks and logs them."""
+        images_per_second = len(pending) * self.config.training.batch_size / (time.perf_counter() - since)
         losses = torch.stack([row["loss"] for row in pending]).tolist()
         for row, loss in zip(pending, losses, strict=True):
             if not torch.isfinite(torch.tensor(loss)):

@@ -17,13 +17,13 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from data.kadis700 import KADIS700Dataset
-from tests.golden import PRISTINE
 from utils.allocator import keep_freed_memory
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_distortion, get_group, sample_composition
 from utils.errors import UserError, run_command
 from utils.image import open_image, to_tensor
 
 PATCH = 224
+PRISTINE = Path(__file__).resolve().parents[2] / "shared" / "data" / "pristine"  # beside a development checkout
 QUICKSTART = Path("quickstart_data/KADIS700/ref_imgs")
 FIGURE_PATCH = 128
 

@@ -31,11 +31,14 @@ class CustomDataset(IQADataset):
         path = self.root / LABELS
         table = read_table(path, ["image", "score"], self.source)
         scores = numbers(table, "score", path)
-        optional = {name: table[name] if name in table.columns else None for name in ("reference", "type", "level")}
-        references, types = (None if c is None else [str(v) for v in c] for c in list(optional.values())[:2])
-        if types is not None and "group" in table.columns:
-            self.groups = dict(zip(types, table["group"].astype(str), strict=True))
-        levels = None if optional["level"] is None else [int(v) for v in numbers(table, "level", path)]
+        references, types, groups = (
+            [str(value) for value in table[name]] if name in table.columns else None
+            for name in ("reference", "type", "group")
+        )
+        levels = [int(v) for v in numbers(table, "level", path)] if "level" in table.columns else None
+        self.synthetic = references is not None
+        if types is not None and groups is not None:
+            self.groups = dict(zip(types, groups, strict=True))
         self._read_settings(float(scores.min()), float(scores.max()))
         return Annotation([str(name) for name in table["image"]], ".", scores, references, types, levels)
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
-PRISTINE = Path(__file__).resolve().parents[2] / "shared" / "data" / "pristine"
 
 
 def golden(name: str) -> "np.lib.npyio.NpzFile":

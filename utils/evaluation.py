@@ -1,6 +1,6 @@
 """Evaluation of features on one dataset: ridge fits over splits and how well they predict (paper 4.2)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,6 @@ from utils.regression import CPU, RidgePath, best_alpha
 
 Array = NDArray[np.float64]
 METRICS = ("srocc", "plcc", "krocc", "rmse")
-SYNTHETIC = ("live", "csiq", "tid2013", "kadid10k")
 ALPHAS = np.geomspace(1e-3, 1e3, 100)  # candidates of the grid search
 GLOBAL = "global"  # the group of all test images, beside one per distortion type
 EXTREMES = 16
@@ -24,6 +23,7 @@ EXTREMES = 16
 class ScoredDataset(Protocol):
     """What is needed of a dataset: N images, scores (N,), and splits."""
 
+    synthetic: bool
     images: list[Path]
     mos: Array
     ref_images: list[str] | None
@@ -58,6 +58,7 @@ class DatasetResult:
             every split.
         predictions: of the first split's images.
         notes: what a reader must know about undefined figures, a line each.
+        synthetic: whether the dataset's images are distorted versions of references.
     """
 
     dataset: str
@@ -67,6 +68,7 @@ class DatasetResult:
     scores: dict[str, dict[str, Array]]
     predictions: list[Prediction]
     notes: list[str] = field(default_factory=list)
+    synthetic: bool = False
 
     def median(self, metric: str, group: str = GLOBAL) -> float:
         """Median over the splits that have a value."""
@@ -159,7 +161,7 @@ def evaluate(
         Prediction(str(dataset.images[i]), float(p), float(scores[i]), kinds[i], kind_groups[i])
         for i, p in zip(images, predictions[row], strict=True)
     ]
-    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes)
+    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic)
 
 
 def training_part(dataset: ScoredDataset, split: int, fraction: float, seed: int) -> NDArray[np.int64]:
@@ -187,14 +189,14 @@ def mean_over_datasets(scores: Mapping[str, Mapping[str, float]]) -> dict[str, f
     return {metric: float(np.mean([of[metric] for of in scores.values()])) for metric in metrics}
 
 
-def averages(scores: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Means over the synthetic datasets, the authentic ones (the rest) and all.
+def averages(scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, dict[str, float]]:
+    """Means over the synthetic datasets, which are named, the authentic ones (the rest) and all.
 
     A group without datasets is left out.
     """
     groups = {
-        "synthetic": {name: of for name, of in scores.items() if name in SYNTHETIC},
-        "authentic": {name: of for name, of in scores.items() if name not in SYNTHETIC},
+        "synthetic": {name: of for name, of in scores.items() if name in synthetic},
+        "authentic": {name: of for name, of in scores.items() if name not in synthetic},
         "all": dict(scores),
     }
     return {group: mean_over_datasets(of) for group, of in groups.items() if of}

@@ -13,6 +13,7 @@ from torchvision.transforms.functional import resize
 
 from utils.errors import UserError
 from utils.image import center_corners_crop, normalize, open_image, to_tensor
+from utils.workers import batches, leave_stopping_to_parent
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
@@ -99,8 +100,14 @@ def score_images(
         batch_size: images that go through the model together.
         num_workers: processes that read images; 0 reads in this one.
     """
-    files = DataLoader(ImageFiles(paths, crop_size), batch_size, num_workers=num_workers, collate_fn=list)
-    for batch in files:
+    files = DataLoader(
+        ImageFiles(paths, crop_size),
+        batch_size,
+        num_workers=num_workers,
+        collate_fn=list,
+        worker_init_fn=leave_stopping_to_parent,
+    )
+    for batch in batches(files):
         readable = [crops for _, crops in batch if isinstance(crops, Tensor)]
         scores = iter(score_crops(model, torch.stack(readable)).tolist() if readable else [])
         for path, crops in batch:

@@ -80,9 +80,9 @@ def summary_table(results: Results) -> pd.DataFrame:
             if before is not None and group in before.scores and r.train_fraction == 1:
                 row |= {f"untrained_{metric}": before.median(metric, group) for metric in ("srocc", "plcc")}
             rows.append(row)
-    medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in results.whole().items()}
-    means = averages(medians) if medians else {}
-    for group, mean in means.items():
+    whole = results.whole()
+    medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in whole.items()}
+    for group, mean in averages(medians, [n for n, r in whole.items() if r.synthetic]).items():
         rows.append({"dataset": f"average {group}", "train_fraction": 1.0, "group": GLOBAL, **mean})
     columns = ["dataset", "train_fraction", "group", "splits", "alpha"]
     columns += [column for metric in METRICS for column in (metric, f"{metric}_std")]

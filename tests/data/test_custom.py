@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_with_labels_is_a_dataset(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = get_dataset("mydata", folder.parent, crop_size=32)
-    assert dataset.name == "mydata" and len(dataset) == 12
+    assert dataset.name == "mydata" and len(dataset) == 12 and dataset.synthetic
     assert dataset.mos_range == (0, 27.5) and dataset.mos_type == "mos"
     assert dataset.distortion_types == ["blur"] * 12 and dataset.distortion_levels[:4] == [1, 2, 3, 1]
     assert dataset[3]["full"].shape == (5, 3, 32, 32)
@@ -40,7 +40,7 @@ def test_images_and_scores_suffice(folder: Path) -> None:
     lines = [",".join(line.split(",")[:2]) for line in (folder / "labels.csv").read_text().splitlines()]
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     dataset = get_dataset("mydata", folder.parent)
-    assert dataset.ref_images is None and dataset.distortion_types is None
+    assert not dataset.synthetic and dataset.ref_images is None and dataset.distortion_types is None
 
 
 def test_a_settings_file_gives_range_and_direction(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

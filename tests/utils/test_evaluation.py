@@ -22,6 +22,7 @@ class FakeDataset:
         self.ref_images: list[str] | None = None
         self.distortion_types = types
         self.distortion_groups = types
+        self.synthetic = types is not None
         self._splits = splits
 
     @property
@@ -141,10 +142,10 @@ def test_training_part_by_image() -> None:
 def test_averages() -> None:
     scores = {"kadid10k": {"srocc": 0.9}, "live": {"srocc": 0.7}, "spaq": {"srocc": 0.5}}
     assert mean_over_datasets(scores)["srocc"] == pytest.approx(0.7)
-    found = averages(scores)
+    found = averages(scores, ["live", "kadid10k"])
     assert {k: round(v["srocc"], 12) for k, v in found.items()} == {
         "synthetic": 0.8,
         "authentic": 0.5,
         "all": 0.7,
     }
-    assert list(averages({"mine": {"srocc": 0.5}})) == ["authentic", "all"]
+    assert list(averages({"mine": {"srocc": 0.5}}, [])) == ["authentic", "all"]

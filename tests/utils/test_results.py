@@ -21,7 +21,8 @@ def result(name: str, shift: float = 0.0, fraction: float = 1.0) -> DatasetResul
     groups = {"global": scores(SROCC - shift), "jpeg": scores(np.array([np.nan, 0.2, 0.4]))}
     predictions = [Prediction(f"{i}.png", float(i), float(i) ** 2) for i in range(20)]
     note = "jpeg: fewer than 3 images in 1 of 3 splits, which do not count"
-    return DatasetResult(name, 0.1, fraction, np.ones((3, 2)), groups, predictions, [note])
+    synthetic = name == "kadid10k"
+    return DatasetResult(name, 0.1, fraction, np.ones((3, 2)), groups, predictions, [note], synthetic)
 
 
 @pytest.fixture
