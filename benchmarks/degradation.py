@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
-from data.kadis700 import KADIS700Dataset
+from data.kadis700 import KADIS700Dataset, read_pixels
 from utils.allocator import keep_freed_memory
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_distortion, get_group, sample_composition
 from utils.errors import UserError, run_command
@@ -86,9 +86,12 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> None:
     """
     pixels = np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8)
     noise = Image.fromarray(pixels)
-    spent = dict.fromkeys(DISTORTIONS, 0.0)
+    times: dict[str, list[float]] = {name: [] for name in DISTORTIONS}
     for name, distortion in DISTORTIONS.items():
-        DISTORTIONS[name] = replace(distortion, function=_timed(distortion, spent))
+        DISTORTIONS[name] = replace(distortion, function=_timed(distortion, times[name]))
+    crop = torch.rand(3, PATCH, PATCH)
+    copying = median_time(crop.clone, repeats=25)
+    decoding = float(np.mean([median_time(lambda p=p: read_pixels(p), repeats=1) for p in dataset.images[:50]]))  # type: ignore[misc]
     samples, calibrations = [], []
     for index in range(count):
         calibrations.append(median_time(lambda: jpeg_round_trip(noise), repeats=3))
@@ -103,22 +106,26 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> None:
     print(f"\n{count} samples of {dataset.folder.name}, patch {PATCH}, up to 4 distortions of 5 levels, 1 thread")
     print(f"  median {1000 * np.median(samples):.1f} ms, 95th percentile {1000 * np.percentile(samples, 95):.1f} ms")
     print(f"  calibration, a JPEG round trip of noise at quality 90: {1000 * unit:.2f} ms")
-    degrading = sum(spent.values()) / count
+    spent = {name: sum(durations) / count for name, durations in times.items()}
+    degrading, others = sum(spent.values()), sum(spent.values()) - spent["jpeg2000"]
     part("decoding, resizing, cropping, normalising", mean - degrading)
-    part("JPEG 2000", spent["jpeg2000"] / count)
-    part("the other 23 types", degrading - spent["jpeg2000"] / count)
+    part("  of them decoding the two photos", 2 * decoding)
+    part("JPEG 2000", spent["jpeg2000"])
+    part("the other 23 types", others)
     for name in sorted(spent, key=lambda n: -spent[n])[1:7]:
-        part(f"  of them {name}", spent[name] / count)
+        part(f"  of them {name}", spent[name])
+    each = others * count / sum(len(durations) for name, durations in times.items() if name != "jpeg2000")
+    print(f"  one of them on one crop: {1000 * each:.2f} ms, {each / copying:.0f} times the copying of the crop")
     print(f"mean per sample: {1000 * mean:.1f} ms = {mean / unit:.1f} x the calibration")
 
 
-def _timed(distortion: Distortion, spent: dict[str, float]) -> Callable[..., Tensor]:
-    """The distortion's function, its time added up in `spent`."""
+def _timed(distortion: Distortion, times: list[float]) -> Callable[..., Tensor]:
+    """The distortion's function, its duration noted in `times`."""
 
     def run(*args: Any, **options: Any) -> Tensor:
         start = time.perf_counter()
         result = distortion.function(*args, **options)
-        spent[distortion.name] += time.perf_counter() - start
+        times.append(time.perf_counter() - start)
         return result
 
     return run

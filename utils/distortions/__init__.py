@@ -31,7 +31,7 @@ class Distortion:
         name: of the type, as configurations and logs have it.
         group: its group; a composition takes at most one type of each.
         levels: the five level values, mildest first.
-        function: (image, level value, generator) -> new image, whose values may leave [0, 1].
+        function: (image, level value, generator) -> new image in memory of its own, whose values may leave [0, 1].
     """
 
     name: str
@@ -62,7 +62,7 @@ class Distortion:
         if level not in self.levels:
             raise UserError(f"{self.name}: unknown level {level}; its levels are {', '.join(map(str, self.levels))}")
         # Channels side by side in memory, as decoders leave them, would make most operations several times slower.
-        return self.function(image.contiguous(), level, generator, **options).clamp(0, 1)
+        return self.function(image.contiguous(), level, generator, **options).clamp_(0, 1)
 
 
 DISTORTIONS: dict[str, Distortion] = {
@@ -96,6 +96,7 @@ DISTORTIONS: dict[str, Distortion] = {
 }
 GROUPS: tuple[str, ...] = tuple(dict.fromkeys(distortion.group for distortion in DISTORTIONS.values()))
 NUM_LEVELS = 5
+LEVEL_WEIGHTS = torch.exp(-(torch.arange(NUM_LEVELS) ** 2) / (2 * LEVEL_SIGMA**2))
 
 
 def get_distortion(name: str) -> Distortion:
@@ -141,12 +142,12 @@ def sample_composition(
     device = generator.device
     count = int(torch.randint(1, max_distortions + 1, (), generator=generator, device=device))
     chosen = torch.randperm(len(GROUPS), generator=generator, device=device)[:count].tolist()
-    probabilities = torch.exp(-(torch.arange(num_levels, device=device) ** 2) / (2 * LEVEL_SIGMA**2))
+    weights = LEVEL_WEIGHTS[:num_levels].to(device)
     composition = []
     for group in chosen:
         types = get_group(GROUPS[group])
         distortion = types[int(torch.randint(len(types), (), generator=generator, device=device))]
-        level = int(torch.multinomial(probabilities, 1, generator=generator))
+        level = int(torch.multinomial(weights, 1, generator=generator))
         composition.append((distortion.name, distortion.levels[level]))
     return composition
 

@@ -36,8 +36,11 @@ def rgb_to_f(rgb: Tensor) -> Tensor:
 
 
 def f_to_rgb(f: Tensor) -> Tensor:
-    """3 x H x W, the f of X, Y and Z -> 3 x H x W sRGB; f_Z is clamped at 0, colours out of gamut to [0, 1]."""
-    f = torch.stack([f[0], f[1], f[2].clamp(min=0)])
+    """3 x H x W, the f of X, Y and Z -> 3 x H x W sRGB; f_Z is clamped at 0, colours out of gamut to [0, 1].
+
+    The memory of `f` is used up.
+    """
+    f[2].clamp_(min=0)
     xyz = f.clamp(min=_ROOT_KNOT).pow_(3).add_(f.clamp_(max=_ROOT_KNOT), alpha=1 / 7.787)
     linear = _mix(_FROM_XYZ, xyz, _FROM_XYZ_CONSTANT).clamp_(0, _GAIN)  # times _GAIN, as its matrix is
     rgb = _power(linear.clamp(min=_LINEAR_KNOT * _GAIN), 1 / 2.4)

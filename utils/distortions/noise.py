@@ -13,7 +13,7 @@ _YCBCR_TO_RGB = torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.77
 
 def white(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Additive Gaussian noise of variance `level`."""
-    return image + draws.normal(tuple(image.shape), generator, image).mul_(math.sqrt(level))
+    return torch.add(image, draws.normal(tuple(image.shape), generator, image), alpha=math.sqrt(level))
 
 
 def white_ycbcr(image: Tensor, level: float, generator: Generator) -> Tensor:
