@@ -1,6 +1,5 @@
 """Pre-training samples: equally degraded crops of two different pristine images (paper section 3.1, 4.1)."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.io import decode_jpeg, read_file
 
 from utils.distortions import degrade, sample_composition
 from utils.errors import UserError
@@ -119,16 +117,11 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
 
 
 def read_pixels(path: Path) -> Tensor:
-    """3 x H x W uint8: the pixels of `open_image`, for JPEG files by torchvision in two thirds of the time.
+    """The image of `open_image` as 3 x H x W uint8.
 
     Raises:
         UserError: as `open_image`.
     """
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        with suppress(RuntimeError):  # then Pillow reads it after all, or says what is wrong with it
-            pixels = decode_jpeg(read_file(str(path)))
-            if len(pixels) == 3:  # neither grey nor CMYK
-                return pixels
     return torch.from_numpy(np.array(open_image(path))).permute(2, 0, 1)
 
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from data.kadis700 import KADIS700Dataset, collate, random_crop, read_pixels, sample_generator
+from data.kadis700 import KADIS700Dataset, collate, random_crop, sample_generator
 from data.sampler import TrainingBatchSampler
 from utils.distortions import DISTORTIONS
 from utils.errors import UserError
@@ -100,26 +100,6 @@ def test_an_unreadable_image_is_replaced_and_named(root: Path, tmp_path: Path) -
     sample = KADIS700Dataset(tmp_path, patch_size=16)[0, 1]
     assert sample["img_A_name"] in ("0.png", "2.png")
     assert "1.png" in sample["unreadable"][0]
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("subsampling", [0, 1, 2])
-def test_pixels_of_jpeg_files_are_pillows(tmp_path: Path, mode: str, subsampling: int) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (12, 17, 3), dtype=np.uint8)
-    image = Image.fromarray(noise).resize((171, 125), Image.Resampling.BICUBIC).convert(mode)
-    image.save(tmp_path / "photo.JPG", subsampling=subsampling, quality=90)
-    expected = np.asarray(Image.open(tmp_path / "photo.JPG").convert("RGB"))
-    np.testing.assert_array_equal(read_pixels(tmp_path / "photo.JPG").permute(1, 2, 0).numpy(), expected)
-
-
-def test_a_cut_jpeg_file_is_not_readable(tmp_path: Path) -> None:
-    path = tmp_path / "photo.jpg"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)).save(path)
-    path.write_bytes(path.read_bytes()[:-3000])
-    with pytest.raises(UserError, match=r"photo\.jpg: not a readable image .*truncated"):
-        read_pixels(path)
-    with pytest.raises(UserError, match=r"none\.jpg: not a readable image"):
-        read_pixels(tmp_path / "none.jpg")
 
 
 def test_any_folder_of_images_can_stand_in(root: Path) -> None:
