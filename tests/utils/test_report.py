@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from utils.distortions import DISTORTIONS
 from utils.errors import UserError
 from utils.evaluation import DatasetResult, Prediction
 from utils.report import write_report
-from utils.results import Results, write_results
+from utils.report_figures import cross_heatmap
+from utils.results import CrossResult, Results, write_results
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -36,6 +38,15 @@ def results(name: str = "kadid10k", **more: Any) -> Results:
 
 def page(folder: Path) -> str:
     return write_report(folder, "title").read_text(encoding="utf-8")
+
+
+def test_the_cross_dataset_matrix_has_rows_fitted_on_and_columns_tested_on(tmp_path: Path) -> None:
+    cross = [CrossResult("live", "csiq", 0.8, 0.7), CrossResult("csiq", "live", 0.6, 0.5)]
+    (drawn,) = cross_heatmap([asdict(c) for c in cross]).data
+    assert list(drawn.x) == list(drawn.y) == ["csiq", "live"]
+    np.testing.assert_array_equal(drawn.z, [[np.nan, 0.6], [0.8, np.nan]])
+    write_results(results(cross=cross), tmp_path)
+    assert "SROCC across datasets" in page(tmp_path)
 
 
 def test_an_empty_experiment_says_what_is_missing(tmp_path: Path) -> None:

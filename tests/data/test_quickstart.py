@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import KADIS700Dataset, get_dataset
+from data.quickstart import KADID_TYPES, LEVELS, REFERENCE, load_photos, make
+from utils.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quickstart") / "data"
+    make(folder)
+    return folder
+
+
+def test_the_test_set_is_one_in_kadid10ks_layout(folder: Path) -> None:
+    dataset = get_dataset("kadid10k", folder, crop_size=96)
+    assert len(dataset) == 7 * len(KADID_TYPES) * len(LEVELS) and dataset.num_splits == 10
+    assert len(set(dataset.distortion_types or [])) == len(KADID_TYPES)
+    assert set(dataset.distortion_levels or []) == set(LEVELS)
+    assert 1 <= dataset.mos.min() < dataset.mos.max() <= 5
+    # On the whole SSIM falls with the level.
+    levels = np.asarray(dataset.distortion_levels)
+    means = [dataset.mos[levels == level].mean() for level in LEVELS]
+    assert means == sorted(means, reverse=True)
+
+
+def test_no_training_tile_shows_a_part_of_a_reference(folder: Path) -> None:
+    tiles = KADIS700Dataset(folder / "KADIS700").images
+    assert 200 <= len(tiles) <= 400
+    for name, photo in load_photos().items():
+        of_photo = [path for path in tiles if path.name.startswith(f"{name}_")]
+        assert of_photo
+        for path in of_photo:
+            y, x = (int(number) for number in path.stem.rsplit("_", 2)[1:])
+            tile = np.asarray(Image.open(path))
+            np.testing.assert_array_equal(tile, photo[y : y + tile.shape[0], x : x + tile.shape[1]])
+            assert x + tile.shape[1] <= photo.shape[1] - REFERENCE
+
+
+def test_it_says_what_its_scores_are_and_is_made_again_but_spares_other_folders(folder: Path, tmp_path: Path) -> None:
+    assert "They are not human scores" in " ".join((folder / "PSEUDO_SCORES.txt").read_text(encoding="utf-8").split())
+    before = (folder / "KADID10K" / "dmos.csv").read_bytes()
+    make(folder)
+    assert (folder / "KADID10K" / "dmos.csv").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(UserError, match="not a quickstart folder"):
+        make(tmp_path / "mine")
