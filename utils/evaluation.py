@@ -15,7 +15,7 @@ from utils.regression import CPU, RidgePath, best_alpha
 
 Array = NDArray[np.float64]
 METRICS = ("srocc", "plcc", "krocc", "rmse")
-ALPHAS = np.geomspace(1e-3, 1e3, 100)  # candidates of the grid search
+ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of the grid search
 GLOBAL = "global"  # the group of all test images, beside one per distortion type
 EXTREMES = 16
 
@@ -137,7 +137,7 @@ def evaluate(
     row = list(alphas).index(alpha)
     types = np.asarray(dataset.distortion_types) if dataset.distortion_types is not None else None
     groups = [GLOBAL, *(sorted(set(types.tolist())) if types is not None else [])]
-    figures = {group: {metric: np.full(splits, np.nan) for metric in METRICS} for group in groups}
+    figures: dict[str, dict[str, Array]] = {g: {m: np.full(splits, np.nan) for m in METRICS} for g in groups}
     for split, (images, predictions) in enumerate(tested):
         for group in groups:
             chosen = np.full(len(images), True) if types is None or group == GLOBAL else types[images] == group
