@@ -151,12 +151,13 @@ def scored_before(output: Path, about: str) -> set[str]:
     others = {line[3] for line in lines[1:]} - {about}
     if others:
         raise UserError(f"{output}: has scores of {others.pop()}, not of {about}; give another --output")
-    scored = [line for line in lines if not line[2]]
-    if whole != content or len(scored) < len(lines) - 1:  # the header has a word in that column
-        rows = io.StringIO(newline="")
-        csv.writer(rows).writerows([*lines[:1], *scored])
+    header, rows = lines[:1], lines[1:]
+    scored = [line for line in rows if not line[2]]
+    if whole != content or len(scored) < len(rows):
+        kept = io.StringIO(newline="")
+        csv.writer(kept).writerows([*header, *scored])
         partial = output.with_name(f"{output.name}.partial")
-        partial.write_text(rows.getvalue(), encoding="utf-8", newline="")
+        partial.write_text(kept.getvalue(), encoding="utf-8", newline="")
         partial.replace(output)
     return {line[0] for line in scored}
 

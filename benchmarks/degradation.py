@@ -16,11 +16,12 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
-from data.kadis700 import KADIS700Dataset, read_pixels
+from benchmarks.machine import seconds
+from data.kadis700 import KADIS700Dataset, half_scale_pixels, read_pixels
 from utils.allocator import keep_freed_memory
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_distortion, get_group, sample_composition
 from utils.errors import UserError, run_command
-from utils.image import open_image, to_tensor
+from utils.image import half_scale, open_image, to_tensor
 
 PATCH = 224
 PRISTINE = Path(__file__).resolve().parents[2] / "shared" / "data" / "pristine"  # beside a development checkout
@@ -52,23 +53,12 @@ def main() -> None:
     print(f"ms per {PATCH} x {PATCH} image, levels 1 to 5 (median of 7)")
     for distortion in types:
         times = [
-            median_time(lambda d=distortion, v=level: d(image, v, Generator().manual_seed(0)), repeats=7)  # type: ignore[misc]
+            seconds(lambda d=distortion, v=level: d(image, v, Generator().manual_seed(0)), repeats=7)  # type: ignore[misc]
             for level in distortion.levels
         ]
         print(f"{distortion.name:18s}" + "".join(f"{1000 * t:8.2f}" for t in times))
     if not arguments.only:
         time_samples(dataset, arguments.samples)
-
-
-def median_time(run: Callable[[], object], repeats: int) -> float:
-    """Median duration of a call in seconds, after one call to warm up."""
-    run()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
 
 
 def jpeg_round_trip(noise: Image.Image) -> None:
@@ -90,11 +80,14 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> None:
     for name, distortion in DISTORTIONS.items():
         DISTORTIONS[name] = replace(distortion, function=_timed(distortion, times[name]))
     crop = torch.rand(3, PATCH, PATCH)
-    copying = median_time(crop.clone, repeats=25)
-    decoding = float(np.mean([median_time(lambda p=p: read_pixels(p), repeats=1) for p in dataset.images[:50]]))  # type: ignore[misc]
+    copying = seconds(crop.clone, repeats=25)
+    decoding = float(np.mean([seconds(lambda p=p: read_pixels(p), repeats=1) for p in dataset.images[:50]]))  # type: ignore[misc]
+    image, photo = open_image(dataset.images[0]), read_pixels(dataset.images[0])
+    halving = seconds(lambda: half_scale_pixels(photo), repeats=25)
+    halving_by_pillow = seconds(lambda: half_scale(image), repeats=25)
     samples, calibrations = [], []
     for index in range(count):
-        calibrations.append(median_time(lambda: jpeg_round_trip(noise), repeats=3))
+        calibrations.append(seconds(lambda: jpeg_round_trip(noise), repeats=3))
         start = time.perf_counter()
         dataset[0, index % len(dataset)]
         samples.append(time.perf_counter() - start)
@@ -110,6 +103,7 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> None:
     degrading, others = sum(spent.values()), sum(spent.values()) - spent["jpeg2000"]
     part("decoding, resizing, cropping, normalising", mean - degrading)
     part("  of them decoding the two photos", 2 * decoding)
+    print(f"    half-scale of a photo: {1000 * halving:.2f} ms, by Pillow {1000 * halving_by_pillow:.2f} ms")
     part("JPEG 2000", spent["jpeg2000"])
     part("the other 23 types", others)
     for name in sorted(spent, key=lambda n: -spent[n])[1:7]:

@@ -80,7 +80,7 @@ class KADIS700Dataset(Dataset):
         crops = {}
         for name, pixels in (("img_A", pixels_a), ("img_B", pixels_b)):
             crops[f"{name}_orig"] = random_crop(pixels, self.patch_size, generator)
-            crops[f"{name}_ds"] = random_crop(half_scale(pixels), self.patch_size, generator)
+            crops[f"{name}_ds"] = random_crop(half_scale_pixels(pixels), self.patch_size, generator)
         composition: list[tuple[str, float]] = []
         if self.max_distortions > 0 and torch.rand((), generator=generator).item() >= self.pristine_prob:
             composition = sample_composition(generator, self.max_distortions, self.num_levels)
@@ -125,11 +125,11 @@ def read_pixels(path: Path) -> Tensor:
     return torch.from_numpy(np.array(open_image(path))).permute(2, 0, 1)
 
 
-def half_scale(pixels: Tensor) -> Tensor:
-    """3 x H x W uint8 -> 3 x H // 2 x W // 2 uint8, bicubic as Pillow's, in a fifth of its time.
+def half_scale_pixels(pixels: Tensor) -> Tensor:
+    """3 x H x W uint8 -> 3 x H // 2 x W // 2 uint8 (at least 1 x 1): `utils.image.half_scale`, several times quicker.
 
-    One value in 450 differs from Pillow's by 1: the same filter with weights of fewer bits. Where images are tested,
-    `utils.image.half_scale` is Pillow's own.
+    It is Pillow's bicubic with weights of fewer bits: few values differ, by 1 (docs/fidelity.md). Testing keeps to
+    Pillow's own.
     """
     height, width = pixels.shape[1:]
     return F.interpolate(pixels[None], (max(1, height // 2), max(1, width // 2)), mode="bicubic", antialias=True)[0]

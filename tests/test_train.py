@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from train import log_input_images
 from utils.checkpoint import find_last_checkpoint, load_checkpoint
+from utils.image import normalize
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = """
@@ -275,3 +279,21 @@ def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path) ->
 )
 def test_bad_input_is_one_line(folder: Path, options: tuple[str, ...], expected: str) -> None:
     assert expected in one_line_error(finish(folder, "bad", *options))
+
+
+def test_input_images_are_shown_as_pixels_with_their_compositions() -> None:
+    sent: dict[str, Any] = {}
+    log: Any = SimpleNamespace(
+        images=lambda step, name, images, captions: sent.update({name: (step, images, captions)})
+    )
+    crops = torch.randint(0, 256, (5, 3, 8, 6), generator=torch.Generator().manual_seed(0))
+    compositions = [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)], [], []]
+    batch: dict[str, Any] = {"composition": compositions}
+    for view in ("A", "B"):
+        batch |= {f"img_{view}_orig": normalize(crops / 255), f"img_{view}_name": [f"{view}{i}.png" for i in range(5)]}
+    log_input_images(log, 1000, batch, count=3)
+    assert set(sent) == {"input_A", "input_B"}
+    step, images, captions = sent["input_B"]
+    assert (step, captions) == (1000, ["B0.png: gaublur 2, jpeg 7", "B1.png: pristine", "B2.png: meanshift 0.08"])
+    for image, crop in zip(images, crops[:3], strict=True):
+        assert np.abs(np.asarray(image).astype(int) - crop.permute(1, 2, 0).numpy()).max() <= 1

@@ -1,13 +1,6 @@
 import csv
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
-import torch
-
-from train import log_input_images
-from utils.image import normalize
 from utils.logging import RunLog
 
 COLUMNS = ["loss", "learning_rate", "srocc"]
@@ -57,21 +50,3 @@ def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
     write_five(tmp_path)
     RunLog(tmp_path, COLUMNS)
     assert read(tmp_path) == []
-
-
-def test_input_images_are_shown_as_pixels_with_their_compositions() -> None:
-    sent: dict[str, Any] = {}
-    log: Any = SimpleNamespace(
-        images=lambda step, name, images, captions: sent.update({name: (step, images, captions)})
-    )
-    crops = torch.randint(0, 256, (5, 3, 8, 6), generator=torch.Generator().manual_seed(0))
-    compositions = [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)], [], []]
-    batch: dict[str, Any] = {"composition": compositions}
-    for view in ("A", "B"):
-        batch |= {f"img_{view}_orig": normalize(crops / 255), f"img_{view}_name": [f"{view}{i}.png" for i in range(5)]}
-    log_input_images(log, 1000, batch, count=3)
-    assert set(sent) == {"input_A", "input_B"}
-    step, images, captions = sent["input_B"]
-    assert (step, captions) == (1000, ["B0.png: gaublur 2, jpeg 7", "B1.png: pristine", "B2.png: meanshift 0.08"])
-    for image, crop in zip(images, crops[:3], strict=True):
-        assert np.abs(np.asarray(image).astype(int) - crop.permute(1, 2, 0).numpy()).max() <= 1

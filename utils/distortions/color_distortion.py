@@ -48,7 +48,7 @@ def _edges(image: Tensor) -> Tensor:
 
 
 def _percentile_from_below(values: Tensor, share: float) -> Tensor:
-    """`torch.quantile` for a small share; it sorts that part of the values only, in a fifth of the time."""
+    """`torch.quantile` for a small share: only that part of the values is sorted, which takes most of its time."""
     position = share * (values.numel() - 1)
     below = int(position)
     first = values.flatten().topk(min(below + 2, values.numel()), largest=False).values
