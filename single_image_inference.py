@@ -112,7 +112,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
 def write_scores(model: ARNIQA, paths: Sequence[Path], output: Path, about: str, options: dict[str, int]) -> int:
     """Appends a row per image to the CSV file as the scores come; an image that has a score there is left out."""
     try:
-        done = scored_before(output, about)
+        done = scored_before(output, about, paths)
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -134,8 +134,10 @@ def row(result: Score, about: str) -> list[str]:
     return [str(result.path), "" if result.value is None else f"{result.value:.6f}", result.error, about]
 
 
-def scored_before(output: Path, about: str) -> set[str]:
-    """The images that have a score in the file; its other rows, with an error or cut short by a kill, are removed.
+def scored_before(output: Path, about: str, paths: Sequence[Path]) -> set[str]:
+    """The images that have a row in the file and are not to be scored again.
+
+    Removed from the file are a row that a kill cut short and the errors of `paths`, which are tried again.
 
     Raises:
         UserError: the file is something else, or holds scores of another model.
@@ -152,14 +154,15 @@ def scored_before(output: Path, about: str) -> set[str]:
     if others:
         raise UserError(f"{output}: has scores of {others.pop()}, not of {about}; give another --output")
     header, rows = lines[:1], lines[1:]
-    scored = [line for line in rows if not line[2]]
-    if whole != content or len(scored) < len(rows):
-        kept = io.StringIO(newline="")
-        csv.writer(kept).writerows([*header, *scored])
+    again = {str(path) for path in paths}
+    kept = [line for line in rows if not line[2] or line[0] not in again]
+    if whole != content or len(kept) < len(rows):
+        file = io.StringIO(newline="")
+        csv.writer(file).writerows([*header, *kept])
         partial = output.with_name(f"{output.name}.partial")
-        partial.write_text(kept.getvalue(), encoding="utf-8", newline="")
+        partial.write_text(file.getvalue(), encoding="utf-8", newline="")
         partial.replace(output)
-    return {line[0] for line in scored}
+    return {line[0] for line in kept}
 
 
 if __name__ == "__main__":

@@ -147,6 +147,10 @@ def test_a_folder_becomes_a_file_of_rows_and_goes_on_where_it_stopped(
         assert old["error"] == new["error"]
         assert not old["score"] or float(new["score"]) == pytest.approx(float(old["score"]), abs=1e-5)
 
+    assert run("--img_path", photos / "b.png", *command[2:]) == 0
+    with output.open(newline="", encoding="utf-8") as file:
+        assert list(csv.DictReader(file)) == again  # the error of an image that was not asked for stays
+
     with pytest.raises(UserError, match="has scores of released weights, kadid10k"):
         run(*command, "--regressor_dataset", "live")
     with pytest.raises(UserError, match="not a file of scores"):
