@@ -11,6 +11,7 @@ from skimage import color
 from utils.distortions import DISTORTIONS
 from utils.distortions.blur import disk_kernel, motion_kernel
 from utils.distortions.brightness_change import parabola
+from utils.distortions.color_distortion import edge_map
 from utils.distortions.colorspace import f_to_rgb, rgb_to_f
 from utils.distortions.filtering import filter2d, gaussian_blur, gaussian_kernel
 
@@ -135,6 +136,16 @@ def test_impulse_noise_sets_that_share_of_the_entries_to_0_and_1() -> None:
     drawn = int(0.03 * 30000)
     assert 0.97 * drawn <= (output != 0.5).sum() <= drawn
     assert (output == 1).sum().item() == pytest.approx(drawn / 2, rel=0.03)
+
+
+@pytest.mark.parametrize("size", [(61, 80), (33, 3), (2, 2)])
+def test_the_edge_map_is_the_clipped_smoothed_gradient(size: tuple[int, int]) -> None:
+    image = photo(*size).double()
+    padded = np.pad(np.tensordot([0.299, 0.587, 0.114], image.numpy(), 1), 1, mode="edge")
+    dy, dx = (np.gradient(padded, axis=axis)[1:-1, 1:-1] for axis in (0, 1))
+    magnitude = gaussian_filter(np.hypot(dx, dy), 4, mode="nearest", radius=8)
+    edges = (magnitude - magnitude.min()) / np.ptp(magnitude)
+    np.testing.assert_allclose(edge_map(image), np.clip(edges, *np.percentile(edges, [1, 99])), atol=1e-10)
 
 
 def test_the_shift_moves_green_right_and_down_where_there_are_edges() -> None:
