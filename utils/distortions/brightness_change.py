@@ -1,5 +1,6 @@
 """Brightness: brighten and darken along a curve, and shift of the mean."""
 
+import torch
 from torch import Generator, Tensor
 
 from utils.distortions.colorspace import f_to_rgb, rgb_to_f
@@ -24,5 +25,5 @@ def mean_shift(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def parabola(x: Tensor, bend: float) -> Tensor:
-    """The parabola through (0, 0), (1/2, 1/2 + bend / 2) and (1, 1), clamped to [0, 1]: x + 2 bend x (1 - x)."""
-    return (x + 2 * bend * x * (1 - x)).clamp_(0, 1)
+    """The parabola through (0, 0), (1/2, 1/2 + bend / 2) and (1, 1), clamped to [0, 1]: x (1 + 2 bend (1 - x))."""
+    return torch.rsub(x, 1).mul_(2 * bend).add_(1).mul_(x).clamp_(0, 1)

@@ -33,9 +33,9 @@ def jpeg(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def _encode_and_decode(image: Tensor, **options: Any) -> Tensor:
-    channels = (255 * image).to(torch.uint8).cpu().numpy()
+    channels = (255 * image).cpu().numpy().astype(np.uint8)  # NumPy converts several times quicker
     file = io.BytesIO()
     Image.merge("RGB", [Image.fromarray(channel) for channel in channels]).save(file, **options)
     with Image.open(file) as decoded:
-        pixels = torch.from_numpy(np.array(decoded))
-    return pixels.to(image).permute(2, 0, 1).contiguous().div_(255)
+        pixels = torch.from_numpy(np.array(decoded)).permute(2, 0, 1)
+    return pixels.to(image.device, image.dtype, memory_format=torch.contiguous_format).div_(255)
