@@ -84,11 +84,11 @@ class KADIS700Dataset(Dataset):
         composition: list[tuple[str, float]] = []
         if self.max_distortions > 0 and torch.rand((), generator=generator).item() >= self.pristine_prob:
             composition = sample_composition(generator, self.max_distortions, self.num_levels)
-        tensors: dict[str, Tensor] = {
-            name: normalize(degrade(crop, composition, generator)) for name, crop in crops.items()
-        }
+        # One distortion on all four crops, then the next, is a little quicker than one crop after the other.
+        for step in composition:
+            crops = {name: degrade(crop, [step], generator) for name, crop in crops.items()}
         return {
-            **tensors,
+            **{name: normalize(crop) for name, crop in crops.items()},
             "img_A_name": path_a.name,
             "img_B_name": path_b.name,
             "composition": composition,

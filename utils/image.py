@@ -28,7 +28,8 @@ def open_image(path: str | Path) -> Image.Image:
         with Image.open(path) as image:
             if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip it at 255
                 return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable image ({reason})") from error

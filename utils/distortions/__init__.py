@@ -143,11 +143,11 @@ def sample_composition(
     count = int(torch.randint(1, max_distortions + 1, (), generator=generator, device=device))
     chosen = torch.randperm(len(GROUPS), generator=generator, device=device)[:count].tolist()
     weights = LEVEL_WEIGHTS[:num_levels].to(device)
+    levels = torch.multinomial(weights, count, replacement=True, generator=generator).tolist()
     composition = []
-    for group in chosen:
+    for group, level in zip(chosen, levels, strict=True):
         types = get_group(GROUPS[group])
         distortion = types[int(torch.randint(len(types), (), generator=generator, device=device))]
-        level = int(torch.multinomial(weights, 1, generator=generator))
         composition.append((distortion.name, distortion.levels[level]))
     return composition
 
