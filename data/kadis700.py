@@ -11,9 +11,7 @@ from torch.utils.data import Dataset
 
 from utils.distortions import degrade, sample_composition
 from utils.errors import UserError
-from utils.image import normalize, open_image
-
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+from utils.image import IMAGE_SUFFIXES, normalize, open_image
 
 
 class KADIS700Dataset(Dataset):

@@ -14,11 +14,11 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from data.kadis700 import IMAGE_SUFFIXES, sample_generator
+from data.kadis700 import sample_generator
 from data.pseudo_scores import RANGE, distorted, pseudo_score
 from utils.distortions import DISTORTIONS, NUM_LEVELS
 from utils.errors import UserError, run_command
-from utils.image import open_image
+from utils.image import IMAGE_SUFFIXES, open_image
 
 TEST_SET = "pseudo_scores"
 

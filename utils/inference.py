@@ -12,10 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import resize
 
 from utils.errors import UserError
-from utils.image import center_corners_crop, normalize, open_image, to_tensor
+from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, to_tensor
 from utils.workers import batches, leave_stopping_to_parent
-
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 @dataclass(frozen=True)
