@@ -57,6 +57,12 @@ def test_shapes_and_names(root: Path) -> None:
     assert sample["unreadable"] == []
 
 
+def test_gradients_flow_through_a_model_of_a_sample(root: Path) -> None:
+    model = torch.nn.Conv2d(3, 1, 3)
+    model(KADIS700Dataset(root, patch_size=48, pristine_prob=0)[0, 3]["img_B_ds"]).sum().backward()
+    assert model.weight.grad is not None and model.weight.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("settings", [{"max_distortions": 0}, {"pristine_prob": 1.0}])
 def test_pristine_crops_are_normalised_pixels_of_the_image_padded_with_zeros(root: Path, settings: dict) -> None:
     sample = KADIS700Dataset(root, patch_size=64, **settings)[0, 1]

@@ -1,7 +1,6 @@
 """Blur: Gaussian, lens (disk) and motion."""
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -27,7 +26,6 @@ def motion(image: Tensor, level: float, generator: Generator, angle: float | Non
     return filter2d(image, motion_kernel(level, angle))
 
 
-@lru_cache
 def disk_kernel(radius: float) -> Tensor:
     """A uniform disk, sum 1: each weight is the exact area of its pixel inside the disk (MATLAB's `fspecial('disk')`).
 
