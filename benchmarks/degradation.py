@@ -27,8 +27,6 @@ PATCH = 224
 PRISTINE = Path(__file__).resolve().parents[2] / "shared" / "data" / "pristine"  # beside a development checkout
 QUICKSTART = Path("quickstart_data/KADIS700/ref_imgs")
 FIGURE_PATCH = 128
-# 4 crops, a composition in 95 % of the samples, 2.5 of 7 groups in it on average, one of the group's 2 types
-EXPECTED_JPEG2000 = 4 * 0.95 * 2.5 / 7 / 2
 
 
 def main() -> None:
@@ -43,6 +41,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", help="time these types or groups only, and no samples")
     parser.add_argument("--figure", type=Path, help="draw the contact sheet to this file instead of timing")
     arguments = parser.parse_args()
+    if arguments.samples < 1:
+        raise UserError(f"--samples: {arguments.samples} is not allowed; at least 1 is")
     keep_freed_memory()  # as main.py does
     torch.set_num_threads(1)
     dataset = KADIS700Dataset(arguments.images, patch_size=PATCH, images_folder=".")
@@ -107,15 +107,23 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> None:
     part("  of them decoding the two photos", 2 * decoding)
     print(f"    half-scale of a photo: {1000 * halving:.2f} ms, by Pillow {1000 * halving_by_pillow:.2f} ms")
     part("JPEG 2000", spent["jpeg2000"])
-    came, call = len(times["jpeg2000"]) / count, float(np.mean(times["jpeg2000"]))
-    corrected = (mean + (EXPECTED_JPEG2000 - came) * call) / unit
-    print(f"    {came:.2f} times per sample; at the expected {EXPECTED_JPEG2000:.2f} the mean is {corrected:.1f} x")
+    came, expected = len(times["jpeg2000"]) / count, expected_calls(dataset, "jpeg2000")
+    print(f"    {came:.2f} times per sample; {expected:.2f} are expected")
+    if came:
+        corrected = mean + (expected / came - 1) * spent["jpeg2000"]
+        print(f"    with which the mean is {corrected / unit:.1f} x the calibration")
     part("the other 23 types", others)
     for name in sorted(spent, key=lambda n: -spent[n])[1:7]:
         part(f"  of them {name}", spent[name])
     each = others * count / sum(len(durations) for name, durations in times.items() if name != "jpeg2000")
     print(f"  one of them on one crop: {1000 * each:.2f} ms, {each / copying:.0f} times the copying of the crop")
     print(f"mean per sample: {1000 * mean:.1f} ms = {mean / unit:.1f} x the calibration")
+
+
+def expected_calls(dataset: KADIS700Dataset, name: str) -> float:
+    """How often a type is called for a sample's four crops, on average."""
+    composed, groups = 1 - dataset.pristine_prob, (1 + dataset.max_distortions) / 2
+    return 4 * composed * groups / len(GROUPS) / len(get_group(DISTORTIONS[name].group))
 
 
 def _timed(distortion: Distortion, times: list[float]) -> Callable[..., Tensor]:

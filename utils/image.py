@@ -30,6 +30,7 @@ def open_image(path: str | Path) -> Image.Image:
             if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip it at 255
                 return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
             image.load()
+            # Pillow would copy an image that is RGB already.
             return image if image.mode == "RGB" else image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

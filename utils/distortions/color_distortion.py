@@ -35,7 +35,10 @@ def shift(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def edge_map(image: Tensor) -> Tensor:
-    """H x W map of the edges: smoothed gradient magnitude of the grey image, scaled to [0, 1], without its tails."""
+    """3 x H x W in [0, 1] -> H x W, the edges: the grey image's gradient magnitude, smoothed and scaled to [0, 1].
+
+    Values outside the 1st to 99th percentile are clamped to it; an image without a gradient has 0 everywhere.
+    """
     luma = grey(image)
     padded = F.pad(luma[None, None], (1, 1, 1, 1), mode="replicate")[0, 0]
     dx = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2

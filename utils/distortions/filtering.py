@@ -30,9 +30,8 @@ def gaussian_blur(image: Tensor, sigma: float, size: int | None = None) -> Tenso
     kernel = gaussian_kernel(sigma, size)
     radius = len(kernel) // 2
     padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
-    if len(kernel) > MAX_SHIFTS:
-        return _multiply_blocks(padded, kernel)
-    return _add_shifted(_add_shifted(padded, kernel, -2), kernel, -1)
+    filter_axis = _add_shifted if len(kernel) <= MAX_SHIFTS else _multiply_blocks
+    return filter_axis(filter_axis(padded, kernel, -2), kernel, -1)
 
 
 def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
@@ -65,15 +64,14 @@ def _add_shifted(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
     return result
 
 
-def _multiply_blocks(padded: Tensor, kernel: Tensor) -> Tensor:
-    """Filters along both axes by a kernel; the border that it needs is in the image and is used up."""
+def _multiply_blocks(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
+    """`_add_shifted` by matrix products, one for each BLOCK of rows or columns."""
     border = len(kernel) - 1
     # Row i is the kernel moved i columns to the right, so that its product with BLOCK + border values filters BLOCK.
     band = F.pad(kernel, (0, BLOCK)).repeat(BLOCK)[: BLOCK * (BLOCK + border)].view(BLOCK, -1).to(padded)
-    height, width = padded.shape[-2] - border, padded.shape[-1] - border
-    blocks = [(start, min(BLOCK, height - start)) for start in range(0, height, BLOCK)]
-    rows = [band[:n, : n + border] @ padded[:, y : y + n + border] for y, n in blocks]
-    filtered = torch.cat(rows, dim=-2)
-    blocks = [(start, min(BLOCK, width - start)) for start in range(0, width, BLOCK)]
-    columns = [filtered[..., x : x + n + border] @ band[:n, : n + border].T for x, n in blocks]
-    return torch.cat(columns, dim=-1)
+    filtered = []
+    for start in range(0, padded.shape[axis] - border, BLOCK):
+        count = min(BLOCK, padded.shape[axis] - border - start)
+        block, weights = padded.narrow(axis, start, count + border), band[:count, : count + border]
+        filtered.append(weights @ block if axis == -2 else block @ weights.T)
+    return torch.cat(filtered, dim=axis)
