@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.test_train import ROOT, folder, one_line_error
+from tests.test_train import ROOT, folder, one_line_error, remove_experiments
 from utils.checkpoint import find_last_checkpoint, load_checkpoint
 
-__all__ = ["folder"]
+__all__ = ["folder", "remove_experiments"]
 
 
 def run(folder: Path, name: str, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:

@@ -3,10 +3,12 @@
 import csv
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +88,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.save(kadid / "splits" / f"{phase}.npy", np.array([list(i) for i in indices], dtype=np.int64))
     (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def remove_experiments(folder: Path) -> Iterator[None]:
+    """After each test; a run's checkpoints take 300 MB. The one that others are compared with stays."""
+    yield
+    for experiment in (folder / "experiments").glob("*"):
+        if experiment.name != "uninterrupted":
+            shutil.rmtree(experiment)
 
 
 def start(folder: Path, name: str, *options: str) -> subprocess.Popen:
