@@ -147,7 +147,7 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
 
     if len(images) < 2:
         raise UserError(f"{images[0].parent}: {len(images)} image; at least 2 are needed for the figure")
-    photo = _photo(images[len(images) // 10], FIGURE_PATCH)
+    photo = _photo(images[len(images) // 3], FIGURE_PATCH)
     cells: list[tuple[str, Tensor]] = []
     for distortion in DISTORTIONS.values():
         for number, level in enumerate(distortion.levels, 1):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from utils.distortions import DISTORTIONS
@@ -20,10 +20,17 @@ def make(content: str, height: int, width: int) -> torch.Tensor:
     return torch.full((3, height, width), {"black": 0.0, "white": 1.0, "constant": 0.3}[content])
 
 
-@pytest.mark.parametrize(("name", "level"), CASES)
-@settings(max_examples=4, deadline=None, derandomize=True)
-@given(size=sizes, content=contents)
-def test_shape_range_input_and_repeatability(name: str, level: float, size: tuple[int, int], content: str) -> None:
+@pytest.mark.parametrize("name", DISTORTIONS)
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(number=st.integers(0, 4), size=sizes, content=contents)
+@example(number=0, size=(33, 47), content="black")
+@example(number=4, size=(47, 33), content="black")
+@example(number=0, size=(600, 399), content="white")
+@example(number=4, size=(599, 400), content="white")
+@example(number=0, size=(32, 400), content="constant")
+@example(number=4, size=(600, 32), content="constant")
+def test_shape_range_input_and_repeatability(name: str, number: int, size: tuple[int, int], content: str) -> None:
+    level = DISTORTIONS[name].levels[number]
     image = make(content, size[1], size[0])
     before = image.clone()
     output = DISTORTIONS[name](image, level, torch.Generator().manual_seed(5))
