@@ -6,7 +6,7 @@ python -m benchmarks.degradation [--images FOLDER] [--only TYPE_OR_GROUP ...] [-
 import argparse
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Generator, Tensor
 from benchmarks.machine import seconds
 from data.kadis700 import KADIS700Dataset, half_scale_pixels, read_pixels
 from utils.allocator import keep_freed_memory
-from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_distortion, get_group, sample_composition
+from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_group, sample_composition
 from utils.errors import UserError, run_command
 from utils.image import half_scale, open_image, to_tensor
 
@@ -49,8 +49,7 @@ def main() -> None:
     if arguments.figure:
         draw_contact_sheet(dataset.images, arguments.figure)
         return
-    named = [get_group(name) if name in GROUPS else [get_distortion(name)] for name in arguments.only or GROUPS]
-    types = [distortion for group in named for distortion in group]
+    types = chosen_types(arguments.only or GROUPS)
     image = _photo(dataset.images[0], PATCH)
     print(f"ms per {PATCH} x {PATCH} image, levels 1 to 5 (median of 7)")
     for distortion in types:
@@ -61,6 +60,22 @@ def main() -> None:
         print(f"{distortion.name:18s}" + "".join(f"{1000 * t:8.2f}" for t in times))
     if not arguments.only:
         time_samples(dataset, arguments.samples)
+
+
+def chosen_types(names: Sequence[str]) -> list[Distortion]:
+    """The types of those names, and all types of a group that is named.
+
+    Raises:
+        UserError: a name is neither a type's nor a group's; the message names them all.
+    """
+    types: list[Distortion] = []
+    for name in names:
+        if name not in GROUPS and name not in DISTORTIONS:
+            raise UserError(
+                f"--only: {name!r} is neither a group ({', '.join(GROUPS)}) nor a type ({', '.join(DISTORTIONS)})"
+            )
+        types += get_group(name) if name in GROUPS else [DISTORTIONS[name]]
+    return types
 
 
 def jpeg_round_trip(noise: Image.Image) -> None:
@@ -170,8 +185,11 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
     for axis in axes[-1]:  # room for up to four lines of title
         box = axis.get_position()
         axis.set_position((box.x0, box.y0 - 0.004, box.width, box.height * 0.72))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=80)
+    except (OSError, ValueError) as error:  # a ValueError: not a suffix of an image format
+        raise UserError(f"{path}: the figure cannot be written ({error})") from error
     print(f"written to {path}")
 
 

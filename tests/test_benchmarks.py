@@ -1,8 +1,14 @@
 import importlib
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.__main__ import COMMANDS, page
+from benchmarks.degradation import chosen_types, draw_contact_sheet
+from utils.distortions import DISTORTIONS, GROUPS
+from utils.errors import UserError
 
 
 def test_the_page_has_each_benchmarks_last_line_as_its_figure() -> None:
@@ -23,3 +29,34 @@ def test_every_command_is_a_module_with_these_options(
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert all(option in printed for option in options if option.startswith("--"))
+
+
+def test_types_are_chosen_by_name_and_by_group() -> None:
+    assert [d.name for d in chosen_types(["jitter", "jpeg"])] == ["jitter", "jpeg2000", "jpeg"]
+    assert [d.name for d in chosen_types(GROUPS)] == list(DISTORTIONS)
+    with pytest.raises(UserError, match=r"--only: 'colour' .*color_distortion.*gaublur"):
+        chosen_types(["jpeg", "colour"])
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for i, path in enumerate(paths):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (130, 140, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_the_contact_sheet_has_13_rows_of_10(photos: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "made" / "sheet.png"
+    draw_contact_sheet(photos, path)
+    inked = np.asarray(Image.open(path).convert("L")) < 250
+    gaps = [np.flatnonzero(np.diff(inked.any(axis=axis).astype(int)) == 1).size for axis in (0, 1)]
+    assert gaps[0] >= 10 and gaps[1] >= 13
+
+
+def test_a_contact_sheet_that_cannot_be_written_is_one_line(photos: list[Path], tmp_path: Path) -> None:
+    for path in (tmp_path / "sheet.xyz", photos[0] / "sheet.png"):
+        with pytest.raises(UserError, match=path.name):
+            draw_contact_sheet(photos, path)
+    with pytest.raises(UserError, match="at least 2"):
+        draw_contact_sheet(photos[:1], tmp_path / "sheet.png")
