@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Generator, Tensor
 
@@ -154,14 +155,14 @@ def _timed(distortion: Distortion, times: list[float]) -> Callable[..., Tensor]:
 
 
 def draw_contact_sheet(images: list[Path], path: Path) -> None:
-    """24 types by 5 levels on one photo, and ten random compositions on others, labelled."""
-    import matplotlib
+    """24 types by 5 levels on one photo, and ten random compositions on others, labelled.
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    Raises:
+        UserError: there are fewer than two images, or the file cannot be written.
+    """
     if len(images) < 2:
         raise UserError(f"{images[0].parent}: {len(images)} image; at least 2 are needed for the figure")
+    # A third of the way in: of the quickstart's tiles, one with sky, edges, leaves and colours.
     photo = _photo(images[len(images) // 3], FIGURE_PATCH)
     cells: list[tuple[str, Tensor]] = []
     for distortion in DISTORTIONS.values():
@@ -176,7 +177,8 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
         title = "\n".join(f"{name} {level:g}" for name, level in composition)
         cells.append((title, degrade(other, composition, generator)))
     # Two types to a row of ten; the compositions are the last row.
-    figure, axes = plt.subplots(13, 10, figsize=(15, 23.5), gridspec_kw={"hspace": 0.25, "wspace": 0.05})
+    figure = Figure(figsize=(15, 23.5))
+    axes = figure.subplots(13, 10, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
     for axis, (title, image) in zip(axes.flat, cells, strict=True):
         axis.imshow(image.permute(1, 2, 0).numpy())
         axis.set_title(title, fontsize=8)
