@@ -8,11 +8,11 @@ from typing import Any
 
 dependencies = ["torch", "torchvision", "PIL"]
 
-_NAME = "_arniqa_models"  # under its own name `models` could be taken for a package of the calling program
+_NAME = "_arniqa_models"  # the calling program may have its own package `models`
 
 
 def _load_models() -> ModuleType:
-    """The package `models` beside this file, under a private name, loaded once per process."""
+    """Loads the package `models` of this checkout under a private name, once per process."""
     folder = Path(__file__).resolve().parent / "models"
     loaded = sys.modules.get(_NAME)
     if loaded is not None and loaded.__file__ == str(folder / "__init__.py"):
@@ -20,9 +20,9 @@ def _load_models() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         _NAME, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
-    assert spec is not None and spec.loader is not None  # always so for a file name that ends in .py
+    assert spec is not None and spec.loader is not None  # always true for a .py file
     for name in [name for name in sys.modules if name.partition(".")[0] == _NAME]:
-        del sys.modules[name]  # another checkout's
+        del sys.modules[name]  # loaded from another checkout
     package = importlib.util.module_from_spec(spec)
     sys.modules[_NAME] = package
     spec.loader.exec_module(package)
@@ -34,8 +34,8 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: Any) -> Any:
 
     Args:
         regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k.
-        options: `weights_dir`, a folder with the released files; or `experiment`, the folder of a training
-            run, and `use_norm` as that run had it.
+        options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files),
+            `experiment` (folder of a training run) and `use_norm` (must be the same as in that run).
     """
     _load_models()
     module = importlib.import_module(f"{_NAME}.arniqa")

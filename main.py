@@ -3,18 +3,20 @@
 import sys
 
 from data import get_dataset
+from models.errors import WeightsError
 from test import run_test
 from train import Stopped, train
-from utils.allocator import keep_freed_memory
-from utils.config import parse_command_line, resolve_device
-from utils.distributed import process_group
+from utils.config.command_line import parse_command_line
 from utils.errors import run_command
+from utils.runtime.allocator import keep_freed_memory
+from utils.runtime.device import resolve_device
+from utils.runtime.distributed import process_group
 
 
 def main() -> int:
     keep_freed_memory()
     config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
-    for name in config.test.datasets:  # a missing one is told now, not after the training
+    for name in config.test.datasets:  # a missing dataset ends the run before the training, not after it
         get_dataset(name, config.data_base_path, config.test.crop_size)
     with process_group(resolve_device(config.device)) as device:
         try:
@@ -26,4 +28,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, WeightsError)

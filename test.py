@@ -17,50 +17,49 @@ from data import IQADataset, get_dataset
 from models.errors import WeightsError
 from models.resnet import ResNet
 from models.simclr import initial_model
-from models.weights import (
-    encoder_hash,
-    find_best_checkpoint,
-    load_encoder,
-    published_encoder,
-    save_regressor,
-)
-from utils.allocator import keep_freed_memory
-from utils.config import Config, parse_command_line, resolve_device
-from utils.distributed import is_main, process_group
+from models.weights import encoder_hash, load_encoder, published_encoder, save_regressor
+from utils.config.command_line import parse_command_line
+from utils.config.keys import Config
 from utils.errors import UserError, run_command
-from utils.evaluation import ALPHAS, DatasetResult, evaluate
-from utils.experiment import EXPERIMENTS, experiment_folder
-from utils.features import extract_features
-from utils.logging import log_test, wandb_settings
-from utils.manifold import is_degraded, separability, to_draw
+from utils.evaluation.features import extract_features
+from utils.evaluation.manifold import is_degraded, separability, to_draw
+from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
+from utils.evaluation.results import CrossResult, Results, render, write_results
+from utils.evaluation.wandb_results import log_test
+from utils.experiment.layout import FEATURES, Experiment
+from utils.experiment.run_log import wandb_settings
 from utils.metrics import plcc, srocc
-from utils.regression import CPU, fit_whole
-from utils.report import folder_and_title, write_report
-from utils.results import CrossResult, Results, render, write_results
-from utils.visualization import draw_manifold
-
-FEATURES = EXPERIMENTS / ".features"  # of all experiments: the names of the files say which encoder's they
+from utils.regression import fit_whole
+from utils.report.page import write_report
+from utils.report.pictures import draw_manifold
+from utils.runtime.allocator import keep_freed_memory
+from utils.runtime.device import resolve_device, with_float64
+from utils.runtime.distributed import is_main, process_group
 
 Features = NDArray[np.float32]
 Regressor = tuple[NDArray[np.float64], float]  # coefficients (4096,) and intercept
 
 
 def run_test(config: Config, eval_type: str, device: torch.device) -> int:
-    """Tests the experiment's best encoder ("scratch") or the released one ("arniqa"); prints and saves the
-    results.
+    """Tests the experiment's best encoder ("scratch") or the released one ("arniqa"); prints and saves the results.
 
-    Leaves results.{csv,json,xlsx} and regressors/regressor_<dataset>.pth in experiments/<experiment_name>/,
-    for the released encoder in its subfolder arniqa/.
+    Leaves results.{csv,json,xlsx}, report.html and regressors/regressor_<dataset>.pth in
+    experiments/<experiment_name>/, or for the released encoder in its subfolder arniqa/.
 
     Returns:
-        The exit code: 1 if a dataset failed; the others' results are there all the same.
+        The exit code: 1 if a dataset failed. The results of the others are saved all the same.
 
     Raises:
         UserError: there is no such encoder, or a file cannot be written.
+        WeightsError: the encoder's file is damaged, or cannot be fetched.
     """
-    encoder = _load(config, eval_type)
-    folder, title = folder_and_title(config.experiment_name, eval_type)
-    results = evaluate_encoder(encoder, config, device, folder)
+    trained = Experiment.named(config.experiment_name)
+    if eval_type == "arniqa":
+        encoder = published_encoder()
+    else:
+        encoder = load_encoder(trained.find_best_checkpoint(), config.model.encoder.use_norm)
+    experiment = trained.of(eval_type)
+    results = evaluate_encoder(encoder, config, device, experiment)
     results.published = eval_type == "arniqa"
     results.config = config.to_dict()
     if config.test.compare_untrained and eval_type == "scratch":
@@ -72,23 +71,28 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     if is_main():
         print(render(results))
         if results.datasets:
-            write_results(results, folder)
+            write_results(results, experiment)
             settings = wandb_settings(config)
             if settings is not None:
-                log_test(folder, settings, results)
-            print(f"\nresults and regressors are in {folder}, features in {FEATURES} (they may be deleted)")
-        if folder.is_dir():
-            print(f"report: {write_report(folder, title)}")
+                log_test(experiment, settings, results)
+            print(f"\nresults and regressors are in {experiment.folder}, features in {FEATURES} (they may be deleted)")
+        if experiment.folder.is_dir():
+            print(f"report: {write_report(experiment)}")
     return int(bool(results.failures))
 
 
-def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, folder: Path | None = None) -> Results:
+def evaluate_encoder(
+    encoder: ResNet, config: Config, device: torch.device, experiment: Experiment | None = None
+) -> Results:
     """Tests an encoder on `test.datasets` as the section `test` says.
 
-    A dataset that fails is told on standard error and in `failures`; the others are tested nevertheless.
+    If a dataset fails, standard error and `failures` say why, and the others are tested all the same.
 
     Args:
-        folder: gets the regressors fitted on whole datasets, and the manifold; None saves neither.
+        encoder: to be tested.
+        config: of the test.
+        device: where to compute.
+        experiment: gets the regressors fitted on whole datasets, and the manifold; None saves neither.
     """
     results = Results(datasets=[], encoder_hash=encoder_hash(encoder))
     fitted: dict[str, Regressor] = {}
@@ -115,17 +119,17 @@ def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, fold
         results.datasets += found
         if is_main() and is_degraded(dataset):
             results.separability[name] = {"trained": separability(features, dataset)}
-        if folder is not None and is_main() and config.validation.visualize and name == to_draw(config.test.datasets):
-            draw_manifold(
-                features, dataset, config.validation.visualization, config.seed, folder, title="Tested encoder"
-            )
-        # Of several fractions, the largest chooses the alpha of the regressor that is kept.
+        drawn = config.validation.visualize and name == to_draw(config.test.datasets)
+        if experiment is not None and is_main() and drawn:
+            settings = config.validation.visualization
+            draw_manifold(features, dataset, settings, config.seed, experiment, title="Tested encoder")
+        # The saved regressor takes the alpha of the largest training fraction.
         best = max(found, key=lambda result: result.train_fraction)
-        if folder is not None or config.test.cross_dataset:
-            fitted[name] = fit_whole(features, dataset.mos, best.alpha, _with_float64(device))
+        if experiment is not None or config.test.cross_dataset:
+            fitted[name] = fit_whole(features, dataset.mos, best.alpha, with_float64(device))
             tested[name] = dataset, features
-        if folder is not None and is_main():
-            _save(folder / "regressors", dataset, fitted[name], best, results.encoder_hash)
+        if experiment is not None and is_main():
+            _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash)
     if config.test.cross_dataset:
         results.cross = cross_dataset(fitted, tested)
     return results
@@ -134,10 +138,10 @@ def evaluate_encoder(encoder: ResNet, config: Config, device: torch.device, fold
 def cross_dataset(
     fitted: Mapping[str, Regressor], tested: Mapping[str, tuple[IQADataset, Features]]
 ) -> list[CrossResult]:
-    """Each dataset's regressor on all images of every other one; a DMOS counts negatively on either side."""
+    """Each dataset's regressor on all images of every other dataset. A DMOS is negated, so that higher is better."""
     if not fitted:
         return []
-    coefs = np.stack([coef for coef, _ in fitted.values()], axis=1)  # 4096 x n; intercepts do not matter here
+    coefs = np.stack([coef for coef, _ in fitted.values()], axis=1)  # 4096 x n; the intercepts do not matter here
     results = []
     for other, (dataset, features) in tested.items():
         predictions = np.array([crops.mean(axis=0, dtype=np.float64) @ coefs for crops in features])
@@ -150,17 +154,6 @@ def cross_dataset(
     return results
 
 
-def _load(config: Config, eval_type: str) -> ResNet:
-    try:
-        if eval_type == "arniqa":
-            return published_encoder()
-        return load_encoder(
-            find_best_checkpoint(experiment_folder(config.experiment_name)), config.model.encoder.use_norm
-        )
-    except WeightsError as error:
-        raise UserError(str(error)) from error
-
-
 def _evaluate(
     features: Features, dataset: IQADataset, config: Config, train_fraction: float, device: torch.device
 ) -> DatasetResult:
@@ -169,27 +162,20 @@ def _evaluate(
     return evaluate(features, dataset, "test", test.num_splits, alphas, train_fraction, config.seed, device)
 
 
-def _save(folder: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str) -> None:
+def _save(path: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str) -> None:
     coef, intercept = regressor
-    try:
-        save_regressor(
-            folder / f"regressor_{dataset.name}.pth",
-            coef,
-            intercept,
-            dataset=dataset.name,
-            alpha=result.alpha,
-            mos_range=dataset.mos_range,
-            mos_type=dataset.mos_type,
-            encoder_hash=encoder,
-            srocc=result.srocc,
-            plcc=result.plcc,
-        )
-    except WeightsError as error:
-        raise UserError(str(error)) from error
-
-
-def _with_float64(device: torch.device) -> torch.device:
-    return CPU if device.type == "mps" else device
+    save_regressor(
+        path,
+        coef,
+        intercept,
+        dataset=dataset.name,
+        alpha=result.alpha,
+        mos_range=dataset.mos_range,
+        mos_type=dataset.mos_type,
+        encoder_hash=encoder,
+        srocc=result.srocc,
+        plcc=result.plcc,
+    )
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -209,4 +195,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(main, WeightsError)

@@ -1,43 +1,42 @@
 """Pre-training of the encoder: the training loop and its validation (paper sections 3.2 and 4.1)."""
 
+import math
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
-from torchvision.transforms.functional import to_pil_image
 from tqdm import tqdm
 
-from data import KADIS700Dataset, get_dataset
+from data import get_dataset
 from data.iqa_dataset import IQADataset
-from data.kadis700 import collate
-from data.sampler import TrainingBatchSampler
-from models.errors import WeightsError
-from models.simclr import SimCLR, initial_model
-from utils.checkpoint import BEST, LAST, replace_checkpoint, save_atomic, validated_name
-from utils.config import Config
-from utils.distributed import any_rank, barrier, is_main, rank, world_size
+from data.training_loader import batch_sampler, training_loader, training_set
+from models.simclr import initial_model, parallel_model
+from utils.config.keys import Config
 from utils.errors import UserError
-from utils.evaluation import evaluate, mean_over_datasets
-from utils.experiment import experiment_folder, make_experiment, previous_state, resume_hint
-from utils.features import extract_features
-from utils.image import denormalize, open_image
-from utils.logging import RunLog, wandb_settings
-from utils.manifold import to_draw
-from utils.signals import StopRequest, stop_on_signal
-from utils.visualization import draw_manifold
-from utils.workers import WorkerDied, batches, leave_stopping_to_parent
+from utils.evaluation.features import extract_features
+from utils.evaluation.manifold import to_draw
+from utils.evaluation.protocol import evaluate, mean_over_datasets
+from utils.experiment.checkpoint import TrainState, replace_checkpoint, save_checkpoint
+from utils.experiment.layout import Experiment
+from utils.experiment.resume import begin_run, previous_state, resume_hint
+from utils.experiment.run_log import RunLog, wandb_settings
+from utils.image import open_image
+from utils.optimization import build_optimizer, build_scheduler
+from utils.report.pictures import draw_manifold
+from utils.runtime.distributed import any_rank, barrier, is_main, world_size
+from utils.runtime.progress import progress_bar
+from utils.runtime.signals import StopRequest, stop_on_signal
+from utils.runtime.workers import WorkerDied, batches
 
-READ_LOSSES = 10  # steps between two reads of the losses from the device, for which the host must wait
-UNREADABLE_LIMIT = 0.01  # share of the training images that may be unreadable
+READ_LOSSES = 10  # steps between two reads of the losses; each read waits for the device
+UNREADABLE_LIMIT = 0.01  # largest share of training images that may be unreadable
 
 
 class Stopped(Exception):
@@ -57,115 +56,112 @@ def train(config: Config, device: torch.device) -> None:
     Raises:
         UserError: a folder, file or value is not as it must be, the loss is not finite, or too many images cannot be
             read.
+        WeightsError: the ImageNet weights are asked for and cannot be had.
         Stopped: SIGTERM or Ctrl-C was received and the state is saved.
     """
-    state = previous_state(config)
-    barrier()  # all have looked for the folder before the first process makes it
-    trainer = Trainer(config, device, state)
-    with stop_on_signal(trainer.stop):
-        trainer.run()
+    saved = previous_state(config)
+    barrier()  # the first process makes the folder after all processes have looked for it
+    trainer = Trainer(config, device, saved)
+    try:
+        with stop_on_signal(trainer.stop):
+            trainer.run()
+    finally:
+        if trainer.log is not None:
+            trainer.log.close()
     barrier()
 
 
 class Trainer:
-    """A training run: its model, data and position."""
+    """A training run: data, model, and the loop over epochs and steps."""
 
-    def __init__(self, config: Config, device: torch.device, state: Mapping[str, Any] | None) -> None:
-        self.config = config
-        self.device = device
-        self.pretrain = experiment_folder(config.experiment_name) / "pretrain"
+    def __init__(self, config: Config, device: torch.device, saved: Mapping[str, Any] | None) -> None:
+        self.config, self.device = config, device
+        self.experiment = Experiment.named(config.experiment_name)
+        self.stop = StopRequest()
         self.dataset = training_set(config)
+        self.sampler = batch_sampler(self.dataset, config)
+        self.steps = self.sampler.steps_per_epoch
         self.validation_sets = [
             get_dataset(name, config.data_base_path, config.test.crop_size) for name in config.validation.datasets
         ]
-        self.sampler = batch_sampler(self.dataset, config)
-        self.steps = self.sampler.steps_per_epoch
-        self.stop = StopRequest()
-        self.model = build_model(config)
-        self.model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = build_optimizer(self.model, config)
-        self.scheduler = build_scheduler(self.optimizer, config)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
-        # `step` steps of `epoch` are done, and `validated` tells whether that epoch's validation is done too.
-        self.epoch, self.step, self.validated = 0, 0, False
-        self.best: dict[str, float] | None = None
-        self.unreadable: set[str] = set()
-        if state is not None:
-            self._restore(state)
-        self.parallel = parallel_model(self.model, config, device)
-        self.log: RunLog | None = None
-        if is_main():
-            make_experiment(config)
-            columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
-            columns += [f"{d.name}_{score}" for d in self.validation_sets for score in ("srocc", "plcc")]
-            done = self.epoch * self.steps + self.step
-            validated = self.validated or self.step == 0  # at step 0 all before is, where it was due
-            self.log = RunLog(self.pretrain.parent, columns, done, validated, wandb_settings(config))
+        model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
+        model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))
+        scheduler = build_scheduler(optimizer, **asdict(config.training.lr_scheduler))
+        scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        self.state = TrainState(model, optimizer, scheduler, scaler)
+        if saved is not None:
+            self.state.restore(saved)
+        self.model = model
+        self.parallel = parallel_model(model, device, config.training.compile)
+        self.log = self._open_log() if is_main() else None
 
     def run(self) -> None:
         """Every epoch: train, save, validate, save."""
-        loader = training_loader(self.dataset, self.sampler, self.config, self.device)
+        state = self.state
+        workers = self.config.training.num_workers
+        loader = training_loader(self.dataset, self.sampler, workers, pin_memory=self.device.type == "cuda")
         while True:
-            if self.step < self.steps:
+            if state.step < self.steps:
                 self._train_epoch(loader)
-            if not self.validated and (self.epoch + 1) % self.config.validation.frequency == 0:
+            if not state.validated and (state.epoch + 1) % self.config.validation.frequency == 0:
                 self._validate()
-            if self.epoch + 1 >= self.config.training.epochs:
+            if state.epoch + 1 >= self.config.training.epochs:
                 break
-            self.epoch, self.step, self.validated = self.epoch + 1, 0, False
-        if self.best is None:  # no epoch was validated: the last one is all there is
-            self._save_best(f"best_epoch_{self.epoch}_not_validated.pth")
-        if self.log is not None:
-            self.log.close()
+            state.epoch, state.step, state.validated = state.epoch + 1, 0, False
+        if state.best is None:  # no epoch was validated: keep the last one
+            self._save_best(None)
 
     def _train_epoch(self, loader: DataLoader) -> None:
-        """The rest of an epoch, from `step` on."""
-        frequency = self.config.training.checkpoint_frequency
+        """The rest of an epoch, from `state.step` on. The loader draws, crops and degrades the images."""
+        state, every = self.state, self.config.training.checkpoint_frequency
         self.parallel.train()
-        self.sampler.set_position(self.epoch, self.step)
+        self.sampler.set_position(state.epoch, state.step)
         pending: list[dict[str, Any]] = []  # steps whose loss is still on the device
         since = time.perf_counter()
-        with progress_bar(self.epoch, self.config.training.epochs, self.steps, self.step) as bar:
+        title = f"epoch {state.epoch + 1}/{self.config.training.epochs}"
+        with progress_bar(title, self.steps, state.step, "step") as bar:
             try:
                 for batch in batches(loader):
                     pending.append(self._train_step(batch))
                     bar.update()
-                    due = frequency > 0 and self.step % frequency == 0
-                    stop_now = bool(self.stop) and world_size() == 1  # several processes agree on it further down
-                    if not (due or stop_now or self.step % READ_LOSSES == 0 or self.step == self.steps):
+                    due = every > 0 and state.step % every == 0
+                    stop_now = bool(self.stop) and world_size() == 1  # several processes agree on it below
+                    if not (due or stop_now or state.step % READ_LOSSES == 0 or state.step == self.steps):
                         continue
-                    self._read_losses(pending, since, bar)
+                    self._log_losses(pending, since, bar)
                     pending, since = [], time.perf_counter()
                     stopping = any_rank(bool(self.stop), self.device)
-                    if due or stopping or self.step == self.steps:
-                        self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
+                    if due or stopping or state.step == self.steps:
+                        self._save_last(None)
                     if stopping:
                         raise self._stopped()
             except WorkerDied as error:
                 if pending:
-                    self._read_losses(pending, since, bar)
-                self._checkpoint(f"last_epoch_{self.epoch}_step_{self.step}.pth")
+                    self._log_losses(pending, since, bar)
+                self._save_last(None)
                 raise UserError(
-                    f"{error}; the state is saved: go on with {resume_hint(self.config)}, with fewer "
+                    f"{error}; the state is saved: resume with {resume_hint(self.config)}, and with fewer "
                     "training.num_workers if memory ran out"
                 ) from error
-        if self.unreadable and is_main():
-            print(f"epoch {self.epoch}: {len(self.unreadable)} of {len(self.dataset)} training images cannot be read")
+        if state.unreadable and is_main():
+            print(f"epoch {state.epoch}: {len(state.unreadable)} of {len(self.dataset)} training images are unreadable")
 
     def _train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """One step; returns what is to be logged of it, with the loss still on the device."""
+        """Two views, loss, update. Returns what is to be logged of the step, with the loss still on the device."""
+        state = self.state
         view_a = torch.cat([batch["img_A_orig"], batch["img_A_ds"]])
         view_b = torch.cat([batch["img_B_orig"], batch["img_B_ds"]])
-        learning_rate = self.optimizer.param_groups[0]["lr"]
-        loss = training_step(self.parallel, self.optimizer, self.scaler, view_a, view_b, self.device)
-        if self.scheduler is not None:
-            self.scheduler.step(self.epoch + self.step / self.steps)
-        self.step += 1
-        done = self.epoch * self.steps + self.step
-        self._count_unreadable(batch["unreadable"])
-        frequency = self.config.training.log_images_frequency
-        if self.log is not None and frequency > 0 and done % frequency == 0:
-            log_input_images(self.log, done, batch)
+        learning_rate = state.optimizer.param_groups[0]["lr"]
+        loss = training_step(self.parallel, state.optimizer, state.scaler, view_a, view_b, self.device)
+        if state.scheduler is not None:
+            state.scheduler.step(state.epoch + state.step / self.steps)
+        state.step += 1
+        done = state.epoch * self.steps + state.step
+        self._note_unreadable(batch["unreadable"])
+        every = self.config.training.log_images_frequency
+        if self.log is not None and every > 0 and done % every == 0:
+            self.log.input_images(done, batch)
         return {"step": done, "loss": loss, "learning_rate": learning_rate, "compositions": batch["composition"]}
 
     def _validate(self) -> None:
@@ -173,119 +169,106 @@ class Trainer:
         if not self.validation_sets:
             return
         try:
-            with self.stop.at_once():  # the state is saved, and what is interrupted here is made again
-                scores = {}
-                for d in self.validation_sets:
-                    features = extract_features(
-                        self.model.encoder, d, self.config.test.batch_size, self.config.test.num_workers, self.device
-                    )
-                    scores[d.name] = validate(features, d, self.config, self.device)
-                    if self.config.validation.visualize and d.name == to_draw(self.config.validation.datasets):
-                        self._draw_manifold(features, d)
+            with self.stop.at_once():  # the training is saved, and a validation that is cut short is repeated
+                scores = {d.name: self._validate_on(d) for d in self.validation_sets}
         except KeyboardInterrupt:
             raise self._stopped() from None
         mean = mean_over_datasets(scores)
+        epoch = self.state.epoch
         if self.log is not None:
-            row: dict[str, Any] = {"step": (self.epoch + 1) * self.steps, "epoch": self.epoch, **mean}
+            row: dict[str, Any] = {"step": (epoch + 1) * self.steps, "epoch": epoch, **mean}
             for name, score in scores.items():
-                row |= {f"{name}_{key}": value for key, value in score.items()}
+                row |= {f"{name}_{metric}": value for metric, value in score.items()}
             self.log.scalars([row])
             each = ", ".join(f"{n} {s['srocc']:.3f}/{s['plcc']:.3f}" for n, s in scores.items())
-            print(f"epoch {self.epoch}: validation SROCC/PLCC {mean['srocc']:.3f}/{mean['plcc']:.3f} ({each})")
-        if self.best is None or mean["srocc"] > self.best["srocc"]:
-            self.best = {"epoch": self.epoch, **mean}
-            self._save_best(validated_name("best", self.epoch, mean["srocc"], mean["plcc"]))
-        self.validated = True
-        self._checkpoint(validated_name("last", self.epoch, mean["srocc"], mean["plcc"]))
+            print(f"epoch {epoch}: validation SROCC/PLCC {mean['srocc']:.3f}/{mean['plcc']:.3f} ({each})")
+        if self.state.best is None or mean["srocc"] > self.state.best["srocc"]:
+            self.state.best = {"epoch": epoch, **mean}
+            self._save_best(mean)
+        self.state.validated = True
+        self._save_last(mean)
+
+    def _validate_on(self, dataset: IQADataset) -> dict[str, float]:
+        """Median SROCC and PLCC over a dataset's validation splits, at the fixed `validation.alpha` (no search)."""
+        test, validation = self.config.test, self.config.validation
+        features = extract_features(self.model.encoder, dataset, test.batch_size, test.num_workers, self.device)
+        result = evaluate(features, dataset, "val", validation.num_splits, [validation.alpha], device=self.device)
+        if validation.visualize and dataset.name == to_draw(validation.datasets):
+            self._draw_manifold(features, dataset)
+        return {"srocc": result.srocc, "plcc": result.plcc}
 
     def _draw_manifold(self, features: NDArray[np.float32], dataset: IQADataset) -> None:
         """Leaves the manifold in the experiment's folder, and sends its pictures to W&B."""
         if self.log is None:
             return
-        settings, folder = self.config.validation.visualization, self.pretrain.parent
-        pictures = draw_manifold(features, dataset, settings, self.config.seed, folder, f"Epoch {self.epoch}")
-        step = (self.epoch + 1) * self.steps
+        epoch, settings = self.state.epoch, self.config.validation.visualization
+        pictures = draw_manifold(features, dataset, settings, self.config.seed, self.experiment, f"Epoch {epoch}")
         if pictures:
-            self.log.images(step, "manifold", [open_image(path) for path in pictures], [path.stem for path in pictures])
+            images, captions = [open_image(path) for path in pictures], [path.stem for path in pictures]
+            self.log.images((epoch + 1) * self.steps, "manifold", images, captions)
 
-    def _read_losses(self, pending: list[dict[str, Any]], since: float, bar: tqdm) -> None:
-        """Fetches the losses of the steps since that time from the device, checks and logs them."""
-        images_per_second = len(pending) * self.config.training.batch_size / (time.perf_counter() - since)
+    def _log_losses(self, pending: list[dict[str, Any]], since: float, bar: tqdm) -> None:
+        """Reads the losses of the steps since that time from the device, checks that they are finite, logs them."""
+        rate = len(pending) * self.config.training.batch_size / (time.perf_counter() - since)
         losses = torch.stack([row["loss"] for row in pending]).tolist()
         for row, loss in zip(pending, losses, strict=True):
-            if not torch.isfinite(torch.tensor(loss)):
-                path = self.pretrain / f"not_finite_step_{row['step']}.pth"
+            if not math.isfinite(loss):
+                path = self.experiment.not_finite(row["step"])
                 if is_main():
-                    save_atomic(
-                        {"model_state_dict": self.model.state_dict(), "compositions": row["compositions"]}, path
-                    )
+                    state = {"model_state_dict": self.model.state_dict(), "compositions": row["compositions"]}
+                    save_checkpoint(state, path)
                 raise UserError(
                     f"the loss is {loss} at step {row['step']}, learning rate {row['learning_rate']:.3g}; the state "
                     f"and that batch's compositions are in {path}; the last good checkpoint is untouched"
                 )
         bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
         if self.log is not None:
+            common = {"epoch": self.state.epoch, "images_per_second": round(rate, 2)}
             self.log.scalars(
                 [
-                    {
-                        "step": row["step"],
-                        "epoch": self.epoch,
-                        "loss": loss,
-                        "learning_rate": row["learning_rate"],
-                        "images_per_second": round(images_per_second, 2),
-                    }
+                    {"step": row["step"], "loss": loss, "learning_rate": row["learning_rate"], **common}
                     for row, loss in zip(pending, losses, strict=True)
                 ]
             )
 
-    def _count_unreadable(self, messages: list[list[str]]) -> None:
-        """Names each unreadable image once, and ends the run where there are too many."""
-        for message in sorted({m for sample in messages for m in sample} - self.unreadable):
-            self.unreadable.add(message)
+    def _note_unreadable(self, messages: list[list[str]]) -> None:
+        """Reports each unreadable image once, and ends the run if there are too many."""
+        noted, limit = self.state.unreadable, UNREADABLE_LIMIT * len(self.dataset)
+        for message in sorted({m for sample in messages for m in sample} - set(noted)):
+            noted.append(message)
             print(f"replaced in training: {message}", file=sys.stderr)
-            if len(self.unreadable) > UNREADABLE_LIMIT * len(self.dataset):
+            if len(noted) > limit:
                 raise UserError(
-                    f"{self.dataset.folder}: {len(self.unreadable)} of {len(self.dataset)} images cannot be read, "
+                    f"{self.dataset.folder}: {len(noted)} of {len(self.dataset)} images cannot be read, "
                     f"more than {UNREADABLE_LIMIT:.0%}; the last one: {message}"
                 )
 
-    def _checkpoint(self, name: str) -> None:
-        if self.log is None:
-            return
-        content = {
-            "model_state_dict": self.model.state_dict(),
-            "optimizer_state_dict": self.optimizer.state_dict(),
-            "scheduler_state_dict": self.scheduler.state_dict() if self.scheduler is not None else {},
-            "scaler_state_dict": self.scaler.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "validated": self.validated,
-            "best": self.best,
-            "unreadable": sorted(self.unreadable),
-            "config": self.config.to_dict(),
-        }
-        replace_checkpoint(content, self.pretrain / name, LAST)
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up the state of a checkpoint."""
-        self.model.load_state_dict(state["model_state_dict"])
-        self.optimizer.load_state_dict(state["optimizer_state_dict"])
-        self.scaler.load_state_dict(state["scaler_state_dict"])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler_state_dict"])
-        self.epoch, self.step, self.validated = state["epoch"], state["step"], state["validated"]
-        self.best = state["best"]
-        self.unreadable = set(state["unreadable"])
-
-    def _save_best(self, name: str) -> None:
+    def _save_last(self, scores: Mapping[str, float] | None) -> None:
+        """Saves all that resuming needs; `scores` are those of the epoch's validation, once it is done."""
         if is_main():
-            weights = {key: value.contiguous() for key, value in self.model.state_dict().items()}
-            replace_checkpoint(weights, self.pretrain / name, BEST)
+            path = self.experiment.last_checkpoint(self.state.epoch, self.state.step, scores)
+            content = self.state.save() | {"config": self.config.to_dict()}
+            replace_checkpoint(content, path, self.experiment.last_checkpoints())
+
+    def _save_best(self, scores: Mapping[str, float] | None) -> None:
+        """Saves the weights in the place of the best ones so far."""
+        if is_main():
+            path = self.experiment.best_checkpoint(self.state.epoch, scores)
+            weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+            replace_checkpoint(weights, path, self.experiment.best_checkpoints())
+
+    def _open_log(self) -> RunLog:
+        begin_run(self.config)
+        columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
+        columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]
+        done = self.state.epoch * self.steps + self.state.step
+        validated = self.state.validated or self.state.step == 0  # at step 0 the epoch before is done with
+        return RunLog(self.experiment, columns, done, validated, wandb_settings(self.config))
 
     def _stopped(self) -> Stopped:
-        where = f"epoch {self.epoch}, step {self.step} of {self.steps}"
+        where = f"epoch {self.state.epoch}, step {self.state.step} of {self.steps}"
         number = self.stop.signal or 15
-        return Stopped(number, f"stopped at {where}, the state is saved; go on with {resume_hint(self.config)}")
+        return Stopped(number, f"stopped at {where}, the state is saved; resume with {resume_hint(self.config)}")
 
 
 def training_step(
@@ -306,120 +289,3 @@ def training_step(
     scaler.step(optimizer)
     scaler.update()
     return loss.detach()
-
-
-def validate(
-    features: NDArray[np.float32], dataset: IQADataset, config: Config, device: torch.device
-) -> dict[str, float]:
-    """Median SROCC and PLCC over the validation splits, at the fixed `validation.alpha` (no search)."""
-    validation = config.validation
-    result = evaluate(features, dataset, "val", validation.num_splits, [validation.alpha], device=device)
-    return {"srocc": result.srocc, "plcc": result.plcc}
-
-
-def training_set(config: Config) -> KADIS700Dataset:
-    """KADIS700's pristine images, or those of `training.data.pristine_path`."""
-    data = config.training.data
-    kadis700 = Path(config.data_base_path) / "KADIS700"
-    root, images_folder = (data.pristine_path, ".") if data.pristine_path else (kadis700, "ref_imgs")
-    return KADIS700Dataset(
-        root,
-        data.patch_size,
-        data.max_distortions,
-        data.num_levels,
-        data.pristine_prob,
-        config.seed,
-        images_folder,
-    )
-
-
-def batch_sampler(dataset: KADIS700Dataset, config: Config) -> TrainingBatchSampler:
-    """The sampler of this process; `training.batch_size` counts images over all processes."""
-    batch_size = config.training.batch_size
-    if batch_size % world_size():
-        raise UserError(f"training.batch_size: {batch_size} is not a multiple of the {world_size()} processes")
-    if batch_size > len(dataset):
-        raise UserError(
-            f"training.batch_size: {batch_size} is more than the {len(dataset)} images in {dataset.folder}, "
-            "so that no batch is full"
-        )
-    return TrainingBatchSampler(len(dataset), batch_size, config.seed, rank(), world_size())
-
-
-def training_loader(
-    dataset: KADIS700Dataset, sampler: TrainingBatchSampler, config: Config, device: torch.device
-) -> DataLoader:
-    workers = config.training.num_workers
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=device.type == "cuda",
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers > 0 else None,
-        worker_init_fn=leave_stopping_to_parent,
-    )
-
-
-def build_model(config: Config) -> SimCLR:
-    """The model before its first step: a function of the seed and `model.*`.
-
-    Raises:
-        UserError: the ImageNet weights are asked for and cannot be had.
-    """
-    try:
-        return initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
-    except WeightsError as error:
-        raise UserError(str(error)) from error
-
-
-def parallel_model(model: SimCLR, config: Config, device: torch.device) -> nn.Module:
-    """The model as the loop calls it: compiled if asked for, and synchronised over the processes."""
-    parallel: nn.Module = model
-    if world_size() > 1:
-        if device.type == "cuda":  # SyncBatchNorm exists there only
-            model.encoder = nn.SyncBatchNorm.convert_sync_batchnorm(model.encoder)
-        parallel = DistributedDataParallel(model, device_ids=None if device.index is None else [device.index])
-    if config.training.compile:
-        parallel.compile()
-    return parallel
-
-
-def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """The optimizer of `training.optimizer`, in its fused form."""
-    settings = config.training.optimizer
-    common: dict[str, Any] = {"lr": config.training.lr, "weight_decay": settings.weight_decay, "fused": True}
-    if settings.name == "SGD":
-        return torch.optim.SGD(model.parameters(), momentum=settings.momentum, **common)
-    kind = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[settings.name]
-    return kind(model.parameters(), betas=tuple(settings.betas), eps=settings.eps, **common)
-
-
-def build_scheduler(
-    optimizer: torch.optim.Optimizer, config: Config
-) -> torch.optim.lr_scheduler.CosineAnnealingWarmRestarts | None:
-    """The scheduler of `training.lr_scheduler`, stepped with the fractional epoch; None for a constant rate."""
-    settings = config.training.lr_scheduler
-    if settings.name is None:
-        return None
-    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(
-        optimizer, T_0=settings.T_0, T_mult=settings.T_mult, eta_min=settings.eta_min
-    )
-
-
-def log_input_images(log: RunLog, step: int, batch: Mapping[str, Any], count: int = 4) -> None:
-    """Sends the first few pairs of full-scale crops, with the composition that degraded them."""
-    for view in ("A", "B"):
-        images = [to_pil_image(denormalize(x)) for x in batch[f"img_{view}_orig"][:count]]
-        captions = [
-            f"{name}: " + (", ".join(f"{kind} {level:g}" for kind, level in composition) or "pristine")
-            for name, composition in zip(batch[f"img_{view}_name"], batch["composition"], strict=True)
-        ]
-        log.images(step, f"input_{view}", images, captions[:count])
-
-
-def progress_bar(epoch: int, epochs: int, steps: int, done: int) -> tqdm:
-    """Silent where standard error is not a terminal, and on all processes but the first."""
-    silent = None if is_main() else True
-    return tqdm(desc=f"epoch {epoch + 1}/{epochs}", total=steps, initial=done, unit="step", disable=silent)

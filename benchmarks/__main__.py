@@ -1,6 +1,6 @@
-"""Runs every benchmark on this machine and writes docs/benchmarks.md: python -m benchmarks [--out FILE].
+"""Runs all benchmarks on this machine and writes docs/benchmarks.md: python -m benchmarks [--out FILE].
 
-Each is a command of its own, with its baseline beside it in the same run, and prints its figure last.
+Each benchmark is a separate command that measures this code and a baseline in the same run. Its last line is the result.
 """
 
 import argparse
@@ -12,22 +12,23 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.machine import description
-from utils.environment import commit
 from utils.errors import UserError, run_command
+from utils.runtime.environment import commit
+from utils.runtime.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     ("Training step", "benchmarks.training"),
-    ("Training step at 112 pixels, with torch.compile beside it", "benchmarks.training --patch_size 112 --compile"),
+    ("Training step at 112 pixels, with and without torch.compile", "benchmarks.training --patch_size 112 --compile"),
     ("Scoring an image", "benchmarks.inference"),
-    ("Grid search at TID2013's size", "benchmarks.ridge --datasets tid2013"),
-    ("Grid search at KADID-10k's size", "benchmarks.ridge --datasets kadid10k"),
+    ("Grid search, size of TID2013", "benchmarks.ridge --datasets tid2013"),
+    ("Grid search, size of KADID-10k", "benchmarks.ridge --datasets kadid10k"),
     ("Degradation model", "benchmarks.degradation"),
 )
 
 
 def processor() -> str:
-    """The processor's name, where the system tells it."""
+    """The name of the processor, or its architecture if the system does not report the name."""
     path = Path("/proc/cpuinfo")
     if path.exists():
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -37,7 +38,7 @@ def processor() -> str:
 
 
 def run(command: str) -> tuple[str, int]:
-    """Runs a module and shows its output as it comes; returns the output and the exit code."""
+    """Runs a module and prints its output line by line; returns the output and the exit code."""
     lines = []
     with subprocess.Popen(
         [sys.executable, "-m", *command.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -52,19 +53,19 @@ def run(command: str) -> tuple[str, int]:
 
 
 def page(outputs: list[tuple[str, str, str]]) -> str:
-    """The Markdown page: a table of the figures, then each command's whole output."""
+    """The Markdown page: a table of the results, then the full output of each command."""
     rows = [f"| {title} | {output.splitlines()[-1]} | `python -m {command}` |" for title, command, output in outputs]
     details = [f"## {title}\n\n`python -m {command}`\n\n```\n{output}\n```" for title, command, output in outputs]
     head = [
         "# Benchmarks",
         "",
-        "Written by `python -m benchmarks`, which runs each against its baseline, side by side on one machine. The",
-        "ratio is what carries over to another machine; the times are of this one.",
+        "Written by `python -m benchmarks`. Each benchmark measures this code and its baseline in the same run. The ratios",
+        "should be similar on other machines; the times are valid for this machine only.",
         "",
         f"- {processor()}, {os.cpu_count()} cores; {description()}",
         f"- {date.today():%Y-%m-%d}, commit {commit()}",
         "",
-        "| what | figure | command |",
+        "| benchmark | result | command |",
         "|---|---|---|",
     ]
     return "\n".join([*head, *rows, "", "\n\n".join(details), ""])
@@ -75,14 +76,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="file to write (%(default)s)")
     options = parser.parse_args()
     if not options.out.parent.is_dir():
-        raise UserError(f"--out: {options.out.parent} is no folder; the page is written into one that exists")
+        raise UserError(f"--out: {options.out.parent} is not a folder; use a path in an existing folder")
     outputs, codes = [], []
     for title, command in COMMANDS:
         print(f"\n{title}: python -m {command}", flush=True)
         output, code = run(command)
         outputs.append((title, command, output))
         codes.append(code)
-    options.out.write_text(page(outputs), encoding="utf-8")
+    write_text(options.out, page(outputs))
     print(f"\nwritten to {options.out}")
     return int(any(codes))
 

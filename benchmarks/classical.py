@@ -1,10 +1,11 @@
-"""A classical no-reference measure on a dataset's test splits, for comparison: BRISQUE (Mittal et al., TIP 2012).
+"""Evaluates BRISQUE (Mittal et al., TIP 2012), a classical no-reference metric, on the test splits of a dataset.
 
     pip install brisque opencv-python-headless "numpy<2.3"
     python -m benchmarks.classical --data_base_path DATA --dataset NAME [--splits 1]
 
-The measure and its trained model are the package's. It is not fitted to the dataset: SROCC is of its scores as they
-are (lower is better, so the sign is turned for a MOS); PLCC too, without a mapping.
+The package `brisque` provides the metric and its trained model, which is not fitted to the dataset. SROCC and PLCC are
+computed directly from its scores, without a nonlinear mapping. A lower BRISQUE score means better quality, so the sign
+is reversed if the dataset has a MOS.
 """
 
 import argparse
@@ -19,16 +20,16 @@ from utils.metrics import plcc, srocc
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classical", description=__doc__)
-    parser.add_argument("--data_base_path", required=True, help="folder that holds the datasets' folders")
-    parser.add_argument("--dataset", required=True, help="one of the eight, or a folder with labels.csv")
+    parser.add_argument("--data_base_path", required=True, help="folder that contains the dataset folders")
+    parser.add_argument("--dataset", required=True, help="one of the eight datasets, or a folder with labels.csv")
     parser.add_argument(
-        "--splits", type=int, default=10, choices=range(1, 11), help="test splits, the first so many (%(default)s)"
+        "--splits", type=int, default=10, choices=range(1, 11), help="number of test splits to use (default: %(default)s)"
     )
     options = parser.parse_args()
     try:
         from brisque import BRISQUE
     except ImportError as error:
-        raise UserError(f"{error}: pip install brisque opencv-python-headless 'numpy<2.3'") from error
+        raise UserError(f"{error}; run pip install brisque opencv-python-headless 'numpy<2.3'") from error
     dataset = get_dataset(options.dataset, options.data_base_path)
     measure = BRISQUE(url=False)
     splits = [dataset.get_split_indices(s, "test") for s in range(min(options.splits, dataset.num_splits))]
@@ -40,7 +41,7 @@ def main() -> None:
     for test in splits:
         defined = test[np.isfinite(scores[test])]  # a constant image has no score
         if len(defined) < len(test):
-            print(f"{len(test) - len(defined)} of {len(test)} test images of a split have no score and are left out")
+            print(f"{len(test) - len(defined)} of {len(test)} test images of a split have no score and are excluded")
         predicted, truth = scores[defined], dataset.mos[defined]
         found.append((float(srocc(predicted, truth)), float(plcc(predicted, truth))))
     median = np.median(found, axis=0)

@@ -1,4 +1,4 @@
-"""Time of the degradation model, per type and level and per training sample, and its contact sheet.
+"""Measures the time of the degradation model per type and level and per training sample, or draws a contact sheet.
 
 python -m benchmarks.degradation [--images FOLDER] [--only TYPE_OR_GROUP ...] [--figure PATH]
 """
@@ -19,13 +19,14 @@ from torch import Generator, Tensor
 
 from benchmarks.machine import seconds
 from data.kadis700 import KADIS700Dataset, half_scale_pixels, read_pixels
-from utils.allocator import keep_freed_memory
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_group, sample_composition
 from utils.errors import UserError, run_command
 from utils.image import half_scale, open_image, to_tensor
+from utils.runtime.allocator import keep_freed_memory
+from utils.runtime.files import write_whole
 
 PATCH = 224
-PRISTINE = Path(__file__).resolve().parents[2] / "shared" / "data" / "pristine"  # beside a development checkout
+PRISTINE = Path(__file__).resolve().parents[2] / "shared" / "data" / "pristine"  # next to a development checkout
 QUICKSTART = Path("quickstart_data/KADIS700/ref_imgs")
 FIGURE_PATCH = 128
 
@@ -39,12 +40,12 @@ def main() -> None:
         help="folder of pristine photos (default: %(default)s)",
     )
     parser.add_argument("--samples", type=int, default=500, help="training samples to time (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="time these types or groups only, and no samples")
-    parser.add_argument("--figure", type=Path, help="draw the contact sheet to this file instead of timing")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="time only these types or groups, and no samples")
+    parser.add_argument("--figure", type=Path, help="draw a contact sheet to this file and measure no times")
     arguments = parser.parse_args()
     if arguments.samples < 1:
-        raise UserError(f"--samples: {arguments.samples} is not allowed; at least 1 is")
-    keep_freed_memory()  # as main.py does
+        raise UserError(f"--samples: found {arguments.samples}; must be at least 1")
+    keep_freed_memory()  # same as in main.py
     torch.set_num_threads(1)
     dataset = KADIS700Dataset(arguments.images, patch_size=PATCH, images_folder=".")
     if arguments.figure:
@@ -64,23 +65,23 @@ def main() -> None:
 
 
 def chosen_types(names: Sequence[str]) -> list[Distortion]:
-    """The types of those names, and all types of a group that is named.
+    """The distortion types with these names; the name of a group selects all its types.
 
     Raises:
-        UserError: a name is neither a type's nor a group's; the message names them all.
+        UserError: a name is neither a type nor a group; the message lists all names.
     """
     types: list[Distortion] = []
     for name in names:
         if name not in GROUPS and name not in DISTORTIONS:
             raise UserError(
-                f"--only: {name!r} is neither a group ({', '.join(GROUPS)}) nor a type ({', '.join(DISTORTIONS)})"
+                f"--only: found {name!r}; use a group ({', '.join(GROUPS)}) or a type ({', '.join(DISTORTIONS)})"
             )
         types += get_group(name) if name in GROUPS else [DISTORTIONS[name]]
     return types
 
 
 def jpeg_round_trip(noise: Image.Image) -> None:
-    """The calibration: encode and decode by Pillow at quality 90."""
+    """The calibration unit: Pillow encodes and decodes an image as JPEG at quality 90."""
     file = io.BytesIO()
     noise.save(file, "JPEG", quality=90)
     with Image.open(file) as decoded:
@@ -88,9 +89,9 @@ def jpeg_round_trip(noise: Image.Image) -> None:
 
 
 def time_samples(dataset: KADIS700Dataset, count: int) -> None:
-    """Prints the mean time of a training sample, its parts, and last its ratio to the calibration.
+    """Prints the mean time of a training sample, the time of its parts, and its ratio to the calibration.
 
-    The calibration is taken again before every sample, so that both see the same load of the machine.
+    The calibration is measured before every sample, so that both are measured under the same load.
     """
     pixels = np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8)
     noise = Image.fromarray(pixels)
@@ -120,30 +121,30 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> None:
     spent = {name: sum(durations) / count for name, durations in times.items()}
     degrading, others = sum(spent.values()), sum(spent.values()) - spent["jpeg2000"]
     part("decoding, resizing, cropping, normalising", mean - degrading)
-    part("  of them decoding the two photos", 2 * decoding)
-    print(f"    half-scale of a photo: {1000 * halving:.2f} ms, by Pillow {1000 * halving_by_pillow:.2f} ms")
+    part("  of which decoding the two photos", 2 * decoding)
+    print(f"    downscaling a photo by 2: {1000 * halving:.2f} ms, with Pillow {1000 * halving_by_pillow:.2f} ms")
     part("JPEG 2000", spent["jpeg2000"])
-    came, expected = len(times["jpeg2000"]) / count, expected_calls(dataset, "jpeg2000")
-    print(f"    {came:.2f} times per sample; {expected:.2f} are expected")
-    if came:
-        corrected = mean + (expected / came - 1) * spent["jpeg2000"]
-        print(f"    with which the mean is {corrected / unit:.1f} x the calibration")
+    calls, expected = len(times["jpeg2000"]) / count, expected_calls(dataset, "jpeg2000")
+    print(f"    {calls:.2f} calls per sample, expected {expected:.2f}")
+    if calls:
+        corrected = mean + (expected / calls - 1) * spent["jpeg2000"]
+        print(f"    mean per sample with the expected number of calls: {corrected / unit:.1f} x the calibration")
     part("the other 23 types", others)
     for name in sorted(spent, key=lambda n: -spent[n])[1:7]:
-        part(f"  of them {name}", spent[name])
+        part(f"  of which {name}", spent[name])
     each = others * count / sum(len(durations) for name, durations in times.items() if name != "jpeg2000")
-    print(f"  one of them on one crop: {1000 * each:.2f} ms, {each / copying:.0f} times the copying of the crop")
+    print(f"  one call on one crop: {1000 * each:.2f} ms, {each / copying:.0f} times the time to copy the crop")
     print(f"mean per sample: {1000 * mean:.1f} ms = {mean / unit:.1f} x the calibration")
 
 
 def expected_calls(dataset: KADIS700Dataset, name: str) -> float:
-    """How often a type is called for a sample's four crops, on average."""
+    """Expected number of calls of a type for the four crops of a sample."""
     composed, groups = 1 - dataset.pristine_prob, (1 + dataset.max_distortions) / 2
     return 4 * composed * groups / len(GROUPS) / len(get_group(DISTORTIONS[name].group))
 
 
 def _timed(distortion: Distortion, times: list[float]) -> Callable[..., Tensor]:
-    """The distortion's function, its duration noted in `times`."""
+    """Wraps the distortion's function so that the duration of each call is appended to `times`."""
 
     def run(*args: Any, **options: Any) -> Tensor:
         start = time.perf_counter()
@@ -155,14 +156,14 @@ def _timed(distortion: Distortion, times: list[float]) -> Callable[..., Tensor]:
 
 
 def draw_contact_sheet(images: list[Path], path: Path) -> None:
-    """24 types by 5 levels on one photo, and ten random compositions on others, labelled.
+    """Draws 24 types x 5 levels on one photo and ten random compositions on other photos, with labels.
 
     Raises:
-        UserError: there are fewer than two images, or the file cannot be written.
+        UserError: there are fewer than two images, the suffix is not an image format, or the file cannot be written.
     """
     if len(images) < 2:
-        raise UserError(f"{images[0].parent}: {len(images)} image; at least 2 are needed for the figure")
-    # A third of the way in: of the quickstart's tiles, one with sky, edges, leaves and colours.
+        raise UserError(f"{images[0].parent}: {len(images)} image; the figure needs at least 2")
+    # In the quickstart data, this image contains sky, edges, leaves and colours.
     photo = _photo(images[len(images) // 3], FIGURE_PATCH)
     cells: list[tuple[str, Tensor]] = []
     for distortion in DISTORTIONS.values():
@@ -176,7 +177,7 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
         other = _photo(images[(seed * 37) % len(images)], FIGURE_PATCH)
         title = "\n".join(f"{name} {level:g}" for name, level in composition)
         cells.append((title, degrade(other, composition, generator)))
-    # Two types to a row of ten; the compositions are the last row.
+    # Each row of ten shows two types; the last row shows the compositions.
     figure = Figure(figsize=(15, 23.5))
     axes = figure.subplots(13, 10, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
     for axis, (title, image) in zip(axes.flat, cells, strict=True):
@@ -184,19 +185,18 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
         axis.set_title(title, fontsize=8)
         axis.axis("off")
     figure.subplots_adjust(left=0.01, right=0.99, top=0.985, bottom=0.005)
-    for axis in axes[-1]:  # room for up to four lines of title
+    for axis in axes[-1]:  # leave space for titles of up to four lines
         box = axis.get_position()
         axis.set_position((box.x0, box.y0 - 0.004, box.width, box.height * 0.72))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=80)
-    except (OSError, ValueError) as error:  # a ValueError: not a suffix of an image format
-        raise UserError(f"{path}: the figure cannot be written ({error})") from error
+        write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=80))
+    except ValueError as error:  # unknown suffix
+        raise UserError(f"{path}: {error}") from error
     print(f"written to {path}")
 
 
 def _photo(path: Path, size: int) -> Tensor:
-    """The middle size x size of a photo, 3 x size x size."""
+    """The centre crop of a photo: 3 x size x size."""
     image = open_image(path)
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return to_tensor(image.crop((left, top, left + size, top + size)))

@@ -1,11 +1,11 @@
-"""Time of scoring: the plain model, ours, and the floor that the machine's matrix products set.
+"""Measures the time to score an image: a plain model, our model, and a lower bound from the matrix-product rate.
 
     python -m benchmarks.inference [--crop_size 224] [--repeats 7] [--images 8]
 
-One image is ten crops, five at each scale, in one batch. Plain is the same network as torchvision builds it,
-in float32 and PyTorch's default memory layout (NCHW), under no_grad; ours is `ARNIQA.forward` under
-inference_mode, with the allocator's setting of the scripts, which is why it is timed second. Times are medians. Weights
-are random: the time does not depend on them.
+An image is one batch of ten crops, five at each scale. "plain" is the same network as torchvision builds it, in float32
+and the default memory format (NCHW), under no_grad. "ours" is `ARNIQA.forward` under inference_mode, with the allocator
+setting of the scripts. The setting cannot be undone, so "ours" is measured second. Times are medians. The weights are
+random because the time does not depend on them.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from models.arniqa import ARNIQA
 from models.export import save_released_regressor
 from models.resnet import ResNet
 from models.weights import EMBEDDING_DIM
-from utils.allocator import keep_freed_memory
-from utils.inference import score_images
+from utils.evaluation.inference import score_images
+from utils.runtime.allocator import keep_freed_memory
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image.
 FORWARD_MACS_224 = 4.09e9
 CROPS = 10
 
-# A process of its own that prints its seconds of import, its seconds of load and its peak memory in MB.
+# Run in a new process. Prints the import time and the load time in seconds, and the peak memory in MB.
 FRESH_PROCESS = """
 import resource, sys, time
 start = time.perf_counter()
@@ -50,9 +50,9 @@ print(imported - start, loaded - imported, peak)
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
-    parser.add_argument("--crop_size", type=int, default=224, help="side of the crops (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=7, help="timed turns (%(default)s)")
-    parser.add_argument("--images", type=int, default=8, help="images of the folder (%(default)s)")
+    parser.add_argument("--crop_size", type=int, default=224, help="side of the crops in pixels (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=7, help="number of timed calls (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=8, help="number of images in the scored folder (default: %(default)s)")
     options = parser.parse_args()
     print(description())
 
@@ -96,16 +96,16 @@ def main() -> None:
         scored = len(list(score_images(ours, files, side)))
         rate = scored / (time.perf_counter() - start)
 
-    print(f"import {imported:.2f} s, load {loaded:.2f} s, peak memory of one image's score {peak:.0f} MB")
+    print(f"import {imported:.2f} s, load {loaded:.2f} s, peak memory when scoring one image {peak:.0f} MB")
     print(f"folder of 512 x 384 images: {rate:.2f} images/s")
-    print(f"largest difference of the features: {error:.1e}")
+    print(f"largest difference between the features: {error:.1e}")
     print(
-        f"bfloat16, which is not used: {in_bfloat16 / times['ours']:.2f} of our time, "
-        f"features (two of length 1) off by {half:.4f}"
+        f"bfloat16 (not used): {in_bfloat16 / times['ours']:.2f} of our time, "
+        f"error of the features (two vectors of length 1) {half:.4f}"
     )
-    print(f"matrix-product floor: {floor:.3f} s an image")
+    print(f"lower bound from matrix products: {floor:.3f} s per image")
     for name, median in times.items():
-        print(f"{name}: {median:.3f} s an image, {median / floor:.2f} times the floor")
+        print(f"{name}: {median:.3f} s per image, {median / floor:.2f} times the lower bound")
     print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
 
 

@@ -1,4 +1,4 @@
-"""What the machine can do: the floor against which the other benchmarks hold their times."""
+"""Timing, the matrix-product rate and a description of this machine, for the other benchmarks."""
 
 import platform
 import statistics
@@ -9,7 +9,7 @@ import torch
 
 
 def seconds(work: Callable[[], object], repeats: int) -> float:
-    """The median time of `repeats` calls, after one that is not counted."""
+    """Median time in seconds of `repeats` calls, after one warm-up call."""
     work()
     times = []
     for _ in range(repeats):
@@ -20,13 +20,13 @@ def seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def matmul_rate(size: int = 2048) -> float:
-    """Multiply-adds per second of a float32 matrix product, with the threads that torch uses now."""
+    """Multiply-adds per second of a float32 matrix product with the current number of torch threads."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     return size**3 / seconds(lambda: a @ b, 5)
 
 
 def description() -> str:
-    """Processor architecture, threads, Python and torch, in one line."""
+    """One line with the system, processor architecture, number of threads, and versions of Python and torch."""
     return (
         f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, torch {torch.__version__}"

@@ -1,7 +1,7 @@
-"""Time and memory of the search for alpha, beside scikit-learn's fits one by one: python -m benchmarks.ridge
+"""Compares the time and memory of the search for alpha with scikit-learn: python -m benchmarks.ridge
 
-By default at TID2013's and KADID-10k's sizes, 10 splits and 100 alphas, on random features. Only a few of
-scikit-learn's fits are made; their time is extrapolated to all of them.
+The default is random features with the sizes of TID2013 and KADID-10k, 10 splits and 100 alphas. scikit-learn fits each
+alpha separately. Only a few of these fits are run, and their time is extrapolated to all of them.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import Ridge
 
-from utils.evaluation import ALPHAS
+from utils.evaluation.protocol import ALPHAS
 from utils.metrics import srocc
 from utils.regression import RidgePath, best_alpha
 
@@ -21,7 +21,7 @@ CROPS = 5
 
 
 def make_data(images: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features (images, 5, columns), float32, of norm sqrt(2) with a decaying spectrum; scores (images,)."""
+    """Float32 features (images, 5, columns) with norm sqrt(2) and a decaying spectrum, and scores (images,)."""
     rng = np.random.default_rng(0)
     scores = rng.uniform(1, 5, images)
     features = np.empty((images, CROPS, columns), np.float32)
@@ -34,7 +34,7 @@ def make_data(images: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_splits(images: int, references: int, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Training (70 %) and validation (10 %) images by reference."""
+    """Indices of training (70 %) and validation (10 %) images; the split is by reference."""
     reference = np.arange(images) * references // images
     splits = []
     for seed in range(count):
@@ -45,20 +45,20 @@ def make_splits(images: int, references: int, count: int) -> list[tuple[np.ndarr
 
 
 def peak_memory() -> str:
-    """Most memory that this process has held so far, in GB, where the system tells it."""
+    """Peak memory of this process in GB, if the system reports it."""
     try:
         import resource
     except ImportError:  # Windows
-        return "not known here"
+        return "unknown"
     unit = 1 if sys.platform == "darwin" else 1024
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9:.2f} GB"
 
 
 def run(name: str, images: int, references: int, args: argparse.Namespace) -> float:
-    """Prints both times; returns how many times faster the ridge path is."""
+    """Prints both times; returns the speed-up of the ridge path."""
     features, scores = make_data(images, args.columns)
     splits = make_splits(images, references, args.splits)
-    print(f"{name}: {images} x {CROPS} x {args.columns} float32, {features.nbytes / 1e9:.2f} GB; {peak_memory()} held")
+    print(f"{name}: {images} x {CROPS} x {args.columns} float32, {features.nbytes / 1e9:.2f} GB; peak memory {peak_memory()}")
 
     start = time.perf_counter()
     path = RidgePath(features, scores, args.device)
@@ -68,7 +68,7 @@ def run(name: str, images: int, references: int, args: argparse.Namespace) -> fl
         print(f"  ridge path, split {len(grid)} done after {time.perf_counter() - start:.1f} s", flush=True)
     ours = time.perf_counter() - start
     alpha = best_alpha(np.array(grid), ALPHAS)
-    print(f"  ridge path: {ours:.1f} s for the whole search, alpha {alpha:.4g}; peak memory {peak_memory()}")
+    print(f"  ridge path: {ours:.1f} s for the full search, alpha {alpha:.4g}; peak memory {peak_memory()}")
 
     train, val = splits[0]
     rows, y = features[train].reshape(-1, args.columns).astype(np.float64), np.repeat(scores[train], CROPS)
@@ -82,20 +82,20 @@ def run(name: str, images: int, references: int, args: argparse.Namespace) -> fl
     each = (time.perf_counter() - start) / args.fits
     whole = each * len(ALPHAS) * len(splits)
     print(
-        f"  scikit-learn: {each:.1f} s per fit ({args.fits} made), so {whole / 60:.0f} min for all "
-        f"{len(ALPHAS) * len(splits)} (extrapolated); peak memory {peak_memory()}"
+        f"  scikit-learn: {each:.1f} s per fit ({args.fits} fits), extrapolated to {whole / 60:.0f} min for all "
+        f"{len(ALPHAS) * len(splits)} fits; peak memory {peak_memory()}"
     )
-    print(f"  largest difference of SROCC: {largest:.1e}")
+    print(f"  largest difference in SROCC: {largest:.1e}")
     return whole / ours
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--datasets", nargs="+", choices=list(SIZES), default=list(SIZES))
-    parser.add_argument("--fits", type=int, default=3, help="fits by scikit-learn (default: 3)")
+    parser.add_argument("--fits", type=int, default=3, help="number of scikit-learn fits (default: 3)")
     parser.add_argument("--splits", type=int, default=10)
-    parser.add_argument("--columns", type=int, default=4096, help="size of the features (default: 4096)")
-    parser.add_argument("--shrink", type=int, default=1, help="divides the number of images, for a quick look")
+    parser.add_argument("--columns", type=int, default=4096, help="dimension of the features (default: 4096)")
+    parser.add_argument("--shrink", type=int, default=1, help="divide the number of images by this factor, for a quick test")
     parser.add_argument("--device", type=torch.device, default="cpu")
     args = parser.parse_args()
     for name in args.datasets:

@@ -1,10 +1,10 @@
-"""Time of a training step: plain, ours, and the floor that the machine's matrix products set.
+"""Measures the time of a training step: a plain step, our step, and a lower bound from the matrix-product rate.
 
     python -m benchmarks.training [--batch_size 16] [--patch_size 224] [--repeats 2] [--compile]
 
-A step is forward, loss, backward and update on 4 x batch_size crops. Plain is the float32 model in PyTorch's default
-memory layout (NCHW) with an unfused optimizer; ours is the step of train.py, with the allocator's setting of main.py,
-which is why it is timed second. Times are medians.
+A step is forward, loss, backward and update on 4 x batch_size crops. "plain" is the float32 model in the default memory
+format (NCHW) with an unfused optimizer. "ours" is the step of train.py with the allocator setting of main.py. The
+setting cannot be undone, so "ours" is measured second. Times are medians.
 """
 
 import argparse
@@ -16,9 +16,10 @@ from torch import nn
 from benchmarks.machine import description, matmul_rate, seconds
 from models.simclr import SimCLR
 from train import training_step
-from utils.allocator import keep_freed_memory
+from utils.runtime.allocator import keep_freed_memory
 
-# Multiply-adds of ResNet-50's convolutions for one 224 x 224 image; forward and both halves of backward cost the same.
+# Multiply-adds of ResNet-50's convolutions for one 224 x 224 image. A step costs three times as much: the forward pass,
+# the gradients of the inputs and the gradients of the weights.
 FORWARD_MACS_224 = 4.09e9
 PASSES = 3
 
@@ -31,10 +32,10 @@ def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, a: torch.Tens
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--batch_size", type=int, default=16, help="images in a batch (%(default)s)")
-    parser.add_argument("--patch_size", type=int, default=224, help="side of the crops (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=2, help="timed steps of each kind (%(default)s)")
-    parser.add_argument("--compile", action="store_true", help="time torch.compile of our step too")
+    parser.add_argument("--batch_size", type=int, default=16, help="batch size in images (default: %(default)s)")
+    parser.add_argument("--patch_size", type=int, default=224, help="side of the crops in pixels (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=2, help="timed steps per variant (default: %(default)s)")
+    parser.add_argument("--compile", action="store_true", help="also time our step with torch.compile")
     options = parser.parse_args()
     print(description())
 
@@ -57,9 +58,9 @@ def main() -> None:
         times["ours, compiled"] = seconds(
             lambda: training_step(compiled, optimizer, scaler, a, b, device), options.repeats
         )
-    times["matrix-product floor"] = floor
+    times["matrix-product bound"] = floor
     for name, time in times.items():
-        print(f"{name:22s} {time:7.2f} s a step, {time / times['plain']:.2f} of plain, {time / floor:.2f} of the floor")
+        print(f"{name:22s} {time:7.2f} s per step, {time / times['plain']:.2f} x plain, {time / floor:.2f} x the bound")
     print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
 
 

@@ -1,4 +1,4 @@
-"""Datasets: pristine images for pre-training, and images with quality scores."""
+"""Datasets: pristine images for pre-training, and images with quality scores for evaluation."""
 
 from pathlib import Path
 
@@ -33,15 +33,15 @@ IQA_DATASETS: dict[str, type[IQADataset]] = {
 
 
 def get_dataset(name: str, data_base_path: str | Path, crop_size: int = 224, with_splits: bool = True) -> IQADataset:
-    """The dataset of that name: one of the eight, or the user's folder of that name in `data_base_path`.
+    """Opens a dataset: one of the eight in `IQA_DATASETS`, or the user's folder called `name` in `data_base_path`.
 
     Raises:
-        UserError: there is no such dataset, or its files are not as they should be.
+        UserError: the dataset does not exist, or one of its files is missing or invalid.
     """
     if not Path(data_base_path).is_dir():
         raise UserError(
-            f"data_base_path: {data_base_path} is no folder; it should hold the datasets' folders "
-            "('python -m data.quickstart' makes a small one called quickstart_data)"
+            f"data_base_path: {data_base_path} is not a folder; it must contain the dataset folders "
+            "('python -m data.quickstart' creates a small example, quickstart_data)"
         )
     if name in IQA_DATASETS:
         kind = IQA_DATASETS[name]
@@ -49,7 +49,7 @@ def get_dataset(name: str, data_base_path: str | Path, crop_size: int = 224, wit
     own = Path(data_base_path) / name
     if not (own / LABELS).exists():
         raise UserError(
-            f"dataset {name!r}: neither one of {', '.join(IQA_DATASETS)} nor a folder with a {LABELS} ({COLUMNS}), "
-            f"looked for at {own / LABELS}"
+            f"dataset {name!r}: {own / LABELS} not found; allowed: {', '.join(IQA_DATASETS)}, "
+            f"or a folder with a {LABELS} (columns: {COLUMNS})"
         )
     return CustomDataset(own, crop_size, with_splits)

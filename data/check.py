@@ -1,4 +1,4 @@
-"""Whether the datasets are whole: python -m data.check --data_base_path PATH [--datasets NAME ...]."""
+"""Checks that datasets are complete: python -m data.check --data_base_path PATH [--datasets NAME ...]."""
 
 import argparse
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from utils.errors import UserError, run_command
 
 @dataclass
 class Report:
-    """What was found of one dataset; `problems` are lines for the user."""
+    """Result of the check of one dataset; `problems` are messages for the user."""
 
     name: str
     found: bool
@@ -26,7 +26,7 @@ class Report:
 
 
 def check_dataset(name: str, data_base_path: Path) -> Report:
-    """Opens the annotation, every image and the splits of a dataset."""
+    """Reads the annotation, every image and the splits of a dataset."""
     try:
         dataset = get_dataset(name, data_base_path, with_splits=False)
     except UserError as error:
@@ -36,19 +36,18 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
         if not path.exists():
             missing += 1
             if missing == 1:
-                problems.append(f"{path}: not found (the first of the missing ones)")
+                problems.append(f"{path}: not found (only the first missing image is listed)")
             continue
         try:
             dataset.open_image(index)
         except UserError as error:
             unreadable += 1
             problems.append(str(error))
-    splits = "in order"
     try:
         count = get_dataset(name, data_base_path).num_splits
-        splits = f"{count} in order"
+        splits = f"{count} valid"
     except UserError as error:
-        splits = "wrong"
+        splits = "invalid"
         problems.append(str(error))
     return Report(name, True, len(dataset), missing, unreadable, _scores(dataset), splits, tuple(problems))
 
@@ -59,11 +58,13 @@ def _scores(dataset: IQADataset) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m data.check", description=__doc__)
-    parser.add_argument("--data_base_path", type=Path, required=True, help="folder of the datasets' folders")
+    parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
     parser.add_argument("--datasets", nargs="+", help="names; default: the eight, and every folder with a labels.csv")
     arguments = parser.parse_args()
     if not arguments.data_base_path.is_dir():
-        raise UserError(f"--data_base_path: {arguments.data_base_path} is no folder")
+        raise UserError(
+            f"--data_base_path: {arguments.data_base_path} is not a folder; it must contain the dataset folders"
+        )
     own = sorted(path.parent.name for path in arguments.data_base_path.glob(f"*/{LABELS}"))
     reports = [check_dataset(name, arguments.data_base_path) for name in arguments.datasets or [*IQA_DATASETS, *own]]
     row = "{:14s} {:6s} {:>7s} {:>8s} {:>11s} {:>14s}  {}"
@@ -72,7 +73,7 @@ def main() -> int:
         counts = (str(r.rows), str(r.missing), str(r.unreadable)) if r.found else ("-", "-", "-")
         print(row.format(r.name, "yes" if r.found else "no", *counts, r.scores, r.splits))
     problems = [f"{r.name}: {problem}" for r in reports for problem in r.problems]
-    print("\n".join(["", *problems] if problems else ["", "all good"]))
+    print("\n".join(["", *problems] if problems else ["", "no problems found"]))
     return int(bool(problems))
 
 

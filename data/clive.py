@@ -9,11 +9,14 @@ import scipy.io
 from data.iqa_dataset import Annotation, IQADataset
 from utils.errors import UserError
 
-TRAINING_IMAGES = 7  # the first ones were shown to train the raters, and do not count
+TRAINING_IMAGES = 7  # the first images trained the raters and are not part of the dataset
 
 
 class CLIVEDataset(IQADataset):
-    """`Data/AllImages_release.mat` and `Data/AllMOS_release.mat`, less the 7 training images; photos in `Images/`."""
+    """Annotation: `Data/AllImages_release.mat` and `Data/AllMOS_release.mat`, without the 7 training images.
+
+    The photos are in `Images/`.
+    """
 
     name = "clive"
     folder = "CLIVE"
@@ -25,7 +28,7 @@ class CLIVEDataset(IQADataset):
         scores = np.asarray(self._load("AllMOS_release"), np.float64).ravel()
         names = [str(np.asarray(cell).ravel()[0]) for cell in np.asarray(names).ravel()]
         if len(names) != len(scores):
-            raise UserError(f"{self.root / 'Data'}: {len(names)} image names but {len(scores)} scores")
+            raise UserError(f"{self.root / 'Data'}: {len(names)} image names but {len(scores)} scores; they must match")
         return Annotation(names[TRAINING_IMAGES:], "Images", scores[TRAINING_IMAGES:])
 
     def _load(self, key: str) -> Any:
@@ -38,5 +41,5 @@ class CLIVEDataset(IQADataset):
             raise UserError(f"{path}: not a readable .mat file ({str(error).splitlines()[0]})") from error
         if key not in content:
             found = ", ".join(name for name in content if not name.startswith("__"))
-            raise UserError(f"{path}: lacks {key}; it has {found or 'nothing'}")
+            raise UserError(f"{path}: missing variable {key}; found: {found or 'none'}")
         return content[key]

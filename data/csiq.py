@@ -1,12 +1,12 @@
-"""CSIQ (Larson and Chandler, Journal of Electronic Imaging 2010): 30 references, 6 types of distortion."""
+"""CSIQ (Larson and Chandler, Journal of Electronic Imaging 2010): 30 references, 6 distortion types."""
 
 from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
 
 
 class CSIQDataset(IQADataset):
-    """`CSIQ.txt`: dis_img_path, dis_type, ref_img_path, score; each path begins with the name of the dataset.
+    """Annotation: `CSIQ.txt` with the columns dis_img_path, dis_type, ref_img_path, score.
 
-    A distorted image is called <reference>.<type>.<level>.png.
+    Each path begins with the name of the dataset. Distorted images are named <reference>.<type>.<level>.png.
     """
 
     name = "csiq"

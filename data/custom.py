@@ -1,4 +1,4 @@
-"""A user's own images: a folder with labels.csv is a dataset, without writing a class."""
+"""A user's own dataset: any folder with a labels.csv. No new class is needed."""
 
 import sys
 from pathlib import Path
@@ -14,14 +14,16 @@ COLUMNS = "image,score and optionally reference,type,group,level"
 
 
 class CustomDataset(IQADataset):
-    """`<folder>/labels.csv`: image, score and optionally reference, type, group (of the type), level.
+    """Annotation: `labels.csv` with the columns image, score and optionally reference, type, group, level.
 
-    The dataset's name is the folder's. Paths in `image` are relative to the folder. `dataset.yaml` may say
-    `range: [lowest, highest]` and `direction: higher` or `lower` (which score is better); where it does not, the range
-    is that of the scores and higher is better, and both are printed.
+    The dataset has the name of its folder. Paths in `image` are relative to the folder; `group` is the group of `type`.
+
+    The optional file `dataset.yaml` sets `range: [lowest, highest]` (default: the range of the scores) and whether
+    higher or lower scores are better, `direction: higher` (default) or `direction: lower`. If a default is used, both
+    are printed.
     """
 
-    source = f"your own folder, with {LABELS} ({COLUMNS})"
+    source = f"your own folder with a {LABELS}, columns: {COLUMNS}"
 
     def __init__(self, root: str | Path, crop_size: int = 224, with_splits: bool = True) -> None:
         self.name = self.folder = Path(root).name
@@ -51,20 +53,20 @@ class CustomDataset(IQADataset):
             except (OSError, ValueError, yaml.YAMLError) as error:
                 raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
         if not isinstance(settings, dict) or not set(settings) <= {"range", "direction"}:
-            raise UserError(f"{path}: only range ([lowest, highest]) and direction (higher or lower) are known keys")
+            raise UserError(f"{path}: unknown content; allowed: range [lowest, highest], direction higher or lower")
         direction = settings.get("direction", "higher")
         if direction not in ("higher", "lower"):
-            raise UserError(f"{path}: direction is {direction!r}; higher or lower is expected (which score is better)")
+            raise UserError(f"{path}: direction is {direction!r}; allowed: higher or lower (the better scores)")
         bounds = settings.get("range", [lowest, highest])
         if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) for b in bounds)):
-            raise UserError(f"{path}: range is {bounds!r}; [lowest, highest] is expected")
+            raise UserError(f"{path}: range is {bounds!r}; expected [lowest, highest]")
         if not bounds[0] < bounds[1]:
-            raise UserError(f"{self.root}: the range {bounds} is empty; scores must differ, or {SETTINGS} give a range")
+            raise UserError(f"{self.root}: score range {bounds} is empty; set range: [lowest, highest] in {SETTINGS}")
         self.mos_range = (float(bounds[0]), float(bounds[1]))
         self.mos_type = "mos" if direction == "higher" else "dmos"
         if set(settings) != {"range", "direction"}:
             low, high = self.mos_range
             print(
-                f"{self.name}: scores {low:g} to {high:g}, {direction} is better ({SETTINGS} can say so)",
+                f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})",
                 file=sys.stderr,
             )

@@ -1,4 +1,4 @@
-"""FLIVE, also called PaQ-2-PiQ (Ying et al., CVPR 2020): 39,810 photos."""
+"""FLIVE, also known as PaQ-2-PiQ (Ying et al., CVPR 2020): 39,810 photos."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,10 @@ from utils.errors import UserError
 
 
 class FLIVEDataset(IQADataset):
-    """`labels_image.csv`: name, mos; the images lie in `database/`.
+    """Annotation: `labels_image.csv` with the columns name, mos. The images are in `database/`.
 
-    Its one, official split is in its own files: test are the images named in labels640.csv, validation those with
-    `is_valid` in labels=640_padded.csv, training the rest.
+    The single, official split comes from the dataset's own files: test images are listed in labels640.csv, validation
+    images have `is_valid` set in labels=640_padded.csv, and the rest is for training.
     """
 
     name = "flive"
@@ -34,7 +34,10 @@ class FLIVEDataset(IQADataset):
             phases["test" if key in test else "val" if key in valid else "train"].append(row)
         for phase, rows in phases.items():
             if not rows:
-                raise UserError(f"the official split has no {phase} image among those of labels_image.csv")
+                raise UserError(
+                    f"the official split has no {phase} images; labels640.csv and labels=640_padded.csv must list "
+                    "images of labels_image.csv"
+                )
         return {phase: [np.array(rows, dtype=np.int64)] for phase, rows in phases.items()}
 
     def _named(self, file: str, flag: str | None = None) -> set[str]:

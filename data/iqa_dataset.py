@@ -1,4 +1,4 @@
-"""What the image-quality datasets have in common: images, scores, splits and crops."""
+"""Base class of the image-quality datasets: images, scores, splits and crops."""
 
 import hashlib
 import os
@@ -17,20 +17,21 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.split_files import SHIPPED, Splits, has_splits, load_splits, make_splits, save_splits
+from data.split_files import RECORD, SHIPPED, Splits, has_splits, load_splits, make_splits, save_splits
 from utils.errors import UserError
 from utils.image import center_corners_crop, half_scale, normalize, open_image, to_tensor
+from utils.runtime.files import locked
 
 
 @dataclass
 class Annotation:
-    """The rows of an annotation file.
+    """Contents of an annotation file, one entry per image.
 
     Attributes:
-        names: of the images, as the file has them.
-        folder: in which they lie, relative to the dataset's root.
-        scores: one for each image.
-        references, types, levels: reference image, distortion type and level of each image, where there are such.
+        names: image names as written in the file.
+        folder: folder of the images, relative to the dataset's root.
+        scores: quality scores.
+        references, types, levels: reference image, distortion type and distortion level; None if not annotated.
     """
 
     names: Sequence[str]
@@ -42,28 +43,30 @@ class Annotation:
 
 
 class IQADataset(Dataset):
-    """Images with quality scores. A dataset's own class reads its annotation and says what the scores mean.
+    """Images with quality scores. Each subclass reads the annotation of one dataset and defines its scores' meaning.
 
     Class attributes:
-        name, folder: as configurations name it, and its folder under `data_base_path`.
-        source: where to get it.
-        mos_range: nominal (lowest, highest) score, for scaling only.
+        name: name of the dataset in configurations.
+        folder: folder of the dataset under `data_base_path`.
+        source: where to get the dataset.
+        mos_range: nominal (lowest, highest) score; only used to rescale scores.
         mos_type: "mos" (higher is better) or "dmos" (lower is better).
-        synthetic: whether images are distorted versions of references.
-        groups: distortion type -> its group.
+        synthetic: whether the images are distorted versions of reference images.
+        groups: maps each distortion type to its group.
 
     Attributes:
-        images: paths of the N images in the annotation's order, found without regard to case; names: as annotated.
-        mos: their scores, float64 (N,).
-        ref_images, distortion_types, distortion_groups, distortion_levels: of each image, None where unknown.
+        names: names of the N images as annotated, with forward slashes.
+        images: paths of the N images, in the order of the annotation. Names are matched case-insensitively.
+        mos: scores, float64, shape (N,).
+        ref_images, distortion_types, distortion_groups, distortion_levels: one entry per image, or None if unknown.
 
     Args:
-        root: the dataset's own folder.
+        root: folder of the dataset.
         crop_size: side of the crops in pixels.
-        with_splits: read the splits, or make them on first use. False is for what needs none.
+        with_splits: read the splits, or create them on first use. Use False if no splits are needed.
 
     Raises:
-        UserError: a folder, file, column or score is missing or not as it should be, or the splits do not match.
+        UserError: a folder, file, column or score is missing or invalid, or the splits do not match the annotation.
     """
 
     name: str
@@ -78,14 +81,14 @@ class IQADataset(Dataset):
         self.root = Path(root)
         self.crop_size = crop_size
         if not self.root.is_dir():
-            raise UserError(f"{self.root}: no such folder; it should hold {self.name} (from {self.source})")
+            raise UserError(f"{self.root}: no such folder; it must contain {self.name} (source: {self.source})")
         annotation = self.read_annotation()
         self.names = [name.replace("\\", "/") for name in annotation.names]
         self.mos = np.asarray(annotation.scores, np.float64)
         if not self.names:
             raise UserError(f"{self.root}: the annotation of {self.name} has no rows")
         if not np.isfinite(self.mos).all():
-            raise UserError(f"{self.root}: {self.names[int(np.argmin(np.isfinite(self.mos)))]} has no score")
+            raise UserError(f"{self.root}: {self.names[int(np.argmin(np.isfinite(self.mos)))]} has no valid score")
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
         self.ref_images = None if annotation.references is None else list(annotation.references)
         self.distortion_types = None if annotation.types is None else list(annotation.types)
@@ -100,12 +103,12 @@ class IQADataset(Dataset):
         raise NotImplementedError
 
     def first_splits(self) -> Splits:
-        """The splits of a dataset for which there are none yet."""
+        """Creates the splits of a dataset that has none yet."""
         return make_splits(len(self.names), self.ref_images)
 
     @property
     def annotation_hash(self) -> str:
-        """Changes with any image name, score or their order."""
+        """Hash of the image names and scores, including their order."""
         text = "\n".join(
             f"{name.casefold()} {score!r}" for name, score in zip(self.names, self.mos.tolist(), strict=True)
         )
@@ -116,7 +119,7 @@ class IQADataset(Dataset):
         return len(self._read_splits["train"])
 
     def get_split_indices(self, split: int, phase: str) -> NDArray[np.int64]:
-        """Row numbers of a phase ("train", "val", "test", or "all" images whatever the split), without padding."""
+        """Row numbers, without padding, of a phase: "train", "val" or "test" of the split, or "all" for every image."""
         if phase == "all":
             return np.arange(len(self))
         return self._read_splits[phase][split]
@@ -125,12 +128,12 @@ class IQADataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The five crops at full and at half scale: `full` and `half`, 5 x 3 x crop_size x crop_size, normalised."""
+        """Five crops at `full` and `half` scale, each 5 x 3 x crop_size x crop_size, normalised as for ImageNet."""
         image = self.open_image(index)
         return {"full": self._crops(image), "half": self._crops(half_scale(image)), "index": index}
 
     def open_image(self, index: int) -> Image.Image:
-        """The distorted image as RGB."""
+        """Reads image `index` as RGB."""
         return open_image(self.images[index])
 
     def _crops(self, image: Image.Image) -> Tensor:
@@ -139,11 +142,11 @@ class IQADataset(Dataset):
     @property
     def _read_splits(self) -> Splits:
         if self._splits is None:
-            raise ValueError(f"{self.name} was opened without splits")
+            raise ValueError(f"{self.name} was opened without splits; use with_splits=True")
         return self._splits
 
     def _find_splits(self) -> Splits:
-        """The user's own or the published ones in the dataset's folder, else the shipped ones, else made now."""
+        """Splits in the dataset's folder (custom or published) if any, else the shipped ones, else new ones."""
         own = self.root / "splits"
         for folder in (own, SHIPPED / self.name):
             if has_splits(folder):
@@ -153,18 +156,20 @@ class IQADataset(Dataset):
         except UserError as error:
             raise UserError(f"{self.root}: {error}") from error
         try:
-            save_splits(own, splits, self.names)
-            print(f"{self.name}: splits made, kept in {own}", file=sys.stderr)
-        except OSError as error:  # they are a function of the annotation, so that nothing is lost
-            print(f"{self.name}: splits made, not kept ({error})", file=sys.stderr)
+            with locked(own / RECORD, f"{self.name}: waiting for another process that creates the splits"):
+                if not has_splits(own):
+                    save_splits(own, splits, self.names)
+                    print(f"{self.name}: created new splits in {own}", file=sys.stderr)
+        except UserError as error:  # not fatal: the same splits can be created again from the annotation
+            print(f"{self.name}: created new splits but could not save them ({error})", file=sys.stderr)
         return splits
 
 
 def read_table(path: Path, columns: Sequence[str], source: str, **options: Any) -> pd.DataFrame:
-    """A CSV or text table as strings and numbers, with at least these columns.
+    """Reads a CSV or text table that has at least the given columns.
 
     Raises:
-        UserError: the file is missing or no table, or lacks a column.
+        UserError: the file is missing, is not a table or has no rows, or a column is missing.
     """
     if not path.exists():
         raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({source})")
@@ -175,27 +180,27 @@ def read_table(path: Path, columns: Sequence[str], source: str, **options: Any) 
     table.columns = [str(column).strip() for column in table.columns]
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise UserError(f"{path}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}")
+        raise UserError(f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}")
     if table.empty:
-        raise UserError(f"{path}: has no rows")
+        raise UserError(f"{path}: the table has no rows")
     return table
 
 
 def numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:
-    """A column as numbers.
+    """Converts a column to numbers.
 
     Raises:
-        UserError: a value is none; the message names its row.
+        UserError: a value is not a finite number; the message gives its row.
     """
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {table[column].iloc[bad[0]]!r}, not a number")
+        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {table[column].iloc[bad[0]]!r}; expected a number")
     return values
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """The file of that name below the folder, whatever the case of its letters; the name as it is if there is none."""
+    """Path of the file `name` in `folder`, matched case-insensitively; `folder / name` if there is no such file."""
     path = folder
     for part in Path(name).parts:
         listing = _listing(path)
@@ -205,7 +210,7 @@ def find_file(folder: Path, name: str) -> Path:
 
 @cache
 def _listing(folder: Path) -> dict[str, str]:
-    """Names in a folder, by themselves and by their case-folded form: one look a folder, not one a file."""
+    """Maps each name in `folder`, and its case-folded form, to that name. Cached: each folder is listed only once."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names only
     except OSError:

@@ -1,9 +1,9 @@
-"""KADID-10k (Lin, Hosu and Saupe, QoMEX 2019): 81 references, 25 types of distortion, 5 levels."""
+"""KADID-10k (Lin, Hosu and Saupe, QoMEX 2019): 81 references, 25 distortion types, 5 levels."""
 
 from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
 from data.numbered_names import parse_numbered_names
 
-TYPES = (  # in the order of their numbers in the file names, with their groups
+TYPES = (  # (type, group), in the order of the type numbers in file names
     ("gaussian blur", "blur"),
     ("lens blur", "blur"),
     ("motion blur", "blur"),
@@ -33,7 +33,10 @@ TYPES = (  # in the order of their numbers in the file names, with their groups
 
 
 class KADID10KDataset(IQADataset):
-    """`dmos.csv`: dist_img, ref_img, dmos (which is a mean opinion score). Names: I<reference>_<type>_<level>.png."""
+    """Annotation: `dmos.csv` with the columns dist_img, ref_img, dmos (in fact a MOS: higher is better).
+
+    Images are named I<reference>_<type>_<level>.png.
+    """
 
     name = "kadid10k"
     folder = "KADID10K"

@@ -1,4 +1,4 @@
-"""Pre-training samples: equally degraded crops of two different pristine images (paper section 3.1, 4.1)."""
+"""Pre-training samples: crops of two pristine images with the same degradation (paper sections 3.1 and 4.1)."""
 
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,23 @@ from utils.image import IMAGE_SUFFIXES, normalize, open_image
 
 
 class KADIS700Dataset(Dataset):
-    """Pairs of pristine images, each cropped at full and at half scale, all four crops degraded alike.
+    """Pairs of pristine images, each cropped at full and at half scale. All four crops get the same degradation.
 
-    A sample is a pure function of (seed, epoch, index): it is the same with any number of workers or ranks and after a
-    resumed run. Its types and levels are shared by the four crops; what a distortion draws inside (noise, angles,
-    positions) is drawn anew for each crop.
+    A sample is a pure function of (seed, epoch, index). So it does not depend on the number of workers or ranks, or on
+    whether the run was resumed. The four crops share distortion types and levels; the random values within a distortion
+    (noise, angles, positions) are drawn separately for each crop.
 
     Args:
-        root: folder that holds `ref_imgs` with the images (subfolders included), in name order.
-        patch_size: side of the crops in pixels; a crop that leaves the image is zero-padded right and below.
-        max_distortions: most distortions in a composition, 0 to 7; with 0 nothing is degraded.
-        num_levels: number of levels to draw from, 1 to 5.
-        pristine_prob: probability that a sample is left as it is.
-        seed: of every draw.
-        images_folder: name of the folder in `root`; "." for `root` itself.
+        root: folder of the dataset.
+        patch_size: side of the crops in pixels. A crop larger than the image is zero-padded at the right and bottom.
+        max_distortions: maximum number of distortions per sample, 0 to 7. With 0, nothing is degraded.
+        num_levels: number of distortion levels, 1 to 5; the mildest ones are used.
+        pristine_prob: probability that a sample is not degraded.
+        seed: seed of all random draws.
+        images_folder: folder of the images in `root`, read with its subfolders and sorted by path; "." for `root`.
 
     Raises:
-        UserError: there is no such folder, or no image in it.
+        UserError: the folder does not exist or contains no images.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class KADIS700Dataset(Dataset):
         self.folder = Path(root) / images_folder
         if not self.folder.is_dir():
             raise UserError(
-                f"{self.folder}: no such folder; it should hold the pristine training images "
-                "(see 'Train' in README.md for where to get KADIS700, or 'python -m data.quickstart' for a small set)"
+                f"{self.folder}: no such folder; it must contain the pristine training images "
+                "(for KADIS700, see 'Train' in README.md; for a small example, run 'python -m data.quickstart')"
             )
         self.images = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         if not self.images:
-            raise UserError(f"{self.folder}: no image in it; one of {', '.join(sorted(IMAGE_SUFFIXES))} is expected")
+            raise UserError(f"{self.folder}: no images found; expected files with {', '.join(sorted(IMAGE_SUFFIXES))}")
         self.patch_size = patch_size
         self.max_distortions = max_distortions
         self.num_levels = num_levels
@@ -63,12 +63,15 @@ class KADIS700Dataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, position: tuple[int, int]) -> dict[str, Any]:
-        """(epoch, index) -> the sample of image `index` in that epoch.
+        """Returns the sample of image A = `index` in `epoch`, given (epoch, index).
 
         Returns:
-            `img_A_orig`, `img_A_ds`, `img_B_orig`, `img_B_ds`: 3 x patch_size x patch_size, ImageNet-normalised;
-            `img_A_name`, `img_B_name`; `composition`: list of (type, level value), empty if nothing was degraded;
-            `unreadable`: one message for each image that could not be read and was replaced by another draw.
+            Dictionary with
+            `img_A_orig`, `img_A_ds`, `img_B_orig`, `img_B_ds`: crops at full scale (orig) and half scale (ds),
+            3 x patch_size x patch_size, ImageNet-normalised;
+            `img_A_name`, `img_B_name`: file names;
+            `composition`: list of (type, level value), empty if nothing was degraded;
+            `unreadable`: one message for each image that could not be read and was replaced by another one.
         """
         epoch, index = position
         generator = sample_generator(self.seed, epoch, index)
@@ -82,13 +85,13 @@ class KADIS700Dataset(Dataset):
         composition: list[tuple[str, float]] = []
         if self.max_distortions > 0 and torch.rand((), generator=generator).item() >= self.pristine_prob:
             composition = sample_composition(generator, self.max_distortions, self.num_levels)
-        # Without PyTorch's account of versions and views it takes 1.6 % less time; one distortion on all four crops,
-        # then the next, takes 1.7 % less than one crop after the other.
+        # inference_mode saves 1.6 % of the time. Applying each distortion to all four crops before the next one saves
+        # 1.7 % compared to one crop after the other.
         with torch.inference_mode():
             for step in composition:
                 crops = {name: degrade(crop, [step], generator) for name, crop in crops.items()}
         return {
-            **{name: normalize(crop) for name, crop in crops.items()},  # outside, so that gradients may flow
+            **{name: normalize(crop) for name, crop in crops.items()},  # outside inference_mode, for use with autograd
             "img_A_name": path_a.name,
             "img_B_name": path_b.name,
             "composition": composition,
@@ -96,10 +99,10 @@ class KADIS700Dataset(Dataset):
         }
 
     def _read(self, index: int, generator: torch.Generator, unreadable: list[str]) -> tuple[Tensor, Path]:
-        """The image of that index or, where it cannot be read, of the next index drawn from the sample's generator.
+        """Reads image `index`. If it cannot be read, tries other images drawn with the sample's generator.
 
-        After ten unreadable ones in a row it is a black image: training ends over that many, and says so better than
-        an error that comes out of a worker.
+        After ten unreadable images in a row, returns a black image instead of raising an error. The training loop stops
+        when too many images are unreadable, with a clearer message than an exception from a worker.
         """
         for _ in range(10):
             try:
@@ -111,34 +114,35 @@ class KADIS700Dataset(Dataset):
 
 
 def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
-    """The generator of one sample, seeded from (seed, epoch, index) and nothing else."""
+    """Random generator of one sample, seeded only from (seed, epoch, index)."""
     (mixed,) = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint32)
     return torch.Generator().manual_seed(int(mixed))
 
 
 def read_pixels(path: Path) -> Tensor:
-    """The image of `open_image` as 3 x H x W uint8.
+    """Reads an image with `open_image` as a 3 x H x W uint8 tensor.
 
     Raises:
-        UserError: as `open_image`.
+        UserError: see `open_image`.
     """
     return torch.from_numpy(np.array(open_image(path))).permute(2, 0, 1)
 
 
 def half_scale_pixels(pixels: Tensor) -> Tensor:
-    """3 x H x W uint8 -> 3 x H // 2 x W // 2 uint8 (at least 1 x 1): `utils.image.half_scale`, several times quicker.
+    """Halves the size: 3 x H x W uint8 -> 3 x H // 2 x W // 2 uint8 (at least 1 x 1).
 
-    It is Pillow's bicubic with weights of fewer bits: few values differ, by 1 (docs/fidelity.md). Testing keeps to
-    Pillow's own.
+    Same as `utils.image.half_scale` (Pillow's bicubic), but several times faster. The filter weights have fewer bits,
+    so a few values differ by 1 (docs/fidelity.md). Testing uses Pillow.
     """
     height, width = pixels.shape[1:]
     return F.interpolate(pixels[None], (max(1, height // 2), max(1, width // 2)), mode="bicubic", antialias=True)[0]
 
 
 def random_crop(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """A size x size crop of 3 x H x W uint8 at an offset uniform in [0, max(1, side - size)) on each axis, in [0, 1].
+    """Random size x size crop of a 3 x H x W uint8 image, as float32 in [0, 1].
 
-    Where the image is smaller, the crop holds it top left and zeros to the right and below.
+    The offset on each axis is uniform in [0, max(1, side - size)). If the image is smaller than the crop, the crop is
+    zero-padded at the right and bottom.
     """
     height, width = pixels.shape[1:]
     x = _draw(max(1, width - size), generator)
@@ -150,7 +154,7 @@ def random_crop(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Samples to a batch: tensors are stacked, everything else becomes a list."""
+    """Collates samples into a batch: tensors are stacked, other values are collected in lists."""
     return {
         key: torch.stack([s[key] for s in samples]) if isinstance(value, Tensor) else [s[key] for s in samples]
         for key, value in samples[0].items()

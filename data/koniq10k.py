@@ -7,9 +7,9 @@ SIZES = ("1024x768", "512x384")
 
 
 class KonIQ10kDataset(IQADataset):
-    """`koniq10k_scores_and_distributions.csv`: image_name, MOS_zscore (1..100); photos in `1024x768/` or `512x384/`.
+    """Annotation: `koniq10k_scores_and_distributions.csv` with the columns image_name, MOS_zscore (1..100).
 
-    Where both are, the larger ones are used.
+    The photos are in `1024x768/` or `512x384/`; the larger ones are used if both folders exist.
     """
 
     name = "koniq10k"
@@ -22,5 +22,5 @@ class KonIQ10kDataset(IQADataset):
         table = read_table(path, ["image_name", "MOS_zscore"], self.source, dtype={"image_name": str})
         size = next((size for size in SIZES if (self.root / size).is_dir()), None)
         if size is None:
-            raise UserError(f"{self.root}: has neither {SIZES[0]} nor {SIZES[1]}, the folders of the photos")
+            raise UserError(f"{self.root}: photos not found; expected a folder {SIZES[0]} or {SIZES[1]}")
         return Annotation(list(table["image_name"]), size, numbers(table, "MOS_zscore", path))

@@ -4,7 +4,10 @@ from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
 
 
 class LIVEDataset(IQADataset):
-    """`LIVE.txt`: dis_img_path, dis_type, ref_img_path, score; each path begins with the name of the dataset."""
+    """Annotation: `LIVE.txt` with the columns dis_img_path, dis_type, ref_img_path, score.
+
+    Each path begins with the name of the dataset.
+    """
 
     name = "live"
     folder = "LIVE"

@@ -1,4 +1,4 @@
-"""File names that say what an image is: I01_07_03.png is reference I01, type 7, level 3 (TID2013, KADID-10k)."""
+"""File names of TID2013 and KADID-10k: I01_07_03.png is reference I01, distortion type 7, level 3."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +9,18 @@ from utils.errors import UserError
 def parse_numbered_names(
     names: Sequence[str], types: Sequence[str], path: Path
 ) -> tuple[list[str], list[str], list[int]]:
-    """Reference, type and level of each name.
+    """Splits each image name into reference, distortion type and level.
 
     Args:
-        names: <reference>_<type number>_<level>.<suffix>.
-        types: their names, that of number 1 first.
-        path: of the annotation, for messages.
+        names: image names of the form <reference>_<type number>_<level>.<suffix>.
+        types: type names; the first has number 1.
+        path: annotation file, for error messages.
+
+    Returns:
+        References (upper case), type names and levels, one entry per image.
 
     Raises:
-        UserError: a name is not of that form, or its type does not exist.
+        UserError: a name has another form, or its type number does not exist.
     """
     parsed = []
     for name in names:
@@ -28,7 +31,7 @@ def parse_numbered_names(
             parsed.append((reference.upper(), types[int(kind) - 1], int(level)))
         except ValueError:
             raise UserError(
-                f"{path}: {name!r} is not <reference>_<type 1..{len(types)}>_<level>.<suffix>, as image names are there"
+                f"{path}: invalid image name {name!r}; expected <reference>_<type 1..{len(types)}>_<level>.<suffix>"
             ) from None
     references, kinds, levels = (list(column) for column in zip(*parsed, strict=True)) if parsed else ([], [], [])
     return references, kinds, levels

@@ -1,7 +1,7 @@
-"""Training images and a test set with pseudo-scores from a folder of photos: python -m data.photo_set.
+"""Makes training images and a test set with pseudo-scores from a folder of photos: python -m data.photo_set.
 
-Some of the photos become the references of `<out>/pseudo_scores/`, a dataset in the form of your own folders: every
-reference with all 24 types of distortion at all 5 levels. The others are the training images,
+Some photos become the references of the test set `<out>/pseudo_scores/`, a folder with a labels.csv. It contains each
+reference with all 24 distortion types at all 5 levels. The other photos become the training images in
 `<out>/KADIS700/ref_imgs/`. No photo is in both. The scores are PSEUDO-SCORES (SSIM mapped to 1..5), not human scores.
 """
 
@@ -19,47 +19,46 @@ from data.pseudo_scores import RANGE, distorted, pseudo_score
 from utils.distortions import DISTORTIONS, NUM_LEVELS
 from utils.errors import UserError, run_command
 from utils.image import IMAGE_SUFFIXES, open_image
+from utils.runtime.files import make_folder_whole
 
 TEST_SET = "pseudo_scores"
 
 
 def make(photos: Path, out: Path, references: int, seed: int) -> None:
-    """Shares the photos out, seeded, and makes both parts.
+    """Divides the photos at random (seeded) into references and training images, and writes both parts.
 
     Raises:
-        UserError: there are too few photos, one cannot be read, or `out` exists or cannot be written.
+        UserError: there are too few photos, two have the same name, one cannot be read, or `out` already exists or
+            cannot be written.
     """
     if references < 1:
-        raise UserError(f"--references: {references} is not allowed; at least 1 is, and 3 for splits")
+        raise UserError(f"--references: {references} is too small; use at least 1 (at least 3 for splits)")
     if not photos.is_dir():
-        raise UserError(f"{photos}: no such folder; it should hold pristine photos")
+        raise UserError(f"{photos}: no such folder; it must contain pristine photos")
     paths = sorted(p for p in photos.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if len(paths) <= references:
-        raise UserError(f"{photos}: {len(paths)} images; more than --references ({references}) are needed")
+        raise UserError(f"{photos}: found {len(paths)} images; more than --references ({references}) are needed")
     if out.exists():
-        raise UserError(f"{out}: exists already; name a new folder with --out")
+        raise UserError(f"{out}: already exists; choose a new folder with --out")
     names = [path.stem for path in paths]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"{photos}: two photos are called {twice!r}; their copies need names of their own")
+        raise UserError(f"{photos}: two photos are named {twice!r}; names without suffix must be unique")
     held_out = set(np.random.default_rng(seed).permutation(len(paths))[:references].tolist())
-    partial = out.with_name(f"{out.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        make_test_set([path for i, path in enumerate(paths) if i in held_out], partial / TEST_SET, seed)
-        training = partial / "KADIS700" / "ref_imgs"
+
+    def fill(inside: Path) -> None:
+        make_test_set([path for i, path in enumerate(paths) if i in held_out], inside / TEST_SET, seed)
         for i, path in enumerate(paths):
             if i not in held_out:
-                copy = training / path.relative_to(photos)
+                copy = inside / "KADIS700" / "ref_imgs" / path.relative_to(photos)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
-        partial.replace(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error})") from error
+
+    make_folder_whole(out, fill)
 
 
 def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
-    """labels.csv, dataset.yaml and images/ of every reference, type and level."""
+    """Writes images/ with every reference at every type and level, labels.csv and dataset.yaml."""
     (folder / "images").mkdir(parents=True)
     seed_of = {kind: 10 * i for i, kind in enumerate(DISTORTIONS)}
     copies = [(kind, level) for kind in DISTORTIONS for level in range(1, 1 + NUM_LEVELS)]
@@ -76,19 +75,19 @@ def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
                 bar.update()
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "score", "reference", "type", "group", "level"), *rows])
-    settings = "# SSIM mapped to this range: pseudo-scores, not human ones\nrange: [{:g}, {:g}]\ndirection: higher\n"
+    settings = "# SSIM mapped to this range: pseudo-scores, not human scores\nrange: [{:g}, {:g}]\ndirection: higher\n"
     (folder / "dataset.yaml").write_text(settings.format(*RANGE), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m data.photo_set", description=__doc__)
     parser.add_argument("--photos", type=Path, required=True, help="folder of pristine photos (read only)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to make, for --data_base_path")
-    parser.add_argument("--references", type=int, default=30, help="photos to hold out for the test set (%(default)s)")
-    parser.add_argument("--seed", type=int, default=27, help="of the choice and of the distortions (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="new folder for the result, to use as data_base_path")
+    parser.add_argument("--references", type=int, default=30, help="number of photos for the test set (%(default)s)")
+    parser.add_argument("--seed", type=int, default=27, help="random seed of selection and distortions (%(default)s)")
     arguments = parser.parse_args()
     make(arguments.photos, arguments.out, arguments.references, arguments.seed)
-    print(f"{arguments.out}: training images, and {TEST_SET} with pseudo-scores (SSIM), not human scores")
+    print(f"{arguments.out}: created training images and {TEST_SET}, with pseudo-scores (SSIM), not human scores")
 
 
 if __name__ == "__main__":

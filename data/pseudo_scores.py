@@ -1,7 +1,7 @@
-"""Distorted copies of a photo, with PSEUDO-SCORES where there are no human ones.
+"""Distorted copies of a photo, with PSEUDO-SCORES for use when no human scores are available.
 
-A pseudo-score is a full-reference measure (SSIM) mapped to 1..5. It checks that a pipeline runs and learns; it is not a
-human score and says nothing about human judgement.
+A pseudo-score is a full-reference measure (SSIM) mapped to 1..5. It serves to check that a pipeline runs and learns. It
+is not a human score and says nothing about human judgement.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ RANGE = (1.0, 5.0)
 
 
 def distorted(reference: Pixels, kind: str, level: int, generator: torch.Generator) -> Pixels:
-    """A copy of an H x W x 3 photo with one type of distortion, at level 1 (mildest) to 5."""
+    """Returns a distorted copy of an H x W x 3 photo, with one distortion type at a level from 1 (mildest) to 5."""
     distortion = DISTORTIONS[kind]
     image = distortion(to_tensor(Image.fromarray(reference)), distortion.levels[level - 1], generator)
     return (image * 255).round().byte().permute(1, 2, 0).numpy()

@@ -1,13 +1,13 @@
-"""A small data folder in the standard layouts, from photos that installed packages carry: python -m data.quickstart.
+"""Makes a small data folder in the standard layouts from photos in installed packages: python -m data.quickstart.
 
-`KADIS700/ref_imgs/` gets tiles of seven colour photos, and `KADID10K/` a small synthetic set made from other parts of
-the same photos by our own degradation model. Its scores are PSEUDO-SCORES, a full-reference measure (SSIM) mapped to
-1..5: they check that the pipeline runs and learns. They are not human scores and say nothing about human judgement.
+`KADIS700/ref_imgs/` contains tiles of seven colour photos. `KADID10K/` contains a small synthetic dataset, made from
+other parts of the same photos with this project's degradation model. Its scores are PSEUDO-SCORES: a full-reference
+measure (SSIM) mapped to 1..5. They serve to check that the pipeline runs and learns. They are not human scores and say
+nothing about human judgement.
 """
 
 import argparse
 import csv
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +20,14 @@ from data.kadis700 import sample_generator
 from data.pseudo_scores import distorted, pseudo_score
 from data.split_files import make_splits, save_splits
 from utils.errors import UserError, run_command
+from utils.runtime.files import make_folder_whole
 
 FOLDER = "quickstart_data"
 SEED = 27
-REFERENCE = 128  # side of a reference image: the right end of each photo, which no training tile touches
-TILE, STRIDE = 128, 56  # side and distance of the training tiles
+REFERENCE = 128  # side of a reference: the bottom-right corner of a photo; training tiles omit its right strip
+TILE, STRIDE = 128, 56  # side of the training tiles, and distance between them
 LEVELS = (1, 3, 5)
-# Types of each group, with KADID-10k's numbers for them: so few that the whole job takes minutes.
+# Type -> KADID-10k's type number. One or two types per group, so that the whole quickstart takes minutes.
 KADID_TYPES = {
     "gaublur": 1, "motionblur": 3, "colordiff": 4, "jpeg2000": 9, "jpeg": 10, "whitenoise": 11, "brighten": 16,
     "darken": 17, "pixelate": 21, "highsharpen": 24,
@@ -34,30 +35,26 @@ KADID_TYPES = {
 
 
 def make(folder: Path) -> None:
-    """Makes the whole folder anew; it appears only when it is complete.
+    """Creates the folder, or replaces it if this command created it. It only appears once it is complete.
 
     Raises:
-        UserError: `folder` exists and was not made by this command, or cannot be written.
+        UserError: `folder` exists and was not created by this command, or cannot be written.
     """
     note = folder / "PSEUDO_SCORES.txt"
     if folder.exists() and not note.exists():
-        raise UserError(f"{folder}: exists and is not a quickstart folder; name another with --data_base_path")
-    partial = folder.with_name(f"{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        raise UserError(f"{folder}: exists and is not a quickstart folder; choose another one with --data_base_path")
+
+    def fill(inside: Path) -> None:
         photos = load_photos()
-        make_training_tiles(photos, partial / "KADIS700" / "ref_imgs")
-        make_test_set(photos, partial / "KADID10K")
-        (partial / note.name).write_text((__doc__ or "").split("\n\n", 1)[1], encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.replace(folder)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error})") from error
+        make_training_tiles(photos, inside / "KADIS700" / "ref_imgs")
+        make_test_set(photos, inside / "KADID10K")
+        (inside / note.name).write_text((__doc__ or "").split("\n\n", 1)[1], encoding="utf-8")
+
+    make_folder_whole(folder, fill)
 
 
 def load_photos() -> dict[str, np.ndarray]:
-    """The seven colour photos, name -> H x W x 3 uint8: two from scikit-learn, five from scikit-image."""
+    """Seven colour photos, name -> H x W x 3 uint8: two from scikit-learn, five from scikit-image."""
     photos = {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
     photos |= {name: getattr(skimage.data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
     photos["motorcycle_left"] = skimage.data.stereo_motorcycle()[0]
@@ -65,7 +62,7 @@ def load_photos() -> dict[str, np.ndarray]:
 
 
 def make_training_tiles(photos: dict[str, np.ndarray], folder: Path) -> None:
-    """Overlapping tiles of each photo but for its right end."""
+    """Writes overlapping tiles of each photo, without its right strip of REFERENCE pixels."""
     folder.mkdir(parents=True)
     for name, photo in photos.items():
         height, width = photo.shape[0], photo.shape[1] - REFERENCE
@@ -75,7 +72,7 @@ def make_training_tiles(photos: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
-    """A set in KADID-10k's layout: one reference a photo, distorted by every type at three levels."""
+    """Writes a dataset in KADID-10k's layout: one reference per photo, with every type at three levels."""
     images = folder / "images"
     images.mkdir(parents=True)
     rows = []
@@ -98,11 +95,11 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m data.quickstart", description=__doc__)
-    parser.add_argument("--data_base_path", type=Path, default=Path(FOLDER), help="folder to make (%(default)s)")
+    parser.add_argument("--data_base_path", type=Path, default=Path(FOLDER), help="folder to create (%(default)s)")
     folder = parser.parse_args().data_base_path
     make(folder)
     count = len(list((folder / "KADIS700" / "ref_imgs").iterdir()))
-    print(f"{folder}: {count} training tiles and a KADID-10k-style set with pseudo-scores (SSIM), not human scores")
+    print(f"{folder}: created {count} training tiles and a dataset with pseudo-scores (SSIM), not human scores")
 
 
 if __name__ == "__main__":

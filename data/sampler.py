@@ -1,4 +1,4 @@
-"""The order of the training samples: the only thing in the data pipeline that has a position."""
+"""Order of the training samples. Only the sampler has a position in the epoch; samples have no state."""
 
 from collections.abc import Iterator
 
@@ -7,20 +7,24 @@ from torch.utils.data import Sampler
 
 from data.kadis700 import sample_generator
 
-ORDER = 2**31  # stands where a sample's generator has its image index, which is always smaller
+ORDER = 2**31  # used as index for the permutation's generator; larger than any image index, so seeds differ
 
 
 class TrainingBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) pairs: each epoch a permutation of all images drawn from (seed, epoch).
+    """Batches of (epoch, index) pairs. Each epoch is a permutation of all images that depends on (seed, epoch).
 
-    The last, incomplete batch of an epoch is dropped. Under several ranks each takes its share of every global batch,
-    so that the sequence of global batches does not depend on their number.
+    The last batch of an epoch is dropped if it is incomplete. With several ranks, each rank yields its share of every
+    global batch, so the global batches do not depend on the number of ranks.
 
     Args:
-        num_images: images in the training set.
-        batch_size: images in a global batch, over all ranks.
-        seed: of the permutations.
-        rank, world_size: this process and their number; batch_size must be a multiple of world_size.
+        num_images: number of training images.
+        batch_size: number of images in a global batch, over all ranks; must be a multiple of `world_size`.
+        seed: seed of the permutations.
+        rank: index of this process.
+        world_size: number of processes.
+
+    Raises:
+        ValueError: `batch_size` is not a multiple of `world_size`.
     """
 
     def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
@@ -35,7 +39,7 @@ class TrainingBatchSampler(Sampler[list[tuple[int, int]]]):
         self.step = 0
 
     def set_position(self, epoch: int, step: int = 0) -> None:
-        """The next iteration goes over that epoch, beginning with its batch number `step`."""
+        """Sets the epoch of the next iteration, and the number of its first batch."""
         self.epoch = epoch
         self.step = step
 

@@ -7,11 +7,14 @@ from data.iqa_dataset import Annotation, IQADataset, find_file, numbers
 from utils.errors import UserError
 from utils.image import open_image
 
-SHORTER_SIDE = 512  # pixels; the photos are resized to it before the crops
+SHORTER_SIDE = 512  # pixels; photos are resized to this before cropping
 
 
 class SPAQDataset(IQADataset):
-    """`Annotations/MOS and Image attribute scores.xlsx`: Image name, MOS; the photos lie in `TestImage/`."""
+    """Annotation: `Annotations/MOS and Image attribute scores.xlsx` with the columns Image name, MOS.
+
+    The photos are in `TestImage/`.
+    """
 
     name = "spaq"
     folder = "SPAQ"
@@ -25,11 +28,11 @@ class SPAQDataset(IQADataset):
         try:
             table = pd.read_excel(path)
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{path}: not a readable sheet ({str(error).splitlines()[0]})") from error
+            raise UserError(f"{path}: not a readable Excel file ({str(error).splitlines()[0]})") from error
         table.columns = [str(column).strip() for column in table.columns]
         missing = [column for column in ("Image name", "MOS") if column not in table.columns]
         if missing:
-            raise UserError(f"{path}: lacks the column {', '.join(missing)}; it has {', '.join(table.columns)}")
+            raise UserError(f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}")
         return Annotation([str(n).strip() for n in table["Image name"]], "TestImage", numbers(table, "MOS", path))
 
     def open_image(self, index: int) -> Image.Image:
@@ -37,7 +40,7 @@ class SPAQDataset(IQADataset):
 
 
 def resize_shorter_side(image: Image.Image) -> Image.Image:
-    """Bicubic resize to a shorter side of 512 pixels and a longer one of int(512 * aspect)."""
+    """Bicubic resize: the shorter side becomes 512 pixels, the longer side int(512 * longer / shorter)."""
     w, h = image.size
     size = (SHORTER_SIDE, int(SHORTER_SIDE * h / w)) if w < h else (int(SHORTER_SIDE * w / h), SHORTER_SIDE)
     return image.resize(size, Image.Resampling.BICUBIC)

@@ -1,34 +1,29 @@
-"""Makes splits: python -m data.splits make --data_base_path PATH --datasets NAME ... [--seed 27] [--out FOLDER]."""
+"""Creates splits: python -m data.splits make --data_base_path PATH --datasets NAME ... [--seed 27] [--out FOLDER]."""
 
 import argparse
 from pathlib import Path
 
 from data import get_dataset
 from data.split_files import NUM_SPLITS, PHASES, SEED, make_splits, save_splits
-from utils.errors import UserError, run_command
+from utils.errors import run_command
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m data.splits", description="Makes splits from a seed.")
+    parser = argparse.ArgumentParser(prog="python -m data.splits", description="Creates random splits.")
     parser.add_argument("command", choices=["make"])
-    parser.add_argument("--data_base_path", type=Path, required=True, help="folder of the datasets' folders")
-    parser.add_argument("--datasets", nargs="+", required=True, help="names of the datasets")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the draws (%(default)s)")
-    parser.add_argument("--num_splits", type=int, default=NUM_SPLITS, help="how many (%(default)s)")
-    parser.add_argument(
-        "--out", type=Path, help="folder that gets NAME/*.npy; default: each dataset's own splits folder"
-    )
+    parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
+    parser.add_argument("--datasets", nargs="+", required=True, help="dataset names")
+    parser.add_argument("--seed", type=int, default=SEED, help="random seed (%(default)s)")
+    parser.add_argument("--num_splits", type=int, default=NUM_SPLITS, help="number of splits (%(default)s)")
+    parser.add_argument("--out", type=Path, help="folder for NAME/*.npy; default: the splits folder of each dataset")
     arguments = parser.parse_args()
     for name in arguments.datasets:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
         splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"
-        try:
-            save_splits(folder, splits, dataset.names)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written ({error})") from error
+        save_splits(folder, splits, dataset.names)
         sizes = "/".join(str(len(splits[phase][0])) for phase in PHASES)
-        print(f"{name}: {arguments.num_splits} splits of {sizes} images in {folder}")
+        print(f"{name}: created {arguments.num_splits} splits ({sizes} train/val/test images) in {folder}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
 from data.numbered_names import parse_numbered_names
 
-TYPES = (  # in the order of their numbers in the file names, with their groups
+TYPES = (  # (type, group), in the order of the type numbers in file names
     ("additive gaussian noise", "noise"),
     ("chroma noise", "noise"),
     ("spatially correlated noise", "noise"),
@@ -32,7 +32,10 @@ TYPES = (  # in the order of their numbers in the file names, with their groups
 
 
 class TID2013Dataset(IQADataset):
-    """`mos_with_names.txt`: score and name, by a space, no header. Names: i<reference>_<type>_<level>.bmp."""
+    """Annotation: `mos_with_names.txt` with score and name separated by a space, without a header.
+
+    Images are named i<reference>_<type>_<level>.bmp.
+    """
 
     name = "tid2013"
     folder = "TID2013"

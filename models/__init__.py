@@ -1,5 +1,6 @@
 """The encoder, its contrastive training wrapper, and the quality model on top of it.
 
-Modules here import one another relatively and nothing else of the project, so that `hubconf.py` can load them
-inside a program that has a `models` or `utils` package of its own.
+`hubconf.py` loads this package under a private name into other programs, which may have their own packages `models`
+and `utils`. Therefore the modules that `hubconf.py` loads use relative imports and import nothing from the rest of the
+project. `export` is a command that `hubconf.py` does not load, so it may import `utils`.
 """

@@ -1,4 +1,4 @@
-"""The quality model: frozen encoder and linear regressor on its two-scale features (paper section 3.3)."""
+"""The quality model: a frozen encoder and a linear regressor on its two-scale features (paper section 3.3)."""
 
 from pathlib import Path
 
@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .experiment_files import find_best_checkpoint, find_regressor, is_training_run
 from .weights import (
-    WeightsError,
     encoder_hash,
-    find_best_checkpoint,
     load_encoder,
     load_regressor,
     published_encoder,
@@ -18,27 +17,27 @@ from .weights import (
 
 
 class ARNIQA(nn.Module):
-    """No-reference image quality: encoder and ridge regressor, frozen, in evaluation mode.
+    """No-reference image quality model: a frozen encoder and a ridge regressor, in evaluation mode.
 
-    For inference only: batch norm is folded into the convolutions (features equal to 1e-5), the weights are
-    in channels-last order and take no gradient. Gradients with respect to the images flow as usual.
+    For inference only: batch norm is folded into the convolutions (features agree to 1e-5), and the weights are in
+    channels-last memory format and do not require gradients. Gradients with respect to the images are available.
 
     Args:
-        regressor_dataset: dataset that the regressor was fitted on: one of the eight of `RELEASED_SCORES`, or
-            with `experiment` any that has been tested there.
-        weights_dir: folder that holds ARNIQA.pth and regressor_<dataset>.pth; by default the folder named in
-            the environment variable ARNIQA_WEIGHTS_DIR, else the release by way of torch.hub's cache.
-        experiment: folder experiments/<name> of a training run, whose best checkpoint and regressor to use
-            instead; or experiments/<name>/arniqa, the regressors that a test fitted on the released encoder, which
-            then comes from `weights_dir` or the release.
-        use_norm: whether the encoder L2-normalises its features; the weights files do not say it.
+        regressor_dataset: dataset that the regressor was fitted on: one of the eight in `RELEASED_SCORES`, or, with
+            `experiment`, any dataset that the experiment was tested on.
+        weights_dir: folder with ARNIQA.pth and regressor_<dataset>.pth. Default: the folder in the environment
+            variable ARNIQA_WEIGHTS_DIR; if it is not set, the release is downloaded to torch.hub's cache.
+        experiment: folder of an experiment whose weights to use instead of the released ones. experiments/<name>
+            gives the best checkpoint and the regressor of a training run. experiments/<name>/arniqa gives a regressor
+            that test.py fitted on the released encoder; the encoder is then loaded from `weights_dir` or the release.
+        use_norm: whether the encoder L2-normalises its features. The weights files do not store this.
 
     Attributes:
         mos_range: nominal lowest and highest score of the dataset.
-        mos_type: "mos" where a higher score is better, "dmos" where a lower one is.
+        mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
 
     Raises:
-        WeightsError: a weights file is missing, cannot be fetched or does not fit.
+        WeightsError: a weights file is missing, invalid or cannot be downloaded.
     """
 
     def __init__(
@@ -51,7 +50,7 @@ class ARNIQA(nn.Module):
         super().__init__()
         if experiment is not None:
             path = find_regressor(experiment, regressor_dataset)
-            if (Path(experiment) / "pretrain").is_dir():
+            if is_training_run(experiment):
                 encoder = load_encoder(find_best_checkpoint(experiment), use_norm)
             else:
                 encoder = published_encoder(weights_dir)
@@ -68,18 +67,18 @@ class ARNIQA(nn.Module):
     def forward(
         self, img: Tensor, img_ds: Tensor, return_embedding: bool = False, scale_score: bool = True
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Quality scores of images.
+        """Computes the quality scores of a batch of images.
 
         Args:
-            img: N x 3 x H x W, ImageNet-normalised, at full scale; any size.
-            img_ds: N x 3 x H' x W', the same images at half scale. Where both scales have one size, as crops
-                have, they go through the encoder as one batch.
+            img: N x 3 x H x W, ImageNet-normalised full-scale images of any size.
+            img_ds: N x 3 x H' x W', the same images at half scale. If both inputs have the same size, as crops do,
+                the encoder processes them as one batch.
             return_embedding: also return the features that the scores are computed from.
-            scale_score: map the dataset's nominal range to [0, 1], higher being better; else the score is in
-                the dataset's own units. It is the output of a linear model and may leave the range.
+            scale_score: map the dataset's nominal range to [0, 1], where higher is better. Otherwise the score is in
+                the dataset's units. The model is linear, so a score can be outside the range in both cases.
 
         Returns:
-            N scores; with `return_embedding` also the N x 4096 embedding [f(img), f(img_ds)].
+            N scores; with `return_embedding`, also the N x 4096 embedding [f(img), f(img_ds)].
         """
         if img.ndim != 4 or img_ds.ndim != 4 or img.shape[:2] != img_ds.shape[:2] or img.shape[1] != 3:
             raise ValueError(
@@ -90,7 +89,7 @@ class ARNIQA(nn.Module):
         else:
             full, half = self._features(img), self._features(img_ds)
         embedding = torch.hstack([full, half]).to(self.regressor.weight.dtype)
-        # A sum of products, which autocast leaves in full precision, unlike the regressor called as a layer.
+        # Multiply and sum instead of calling the layer: autocast would run the layer in reduced precision.
         score = (embedding * self.regressor.weight).sum(dim=1) + self.regressor.bias
         if scale_score:
             score = self._scale(score)
@@ -100,30 +99,17 @@ class ARNIQA(nn.Module):
         return self.encoder.features(images.contiguous(memory_format=torch.channels_last))
 
     def _scale(self, score: Tensor) -> Tensor:
-        """The dataset's range -> [0, 1], DMOS flipped so that higher is better."""
+        """Maps the dataset's range to [0, 1]; a DMOS is flipped so that higher is better."""
         low, high = self.mos_range
         scaled = (score - low) / (high - low)
         return 1 - scaled if self.mos_type == "dmos" else scaled
 
 
-def find_regressor(experiment: str | Path, dataset: str) -> Path:
-    """The file of the regressor that an experiment's test fitted for that dataset.
-
-    Raises:
-        WeightsError: there is none; the message lists those that there are.
-    """
-    path = Path(experiment) / "regressors" / f"regressor_{dataset}.pth"
-    if not path.is_file():
-        there = sorted(p.stem.removeprefix("regressor_") for p in path.parent.glob("regressor_*.pth"))
-        raise WeightsError(f"{path}: no such file; this experiment has regressors for: {', '.join(there) or 'none'}")
-    return path
-
-
 def fold_batch_norm(module: nn.Module) -> None:
-    """Replaces, in place, every convolution and the batch norm right after it by one convolution.
+    """Merges each convolution and the batch norm that follows it into one convolution, in place.
 
-    Valid in evaluation mode, where batch norm is an affine map of each channel. Each container must register
-    the two one after the other, as torchvision's ResNet does.
+    This is valid in evaluation mode, where batch norm is an affine map per channel. Each container must register the
+    batch norm directly after its convolution, as torchvision's ResNet does.
     """
     previous: tuple[str, nn.Module] | None = None
     for name, child in list(module.named_children()):

@@ -1,5 +1,5 @@
-"""The one error of this package that a user can cause."""
+"""The error that this package raises for user mistakes."""
 
 
 class WeightsError(RuntimeError):
-    """A weights file is missing, not to be had or does not fit. The message is one line with the way out."""
+    """A weights file is missing, invalid or cannot be downloaded. The message is one line and says how to fix it."""

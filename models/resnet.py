@@ -1,4 +1,4 @@
-"""The encoder: a ResNet-50 backbone and the projection head used during pre-training (paper section 3.2)."""
+"""The encoder: a ResNet-50 backbone and the projection head for pre-training (paper section 3.2)."""
 
 import torch
 import torch.nn.functional as F
@@ -13,16 +13,16 @@ FEATURE_DIM = 2048
 class ResNet(nn.Module):
     """ResNet-50 without its classifier, followed by a two-layer projection head.
 
-    Parameter names are those of the released weights: the backbone is `model`, a `Sequential` over the children of
-    torchvision's resnet50 but the last; the head is `projector`.
+    The parameter names are the same as in the released weights. The backbone `model` is a `Sequential` of all children
+    of torchvision's resnet50 except the last one; the head is `projector`.
 
     Args:
-        embedding_dim: size of the projection `g`; the paper uses 128.
-        pretrained: start from torchvision's IMAGENET1K_V1 weights, else from torchvision's random initialisation.
-        use_norm: L2-normalise `f` and `g` per row.
+        embedding_dim: dimension of the projection `g`; the paper uses 128.
+        pretrained: start from torchvision's IMAGENET1K_V1 weights instead of a random initialisation.
+        use_norm: L2-normalise each row of `f` and `g`.
 
     Raises:
-        WeightsError: the ImageNet weights are neither in torch.hub's cache nor downloadable.
+        WeightsError: the ImageNet weights are not in torch.hub's cache and cannot be downloaded.
     """
 
     def __init__(self, embedding_dim: int = 128, pretrained: bool = True, use_norm: bool = True) -> None:
@@ -35,25 +35,25 @@ class ResNet(nn.Module):
         )
 
     def features(self, x: Tensor) -> Tensor:
-        """The backbone's global-average-pooled feature `f` of normalised images, N x 3 x H x W -> N x 2048."""
+        """The global-average-pooled features `f` of normalised images: N x 3 x H x W -> N x 2048."""
         f = torch.flatten(self.model(x), 1)
         return F.normalize(f, dim=1) if self.use_norm else f
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """N x 3 x H x W normalised images -> (`f` N x 2048, `g` N x embedding_dim); g = head(f)."""
+        """Normalised images N x 3 x H x W -> (`f`: N x 2048, `g`: N x embedding_dim), where g = projector(f)."""
         f = self.features(x)
         g = self.projector(f)
         return f, F.normalize(g, dim=1) if self.use_norm else g
 
 
 def imagenet_resnet50() -> nn.Module:
-    """torchvision's resnet50 with its IMAGENET1K_V1 weights, which work better here than V2."""
+    """torchvision's resnet50 with the IMAGENET1K_V1 weights, which give better results here than V2."""
     weights = ResNet50_Weights.IMAGENET1K_V1
     try:
         return resnet50(weights=weights)
     except (OSError, RuntimeError) as error:
         file = weights.url.rsplit("/", 1)[-1]
         raise WeightsError(
-            f"cannot get the ImageNet weights {file} ({error}): put that file into "
+            f"{weights.url}: the ImageNet weights cannot be downloaded ({error}); put {file} into "
             f"{torch.hub.get_dir()}/checkpoints, or set model.encoder.pretrained to false"
         ) from error

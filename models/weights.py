@@ -1,20 +1,20 @@
-"""Weights files: find them, fetch them, check them, write them.
+"""Downloads, loads, checks and writes weights files.
 
-The released files are `ARNIQA.pth` (the encoder's state dict) and one `regressor_<dataset>.pth` per dataset
-(a TorchScript archive of two tensors). Ours are an experiment's `pretrain/best_epoch_*.pth` (the same state
-dict under the prefix `encoder.`) and `regressors/regressor_<dataset>.pth` (a plain dict).
+The release consists of `ARNIQA.pth` (the encoder's state dict) and one `regressor_<dataset>.pth` per dataset (a
+TorchScript archive with two tensors). An experiment of this project has `pretrain/best_epoch_*.pth` (the same state
+dict with the prefix `encoder.`) and `regressors/regressor_<dataset>.pth` (a dict saved by torch.save).
 """
 
 import hashlib
 import os
 import pickle
-import re
 import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +24,10 @@ from .resnet import ResNet
 
 RELEASE_URL = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 WEIGHTS_DIR_VARIABLE = "ARNIQA_WEIGHTS_DIR"
-EMBEDDING_DIM = (
-    4096  # of the quality model: the 2048 features of the full-scale image, then those of the half-scale one
-)
+EMBEDDING_DIM = 4096  # 2048 features of the full-scale image, then 2048 of the half-scale one
 
-# Nominal (lowest, highest) of the scores that the released regressors predict, and whether higher is better
-# ("mos") or lower ("dmos").
+# Nominal (lowest, highest) score that the released regressors predict, and whether a higher score ("mos") or a lower
+# score ("dmos") is better.
 RELEASED_SCORES: dict[str, tuple[tuple[float, float], str]] = {
     "live": ((1.0, 100.0), "dmos"),
     "csiq": ((0.0, 1.0), "dmos"),
@@ -41,17 +39,17 @@ RELEASED_SCORES: dict[str, tuple[tuple[float, float], str]] = {
     "koniq10k": ((1.0, 100.0), "mos"),
 }
 
-# What a damaged or foreign file makes torch.load and torch.jit.load raise.
+# Exceptions that torch.load and torch.jit.load raise for a damaged file or a file of another kind.
 READ_ERRORS = (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError)
 
 T = TypeVar("T")
 
 
 def encoder_hash(encoder: nn.Module) -> str:
-    """Identifies the weights of an encoder's backbone: 16 hexadecimal digits.
+    """Hash of the weights of an encoder's backbone: 16 hexadecimal digits.
 
-    They begin the SHA-256 over name, shape and bytes of every `model.*` tensor in name order, without the
-    counters `num_batches_tracked`, which do not affect the features.
+    These are the first digits of the SHA-256 of the name, shape and bytes of every `model.*` tensor, sorted by name.
+    The counters `num_batches_tracked` are excluded because they do not affect the features.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
@@ -62,54 +60,39 @@ def encoder_hash(encoder: nn.Module) -> str:
 
 
 def load_encoder(path: str | Path, use_norm: bool = True) -> ResNet:
-    """The encoder in that file, on the CPU, in evaluation mode.
+    """Loads an encoder to the CPU, in evaluation mode.
 
     Args:
-        path: the released ARNIQA.pth or a best_epoch_*.pth of ours, whose names have the prefix `encoder.`.
-        use_norm: as in `ResNet`; the files do not say it.
+        path: the released ARNIQA.pth, or the best_epoch_*.pth of an experiment (names with the prefix `encoder.`).
+        use_norm: see `ResNet`. The files do not store this.
 
     Raises:
-        WeightsError: the file is missing, damaged or holds anything but the weights of this encoder.
+        WeightsError: the file is missing, damaged or does not contain exactly the weights of this encoder.
     """
-
     path = Path(path)
     state = _torch_load(path, "the weights of an encoder")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: not the weights of an encoder; give an ARNIQA.pth or a best_epoch_*.pth")
+        raise WeightsError(f"{path}: not the weights of an encoder; use an ARNIQA.pth or a best_epoch_*.pth")
     if state and all(name.startswith("encoder.") for name in state):
         state = {name.removeprefix("encoder."): value for name, value in state.items()}
     head = state.get("projector.2.weight")
     if head is None or head.ndim != 2:
-        raise WeightsError(f"{path}: not the weights of an encoder: it lacks the matrix projector.2.weight")
-    with torch.device("meta"):  # no memory and no random initialisation for weights that are replaced at once
+        raise WeightsError(
+            f"{path}: not the weights of an encoder (no matrix projector.2.weight); use an ARNIQA.pth or a "
+            "best_epoch_*.pth"
+        )
+    with torch.device("meta"):  # skips the allocation and initialisation of weights that are replaced below
         encoder = ResNet(embedding_dim=head.shape[0], pretrained=False, use_norm=use_norm)
     state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
     try:
         encoder.load_state_dict(state, strict=True, assign=True)
     except RuntimeError as error:
         reasons = [line.strip() for line in str(error).splitlines()[1:]]
-        raise WeightsError(f"{path}: the weights of another model ({_shorten(' '.join(reasons))})") from error
+        raise WeightsError(
+            f"{path}: weights of another model ({_shorten(' '.join(reasons))}); use an ARNIQA.pth or a best_epoch_*.pth"
+        ) from error
     _check_finite(path, state)
     return encoder.eval()
-
-
-def find_best_checkpoint(experiment_dir: str | Path) -> Path:
-    """The weights that an experiment's validation found best: its `pretrain/best_epoch_*.pth`.
-
-    Two exist only after a kill between writing one and removing the one before; the later epoch is better.
-
-    Raises:
-        WeightsError: there is none.
-    """
-    folder = Path(experiment_dir) / "pretrain"
-    numbered = [
-        (int(match[1]), path)
-        for path in folder.glob("best_epoch_*.pth")
-        if (match := re.match(r"best_epoch_(\d+)_", path.name))
-    ]
-    if not numbered:
-        raise WeightsError(f"{folder}: no best_epoch_*.pth there; train the experiment first (main.py)")
-    return max(numbered)[1]
 
 
 def save_regressor(
@@ -124,17 +107,18 @@ def save_regressor(
     srocc: float,
     plcc: float,
 ) -> None:
-    """Writes a regressor as a dict that `torch.load(..., weights_only=True)` reads; whole or not at all.
+    """Writes a regressor atomically, as a dict that `torch.load(..., weights_only=True)` can read.
 
     Args:
-        path: the file, usually experiments/<name>/regressors/regressor_<dataset>.pth; folders are made.
-        weights: 4096 coefficients (array or tensor, flat or 1 x 4096).
+        path: usually experiments/<name>/regressors/regressor_<dataset>.pth. Missing folders are created.
+        weights: 4096 coefficients (array or tensor, shape (4096,) or (1, 4096)).
         biases: the intercept.
-        dataset: name of the dataset that it was fitted on, with `mos_range` (lowest, highest) and `mos_type`
-            ("mos": higher is better, "dmos": lower is better) of its scores.
+        dataset: name of the dataset that the regressor was fitted on.
         alpha: the ridge penalty.
-        encoder_hash: `encoder_hash` of the encoder whose features it was fitted on.
-        srocc, plcc: its test correlations, medians over the splits.
+        mos_range: (lowest, highest) nominal score of the dataset.
+        mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
+        encoder_hash: `encoder_hash` of the encoder that computed the features.
+        srocc, plcc: test correlations, medians over the splits.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -150,39 +134,50 @@ def save_regressor(
         "srocc": float(srocc),
         "plcc": float(plcc),
     }
-    write_whole(Path(path), lambda partial: torch.save(content, partial))
+    write_whole(Path(path), lambda file: torch.save(content, file))
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Makes a file by calling `write` with a name beside it and renaming the result: whole or not at all.
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file atomically: after a kill or a power failure, `path` has either the new or the old content.
+
+    `utils/runtime/files.py` has the same function for the rest of the project. Modules that torch.hub loads cannot
+    import it.
 
     Raises:
         WeightsError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(partial)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        partial.unlink(missing_ok=True)
         raise WeightsError(f"{path}: cannot be written ({_shorten(error)})") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[nn.Linear, dict[str, Any]]:
-    """The linear regressor in that file, 4096 -> 1, and what the file says of it.
+    """Loads a linear regressor (4096 -> 1) and its metadata.
 
     Args:
-        path: a file that `save_regressor` wrote, or a released TorchScript archive, of which only the two
-            tensors are taken.
-        encoder_hash: of the encoder to be used with it; a file that names another is an error.
+        path: a file written by `save_regressor`, or a released TorchScript archive. Only the two tensors of an archive
+            are used.
+        encoder_hash: hash of the encoder that the regressor will be used with. It is an error if the file has a
+            different hash.
 
     Returns:
-        The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`; a file of ours also
-        gives `alpha`, `encoder_hash`, `srocc` and `plcc`. For a released file they follow from its name.
+        The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`. For a released file, these three
+        are derived from the file name. A file written by `save_regressor` also has `alpha`, `encoder_hash`, `srocc`
+        and `plcc`.
 
     Raises:
-        WeightsError: the file is missing, damaged, of another kind or shape, or belongs to another encoder.
+        WeightsError: the file is missing or damaged, is not a regressor of this shape, or was fitted on the features of
+            another encoder.
     """
     path = Path(path)
     if _is_torchscript(path):
@@ -192,23 +187,26 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
     required = {"weights", "biases", "dataset", "mos_range", "mos_type"}
     missing = sorted(required - set(content)) if isinstance(content, dict) else sorted(required)
     if missing:
-        raise WeightsError(f"{path}: not a regressor: it lacks {', '.join(missing)}")
+        raise WeightsError(f"{path}: not a regressor ({', '.join(missing)} missing); use a regressor_<dataset>.pth")
     weights, biases = content.pop("weights"), content.pop("biases")
     if not isinstance(weights, Tensor) or tuple(weights.shape) != (1, EMBEDDING_DIM):
         found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-        raise WeightsError(f"{path}: weights are {found}, not (1, {EMBEDDING_DIM}): the regressor of another model")
+        raise WeightsError(f"{path}: weights: found {found}; expected a tensor of shape (1, {EMBEDDING_DIM})")
     if not isinstance(biases, Tensor) or biases.numel() != 1:
         found = tuple(biases.shape) if isinstance(biases, Tensor) else type(biases).__name__
-        raise WeightsError(f"{path}: biases are {found}, not one number: the regressor of another model")
+        raise WeightsError(f"{path}: biases: found {found}; expected a tensor with one number")
     low, high = content["mos_range"]
     if not low < high or content["mos_type"] not in ("mos", "dmos"):
-        raise WeightsError(f"{path}: score range {low}..{high} of type {content['mos_type']!r} has no meaning")
+        raise WeightsError(
+            f"{path}: mos_range is {low}..{high} and mos_type is {content['mos_type']!r}; expected lowest < highest, "
+            "and mos or dmos"
+        )
     _check_finite(path, {"weights": weights, "biases": biases})
     fitted_on = content.get("encoder_hash")
     if encoder_hash is not None and fitted_on is not None and fitted_on != encoder_hash:
         raise WeightsError(
-            f"{path}: fitted on the features of encoder {fitted_on}, not of this one ({encoder_hash}); "
-            "run test.py again to fit it on this one"
+            f"{path}: fitted on the features of encoder {fitted_on}, but this encoder is {encoder_hash}; "
+            "run test.py again to fit a new regressor"
         )
     regressor = nn.Linear(EMBEDDING_DIM, 1, device="meta")
     regressor.load_state_dict({"weight": weights.float(), "bias": biases.float().reshape(1)}, assign=True)
@@ -216,27 +214,30 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
 
 
 def published_encoder(weights_dir: str | Path | None = None) -> ResNet:
-    """The released encoder: ARNIQA.pth from `weights_dir`, else ARNIQA_WEIGHTS_DIR, else fetched and cached.
+    """Loads the released encoder from ARNIQA.pth.
+
+    The file is read from `weights_dir` or, by default, from the folder in the environment variable ARNIQA_WEIGHTS_DIR.
+    If neither is set, it is downloaded once to torch.hub's cache.
 
     Raises:
-        WeightsError: the file is missing, cannot be fetched or does not fit.
+        WeightsError: the file is missing, invalid or cannot be downloaded.
     """
     return _published("ARNIQA.pth", weights_dir, load_encoder)
 
 
 def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> tuple[nn.Linear, dict[str, Any]]:
-    """The released regressor of one of the eight datasets; from where `published_encoder` takes its file.
+    """Loads the released regressor of one of the eight datasets, from the same places as `published_encoder`.
 
     Raises:
-        WeightsError: not one of the eight datasets, or the file is missing, not to be had or does not fit.
+        WeightsError: the dataset is not one of the eight, or the file is missing, invalid or cannot be downloaded.
     """
     if dataset not in RELEASED_SCORES:
-        raise WeightsError(f"no regressor is released for {dataset!r}; there are {', '.join(RELEASED_SCORES)}")
+        raise WeightsError(f"{dataset}: the release has no regressor for it; use one of {', '.join(RELEASED_SCORES)}")
     return _published(f"regressor_{dataset}.pth", weights_dir, load_regressor)
 
 
 def _published(name: str, weights_dir: str | Path | None, load: Callable[[Path], T]) -> T:
-    """Loads a released file from the folder given, else from torch.hub's cache, fetching it where needed."""
+    """Loads a released file from a folder or, by default, from torch.hub's cache; downloads it if needed."""
     folder = weights_dir or os.environ.get(WEIGHTS_DIR_VARIABLE)
     if folder:
         return load(Path(folder) / name)
@@ -245,7 +246,7 @@ def _published(name: str, weights_dir: str | Path | None, load: Callable[[Path],
     if path.exists():
         return load(path)
     url = f"{RELEASE_URL}/{name}"
-    # Fetched into a folder of its own and moved once it has loaded, so that a cut download leaves nothing.
+    # Download to a temporary folder and move the file after it has loaded, so an incomplete download leaves no file.
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
@@ -255,28 +256,28 @@ def _published(name: str, weights_dir: str | Path | None, load: Callable[[Path],
             fetched.replace(path)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"cannot get {url} ({_shorten(error)}): try again, or put {name} into a folder and name it in "
-            f"weights_dir or {WEIGHTS_DIR_VARIABLE}"
+            f"{url}: cannot be downloaded ({_shorten(error)}); try again, or put {name} into a folder and set "
+            f"weights_dir or {WEIGHTS_DIR_VARIABLE} to this folder"
         ) from error
     return content
 
 
 def _torch_load(path: Path, what: str) -> Any:
-    """Content of a file that torch.save wrote, tensors and plain values only, on the CPU."""
+    """Loads a torch.save file to the CPU; only tensors and plain values are allowed."""
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; it should hold {what}")
+        raise WeightsError(f"{path}: no such file; expected a file with {what}")
     if _is_torchscript(path):
-        raise WeightsError(f"{path}: a TorchScript archive; it should hold {what}")
+        raise WeightsError(f"{path}: a TorchScript archive; expected a file with {what}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except READ_ERRORS as error:
         raise WeightsError(
-            f"{path}: damaged, or does not hold {what} ({_shorten(error)}); remove it and get it again"
+            f"{path}: damaged, or not a file with {what} ({_shorten(error)}); delete it and download or create it again"
         ) from error
 
 
 def _is_torchscript(path: Path) -> bool:
-    """Whether the file is a TorchScript archive: a zip file with members code/..., unlike torch.save's."""
+    """Whether the file is a TorchScript archive: a zip file with code/... members, which torch.save does not write."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -284,20 +285,20 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _released_content(path: Path) -> dict[str, Any]:
-    """The two tensors of a released regressor; the range of its scores follows from the file's name."""
+    """The two tensors of a released regressor, and the score range that belongs to its file name."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # the released files are in this form
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated, but the released files use it
             state = torch.jit.load(str(path), map_location="cpu").state_dict()
     except READ_ERRORS as error:
-        raise WeightsError(f"{path}: damaged ({_shorten(error)}); remove it and get it again") from error
+        raise WeightsError(f"{path}: damaged ({_shorten(error)}); delete it and download it again") from error
     if set(state) != {"weights", "biases"}:
-        raise WeightsError(f"{path}: not a regressor: it holds {', '.join(state)}, not weights and biases")
+        raise WeightsError(f"{path}: not a regressor (it has {', '.join(state)}); expected weights and biases")
     dataset = path.stem.removeprefix("regressor_")
     if dataset not in RELEASED_SCORES:
         raise WeightsError(
-            f"{path}: its name must be regressor_<dataset>.pth with one of {', '.join(RELEASED_SCORES)}, "
-            "because the file does not say the range of its scores"
+            f"{path}: the score range is unknown because it depends on the file name; rename the file to "
+            f"regressor_<dataset>.pth with one of {', '.join(RELEASED_SCORES)}"
         )
     mos_range, mos_type = RELEASED_SCORES[dataset]
     return {
@@ -311,10 +312,10 @@ def _released_content(path: Path) -> dict[str, Any]:
 def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
-            raise WeightsError(f"{path}: {name} has values that are not finite; the file is damaged")
+            raise WeightsError(f"{path}: {name} has values that are not finite; use an undamaged file")
 
 
 def _shorten(reason: object) -> str:
-    """One line of at most 200 characters."""
+    """Shortens a message to one line of at most 200 characters."""
     line = " ".join(str(reason).split())
     return line if len(line) <= 200 else line[:197] + "..."

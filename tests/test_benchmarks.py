@@ -11,7 +11,7 @@ from utils.distortions import DISTORTIONS, GROUPS
 from utils.errors import UserError
 
 
-def test_the_page_has_each_benchmarks_last_line_as_its_figure() -> None:
+def test_the_page_shows_the_last_line_of_each_benchmark_as_its_result() -> None:
     text = page([("Step", "benchmarks.training", "slow 2 s\nours / plain: 0.44"), ("Score", "b.c --x", "0.69")])
     assert "| Step | ours / plain: 0.44 | `python -m benchmarks.training` |" in text
     assert "| Score | 0.69 | `python -m b.c --x` |" in text
@@ -19,7 +19,7 @@ def test_the_page_has_each_benchmarks_last_line_as_its_figure() -> None:
 
 
 @pytest.mark.parametrize(("title", "command"), COMMANDS)
-def test_every_command_is_a_module_with_these_options(
+def test_every_command_is_a_module_that_accepts_its_options(
     title: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name, *options = command.split()
@@ -31,7 +31,7 @@ def test_every_command_is_a_module_with_these_options(
     assert all(option in printed for option in options if option.startswith("--"))
 
 
-def test_types_are_chosen_by_name_and_by_group() -> None:
+def test_types_can_be_selected_by_name_and_by_group() -> None:
     assert [d.name for d in chosen_types(["jitter", "jpeg"])] == ["jitter", "jpeg2000", "jpeg"]
     assert [d.name for d in chosen_types(GROUPS)] == list(DISTORTIONS)
     with pytest.raises(UserError, match=r"--only: 'colour' .*color_distortion.*gaublur"):
@@ -54,7 +54,7 @@ def test_the_contact_sheet_has_13_rows_of_10(photos: list[Path], tmp_path: Path)
     assert gaps[0] == 10 and gaps[1] >= 13
 
 
-def test_a_contact_sheet_that_cannot_be_written_is_one_line(photos: list[Path], tmp_path: Path) -> None:
+def test_unwritable_contact_sheet_gives_a_one_line_message(photos: list[Path], tmp_path: Path) -> None:
     for path in (tmp_path / "sheet.xyz", photos[0] / "sheet.png"):
         with pytest.raises(UserError, match=path.name):
             draw_contact_sheet(photos, path)

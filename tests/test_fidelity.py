@@ -13,9 +13,9 @@ from PIL import Image
 from data.kadis700 import half_scale_pixels
 from models.simclr import nt_xent_loss
 from tests.golden import golden
-from tests.test_readme import table_rows
+from tests.markdown import table_rows
 from tests.utils.distortions.test_parity import DETERMINISTIC, apply
-from utils.evaluation import ALPHAS
+from utils.evaluation.protocol import ALPHAS
 from utils.image import center_corners_crop, half_scale
 from utils.regression import fit_whole, select_alpha
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tests.test_train import ROOT, folder, one_line_error, remove_experiments
-from utils.checkpoint import find_last_checkpoint, load_checkpoint
+from utils.experiment.checkpoint import load_checkpoint
+from utils.experiment.layout import Experiment
 
 __all__ = ["folder", "remove_experiments"]
 
@@ -28,7 +29,7 @@ def test_training_then_testing_leaves_everything(folder: Path) -> None:
     done = run(folder, "whole", "--training.epochs", "1", "--test.compare_untrained", "true")
     assert done.returncode == 0, done.stderr
     experiment = folder / "experiments" / "whole"
-    assert {p.name for p in experiment.iterdir()} == {
+    assert {p.name for p in experiment.iterdir() if not p.name.startswith(".")} == {
         "config.yaml",
         "environment.json",
         "metrics.csv",
@@ -69,7 +70,7 @@ def test_two_processes_train_and_test_together(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     experiment = folder / "experiments" / "two"
     assert (experiment / "results.json").exists()
-    state = load_checkpoint(find_last_checkpoint(experiment / "pretrain"))
+    state = load_checkpoint(Experiment(experiment, "two").last_checkpoints()[-1])
     assert (state["epoch"], state["step"], state["validated"]) == (0, 5, True)
     with (experiment / "metrics.csv").open(newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 6  # written by one process only

@@ -8,13 +8,14 @@ from PIL import Image
 from torchvision.transforms import Normalize, Resize, ToTensor
 
 import single_image_inference
+from models.errors import WeightsError
 from models.resnet import ResNet
 from models.weights import RELEASED_SCORES
 from tests.models.arniqa_files import random_regressor
-from utils.config import load_config, save_config
+from utils.config.yaml_file import load_config, save_config
 from utils.errors import UserError
-from utils.inference import find_images
-from utils.quality_map import local_scores, positions
+from utils.evaluation.inference import find_images
+from utils.report.quality_map import local_scores, positions
 
 CROP = 48
 CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
@@ -178,7 +179,7 @@ def test_a_broken_image_is_told_and_the_exit_code_says_so(
     ],
 )
 def test_mistakes_are_told_in_one_line(arguments: list[object], message: str) -> None:
-    with pytest.raises(UserError) as error:
+    with pytest.raises((UserError, WeightsError)) as error:
         run(*arguments)
     assert message in str(error.value) and "\n" not in str(error.value)
 

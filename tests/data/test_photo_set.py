@@ -48,8 +48,8 @@ def test_a_score_is_the_ssim_to_the_reference(photos: Path, tmp_path: Path) -> N
         assert float(row["score"]) == pytest.approx(1 + 4 * max(0, ssim), abs=1e-4)
 
 
-def test_too_few_photos_and_an_existing_folder_are_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="5 images; more than --references"):
+def test_too_few_photos_and_an_existing_folder_are_rejected(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="found 5 images; more than --references"):
         make(photos, tmp_path / "out", references=5, seed=0)
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         make(photos, photos, references=2, seed=0)

@@ -16,19 +16,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_test_set_is_one_in_kadid10ks_layout(folder: Path) -> None:
+def test_the_test_set_has_the_layout_of_kadid10k(folder: Path) -> None:
     dataset = get_dataset("kadid10k", folder, crop_size=96)
     assert len(dataset) == 7 * len(KADID_TYPES) * len(LEVELS) and dataset.num_splits == 10
     assert len(set(dataset.distortion_types or [])) == len(KADID_TYPES)
     assert set(dataset.distortion_levels or []) == set(LEVELS)
     assert 1 <= dataset.mos.min() < dataset.mos.max() <= 5
-    # On the whole SSIM falls with the level.
+    # SSIM decreases with the level on average.
     levels = np.asarray(dataset.distortion_levels)
     means = [dataset.mos[levels == level].mean() for level in LEVELS]
     assert means == sorted(means, reverse=True)
 
 
-def test_no_training_tile_shows_a_part_of_a_reference(folder: Path) -> None:
+def test_training_tiles_do_not_overlap_the_references(folder: Path) -> None:
     tiles = KADIS700Dataset(folder / "KADIS700").images
     assert 200 <= len(tiles) <= 400
     for name, photo in load_photos().items():
@@ -41,7 +41,9 @@ def test_no_training_tile_shows_a_part_of_a_reference(folder: Path) -> None:
             assert x + tile.shape[1] <= photo.shape[1] - REFERENCE
 
 
-def test_it_says_what_its_scores_are_and_is_made_again_but_spares_other_folders(folder: Path, tmp_path: Path) -> None:
+def test_scores_are_labelled_as_pseudo_scores_and_only_a_quickstart_folder_is_replaced(
+    folder: Path, tmp_path: Path
+) -> None:
     assert "They are not human scores" in " ".join((folder / "PSEUDO_SCORES.txt").read_text(encoding="utf-8").split())
     before = (folder / "KADID10K" / "dmos.csv").read_bytes()
     make(folder)

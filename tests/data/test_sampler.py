@@ -12,7 +12,7 @@ def test_an_epoch_is_a_permutation_without_its_incomplete_batch() -> None:
     assert {epoch for batch in batches for epoch, _ in batch} == {0}
 
 
-def test_every_epoch_has_its_own_order_and_every_seed_too() -> None:
+def test_every_epoch_and_every_seed_has_its_own_order() -> None:
     sampler = TrainingBatchSampler(64, 8, seed=1)
     first = list(sampler)
     sampler.set_position(1)
@@ -21,7 +21,7 @@ def test_every_epoch_has_its_own_order_and_every_seed_too() -> None:
     assert first != list(TrainingBatchSampler(64, 8, seed=2))
 
 
-def test_it_goes_on_from_a_step() -> None:
+def test_iteration_can_start_at_any_step() -> None:
     sampler = TrainingBatchSampler(64, 8, seed=1)
     sampler.set_position(3)
     whole = list(sampler)
@@ -37,6 +37,6 @@ def test_the_global_batches_do_not_depend_on_the_number_of_ranks() -> None:
         assert sorted(batch) == sorted(pair for rank in ranks for pair in rank[step])
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused() -> None:
+def test_a_batch_size_not_divisible_by_the_number_of_ranks_is_rejected() -> None:
     with pytest.raises(ValueError, match="multiple"):
         TrainingBatchSampler(64, 8, seed=1, world_size=3)

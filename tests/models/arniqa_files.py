@@ -1,4 +1,4 @@
-"""Weights files of the released form and an experiment, made of a random encoder, for tests of inference."""
+"""Fixtures for tests of inference: released weights files and an experiment, both with a random encoder."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from models.weights import RELEASED_SCORES, encoder_hash, save_regressor
 
 
 def random_encoder() -> ResNet:
-    """An encoder with random weights and batch-norm statistics, so that folding them is not trivial."""
+    """An encoder with random weights and random batch-norm statistics, so that folding changes the weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = ResNet(pretrained=False)
@@ -38,7 +38,7 @@ def encoder() -> ResNet:
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Path:
-    """A folder with ARNIQA.pth and the eight regressors, seeded by their place in the table."""
+    """A folder with ARNIQA.pth and the eight regressors; the seed of a regressor is its index in RELEASED_SCORES."""
     folder = tmp_path_factory.mktemp("released")
     torch.save(encoder.state_dict(), folder / "ARNIQA.pth")
     for seed, dataset in enumerate(RELEASED_SCORES):
@@ -48,7 +48,7 @@ def released(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Path:
 
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Path:
-    """A folder experiments/tried with a best checkpoint and regressors for kadid10k and a user's dataset."""
+    """A folder experiments/tried with a best checkpoint and regressors for kadid10k and a custom dataset."""
     folder = tmp_path_factory.mktemp("project") / "experiments" / "tried"
     (folder / "pretrain").mkdir(parents=True)
     state = {f"encoder.{name}": value for name, value in encoder.state_dict().items()}

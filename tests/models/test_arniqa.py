@@ -29,17 +29,17 @@ def expected_embedding(encoder: ResNet, images: tuple[Tensor, Tensor]) -> Tensor
         return torch.cat([encoder(scale)[0] for scale in images], dim=1)
 
 
-def test_score_is_the_regressor_on_both_features(model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
+def test_score_is_the_regressor_output_for_both_scales(model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
     score, embedding = model(*images, return_embedding=True, scale_score=False)
     expected = expected_embedding(encoder, images)
     assert embedding.shape == (2, 4096)
-    assert torch.allclose(embedding, expected, rtol=0, atol=1e-5)  # folding the batch norms is exact to this
+    assert torch.allclose(embedding, expected, rtol=0, atol=1e-5)  # accuracy of folding the batch norms
     regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
     assert torch.allclose(score, regressor(expected).squeeze(1), rtol=0, atol=1e-5)
     assert torch.equal(score, model(*images, scale_score=False))
 
 
-def test_both_scales_of_one_size_are_one_batch_with_the_same_features(
+def test_one_batch_for_equal_sizes_gives_the_same_features(
     model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]
 ) -> None:
     crops = images[0], images[0].flip(0) * 0.5
@@ -51,12 +51,12 @@ def test_both_scales_of_one_size_are_one_batch_with_the_same_features(
 def test_scaling_maps_the_range_and_flips_dmos(released: Path, dataset: str) -> None:
     (low, high), mos_type = RELEASED_SCORES[dataset]
     model = ARNIQA(dataset, released)
-    raw = torch.tensor([low, (low + high) / 2, high, high + (high - low)])  # the last is outside and stays so
+    raw = torch.tensor([low, (low + high) / 2, high, high + (high - low)])  # the last one is outside the range and is not clipped
     expected = [1, 0.5, 0, -1] if mos_type == "dmos" else [0, 0.5, 1, 2]
     assert torch.allclose(model._scale(raw), torch.tensor(expected, dtype=torch.float32))
 
 
-def test_an_experiment_of_ours(experiment: Path, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
+def test_regressor_and_encoder_of_an_experiment(experiment: Path, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
     model = ARNIQA("mine", experiment=experiment)
     expected = random_regressor(101)(expected_embedding(encoder, images)).squeeze(1) / 10
     assert torch.allclose(model(*images), expected, rtol=0, atol=1e-5)
@@ -64,7 +64,7 @@ def test_an_experiment_of_ours(experiment: Path, encoder: ResNet, images: tuple[
         ARNIQA("live", experiment=experiment)
 
 
-def test_a_regressor_of_ones_own_on_the_released_encoder(
+def test_custom_regressor_on_the_released_encoder(
     experiment: Path, released: Path, tmp_path: Path, images: tuple[Tensor, Tensor]
 ) -> None:
     shutil.copytree(experiment / "regressors", tmp_path / "arniqa" / "regressors")
@@ -74,7 +74,7 @@ def test_a_regressor_of_ones_own_on_the_released_encoder(
         ARNIQA("mine", weights_dir=released, experiment=tmp_path / "nowhere")
 
 
-def test_training_mode_changes_nothing(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
+def test_train_mode_does_not_change_the_scores(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
     expected = model(*images)
     assert torch.equal(copy.deepcopy(model).train()(*images), expected)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
@@ -88,7 +88,7 @@ def test_autocast_keeps_the_regressor_in_full_precision(model: ARNIQA, images: t
         assert torch.allclose(score, model.regressor(embedding).squeeze(1), rtol=0, atol=1e-5)
 
 
-def test_gradient_with_respect_to_the_image_is_that_of_finite_differences(model: ARNIQA) -> None:
+def test_image_gradient_equals_finite_differences(model: ARNIQA) -> None:
     double = copy.deepcopy(model).double()
     generator = torch.Generator().manual_seed(5)
     image, half = (torch.randn(1, 3, side, side, generator=generator, dtype=torch.float64) for side in (40, 20))
@@ -106,17 +106,17 @@ def test_gradient_with_respect_to_the_image_is_that_of_finite_differences(model:
         assert torch.allclose((gradient * direction).sum(), difference, rtol=1e-5, atol=1e-9)
 
 
-def test_wrong_shapes_are_told(model: ARNIQA) -> None:
+def test_wrong_shapes_raise_an_error(model: ARNIQA) -> None:
     for shapes in (((3, 8, 8), (3, 4, 4)), ((1, 1, 8, 8), (1, 1, 4, 4)), ((2, 3, 8, 8), (1, 3, 4, 4))):
         with pytest.raises(ValueError, match="N x 3 x H x W"):
             model(*(torch.zeros(shape) for shape in shapes))
 
 
-def test_one_pixel_has_a_score(model: ARNIQA) -> None:
+def test_one_pixel_image_has_a_finite_score(model: ARNIQA) -> None:
     assert torch.isfinite(model(torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1))).all()
 
 
-def test_torch_export(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
+def test_torch_export_gives_the_same_scores(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
     program = torch.export.export(model, images)
     assert torch.allclose(program.module()(*images), model(*images), rtol=0, atol=1e-5)
 

@@ -6,18 +6,19 @@ import torch
 from torchvision.transforms.functional import normalize, resize
 
 from models.arniqa import ARNIQA
-from models.errors import WeightsError
 from models.export import export, main
 from models.resnet import ResNet
 from models.weights import load_encoder, published_regressor
 from tests.models.arniqa_files import random_regressor
+from utils.errors import UserError
+from utils.experiment.layout import Experiment
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_exported_files_have_the_released_form(experiment: Path, encoder: ResNet, tmp_path: Path) -> None:
+def test_exported_files_have_the_format_of_the_release(experiment: Path, encoder: ResNet, tmp_path: Path) -> None:
     (experiment / "regressors" / "regressor_mine.pth").rename(tmp_path / "regressor_mine.pth")
     try:
-        written = export(experiment, tmp_path / "out")
+        written = export(Experiment(experiment, "tried"), tmp_path / "out")
     finally:
         (tmp_path / "regressor_mine.pth").rename(experiment / "regressors" / "regressor_mine.pth")
     assert [path.name for path in written] == ["ARNIQA.pth", "regressor_kadid10k.pth"]
@@ -35,13 +36,13 @@ def test_exported_files_have_the_released_form(experiment: Path, encoder: ResNet
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_torchmetrics_loads_them_and_gives_our_score(
+def test_torchmetrics_loads_the_export_and_gives_our_score(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torchmetrics = pytest.importorskip("torchmetrics.image.arniqa")
-    export(experiment, tmp_path / "out")
+    export(Experiment(experiment, "tried"), tmp_path / "out")
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    # Looked up by name, because the package has a function of the module's name in the module's place.
+    # Look the module up by name, because a function of the same name hides it in its package.
     functional = sys.modules["torchmetrics.functional.image.arniqa"]
     monkeypatch.setattr(functional, "_base_url", (tmp_path / "out").as_uri())
     metric = torchmetrics.ARNIQA(regressor_dataset="kadid10k", reduction="none")
@@ -54,13 +55,9 @@ def test_torchmetrics_loads_them_and_gives_our_score(
     assert torch.allclose(theirs.flatten(), ours, rtol=0, atol=1e-4)
 
 
-def test_what_is_missing_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_checkpoint_gives_a_one_line_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["--experiment_name", "none", "--out", "out"]) == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1 and "best_epoch_*.pth" in message
+    with pytest.raises(UserError, match=r"best_epoch_\*\.pth; train the experiment first") as error:
+        main(["--experiment_name", "none", "--out", "out"])
+    assert "\n" not in str(error.value)
     assert not Path("out").exists()
-    with pytest.raises(WeightsError, match="train the experiment first"):
-        export("none", "out")

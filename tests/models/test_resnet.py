@@ -14,7 +14,7 @@ def encoder() -> ResNet:
     return ResNet(embedding_dim=128, pretrained=False, use_norm=True).eval()
 
 
-def test_parameter_names_are_those_of_the_released_weights(encoder: ResNet) -> None:
+def test_parameter_names_match_the_released_weights(encoder: ResNet) -> None:
     children = dict(enumerate(list(dict(resnet50(weights=None).named_children()))[:-1]))
     expected = {
         name.replace(f"{child}.", f"model.{i}.", 1)
@@ -27,7 +27,7 @@ def test_parameter_names_are_those_of_the_released_weights(encoder: ResNet) -> N
     assert encoder.state_dict()["projector.2.weight"].shape == (128, 2048)
 
 
-def test_f_is_torchvisions_pooled_feature_normalised_and_g_is_the_head_of_it(encoder: ResNet) -> None:
+def test_f_is_torchvisions_normalised_feature_and_g_its_projection(encoder: ResNet) -> None:
     network = resnet50(weights=None).eval()
     network.fc = torch.nn.Identity()
     names = [name for name, _ in resnet50(weights=None).named_children()]
@@ -47,7 +47,7 @@ def test_f_is_torchvisions_pooled_feature_normalised_and_g_is_the_head_of_it(enc
     torch.testing.assert_close(g, head / head.norm(dim=1, keepdim=True))
 
 
-def test_use_norm_governs_both_outputs() -> None:
+def test_use_norm_applies_to_both_outputs() -> None:
     torch.manual_seed(0)
     plain = ResNet(embedding_dim=8, pretrained=False, use_norm=False).eval()
     with torch.no_grad():
@@ -56,7 +56,7 @@ def test_use_norm_governs_both_outputs() -> None:
     torch.testing.assert_close(g, plain.projector(f))
 
 
-def test_imagenet_weights_are_read_from_the_cache_or_the_way_out_is_named(
+def test_imagenet_weights_come_from_the_cache_or_the_error_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))

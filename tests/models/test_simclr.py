@@ -12,7 +12,7 @@ from tests.golden import golden
 
 
 def naive_loss(a: torch.Tensor, b: torch.Tensor, tau: float) -> torch.Tensor:
-    """The formula, term by term."""
+    """The loss formula, computed term by term."""
     z = torch.cat([a, b])
     m = len(a)
     terms = []
@@ -24,7 +24,7 @@ def naive_loss(a: torch.Tensor, b: torch.Tensor, tau: float) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("case", range(3))
-def test_loss_and_gradients_are_those_of_the_published_code(case: int) -> None:
+def test_loss_and_gradients_match_the_published_code(case: int) -> None:
     data = golden("nt_xent.npz")
     a, b = (torch.tensor(data[f"{case}/{name}"], requires_grad=True) for name in "ab")
     loss = nt_xent_loss(a, b, float(data[f"{case}/tau"]))
@@ -32,19 +32,19 @@ def test_loss_and_gradients_are_those_of_the_published_code(case: int) -> None:
     assert loss.item() == pytest.approx(float(data[f"{case}/loss"]), rel=1e-5)
     for name, tensor in (("a", a), ("b", b)):
         expected = torch.tensor(data[f"{case}/grad_{name}"])
-        # In case 0 the published float32 gradient itself is 2.4e-5 of its size off the float64 one.
+        # In case 0, the published float32 gradient has a relative error of 2.4e-5 to the float64 gradient.
         tolerance = (3e-5 if case == 0 else 1e-5) * expected.abs().max().item()
         torch.testing.assert_close(tensor.grad, expected, rtol=0, atol=max(tolerance, 1e-7))
 
 
-def test_loss_is_the_formula() -> None:
+def test_loss_equals_the_formula() -> None:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(6, 10, generator=generator), torch.randn(6, 10, generator=generator)
     assert nt_xent_loss(a, b, 0.2).item() == pytest.approx(naive_loss(a.double(), b.double(), 0.2).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 16])
-def test_a_collapsed_encoder_gives_ln_of_4n_less_1(n: int) -> None:
+def test_a_collapsed_encoder_gives_ln_of_4n_minus_1(n: int) -> None:
     same = torch.ones(2 * n, 8)
     assert nt_xent_loss(same, same, 0.1).item() == pytest.approx(math.log(4 * n - 1), rel=1e-6)
 
@@ -58,12 +58,12 @@ def test_loss_is_stable_at_a_small_temperature_and_under_autocast() -> None:
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_mismatched_views_are_refused() -> None:
+def test_views_of_different_shape_raise_an_error() -> None:
     with pytest.raises(ValueError, match="same shape"):
         nt_xent_loss(torch.zeros(4, 8), torch.zeros(3, 8), 0.1)
 
 
-def test_the_model_scores_equal_views_of_distinct_rows() -> None:
+def test_the_model_returns_the_loss_of_its_projections() -> None:
     torch.manual_seed(0)
     model = SimCLR({"embedding_dim": 16, "pretrained": False, "use_norm": True}, 0.1)
     x = torch.randn(4, 3, 32, 32)
@@ -80,12 +80,12 @@ def _rank(rank: int, store: str, results: str) -> None:
     a, b = (data[name][half] @ weight for name in "ab")
     loss = nt_xent_loss(gather_ranks(a), gather_ranks(b), 0.1)
     loss.backward()
-    dist.all_reduce(weight.grad)  # what DistributedDataParallel does: the mean over ranks
+    dist.all_reduce(weight.grad)  # like DistributedDataParallel: the mean over ranks
     torch.save({"loss": loss.detach(), "grad": weight.grad / 2}, f"{results}/{rank}.pth")
     dist.destroy_process_group()
 
 
-def test_two_processes_give_the_loss_and_gradients_of_one_on_the_same_global_batch(tmp_path: Path) -> None:
+def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(2)
     data = {n: torch.randn(6, 10, generator=generator) for n in "ab"}
     data["weight"] = torch.randn(10, 8, generator=generator)

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from data import IQA_DATASETS
+from models.experiment_files import find_best_checkpoint
 from models.resnet import ResNet
 from models.weights import (
     RELEASED_SCORES,
     WeightsError,
     encoder_hash,
-    find_best_checkpoint,
     load_encoder,
     load_regressor,
     published_encoder,
@@ -33,7 +33,7 @@ def test_score_ranges_are_those_of_the_datasets(name: str) -> None:
     assert RELEASED_SCORES[name] == (tuple(dataset.mos_range), dataset.mos_type)
 
 
-def test_both_forms_of_encoder_file_hold_the_same_weights(released: Path, experiment: Path, encoder: ResNet) -> None:
+def test_released_file_and_checkpoint_load_the_same_encoder(released: Path, experiment: Path, encoder: ResNet) -> None:
     expected = encoder.state_dict()
     for path in (released / "ARNIQA.pth", find_best_checkpoint(experiment)):
         loaded = load_encoder(path)
@@ -51,17 +51,7 @@ def test_encoder_hash_follows_its_definition(encoder: ResNet) -> None:
     assert encoder_hash(encoder) == digest.hexdigest()[:16]
 
 
-def test_best_checkpoint_is_the_latest(tmp_path: Path) -> None:
-    (tmp_path / "pretrain").mkdir()
-    for epoch in (2, 10, 9):
-        (tmp_path / "pretrain" / f"best_epoch_{epoch}_srocc_0.1_plcc_0.1.pth").touch()
-    assert find_best_checkpoint(tmp_path).name.startswith("best_epoch_10_")
-    with pytest.raises(WeightsError) as error:
-        find_best_checkpoint(tmp_path / "none")
-    assert one_line(error, "best_epoch_*.pth", "main.py")
-
-
-def test_regressor_comes_back_and_belongs_to_its_encoder(tmp_path: Path) -> None:
+def test_a_saved_regressor_loads_and_is_bound_to_its_encoder(tmp_path: Path) -> None:
     linear = random_regressor(1)
     path = tmp_path / "new" / "regressor_mine.pth"
     save_regressor(path, linear.weight.detach().numpy(), linear.bias.item(), encoder_hash="a" * 16, **ABOUT)
@@ -74,7 +64,7 @@ def test_regressor_comes_back_and_belongs_to_its_encoder(tmp_path: Path) -> None
     assert one_line(error, str(path), "a" * 16, "b" * 16, "test.py")
 
 
-def test_released_archive_gives_its_two_tensors(released: Path) -> None:
+def test_released_archive_loads_as_a_linear_layer(released: Path) -> None:
     for seed, dataset in enumerate(RELEASED_SCORES):
         loaded, about = published_regressor(dataset, released)
         expected = random_regressor(seed)
@@ -83,13 +73,13 @@ def test_released_archive_gives_its_two_tensors(released: Path) -> None:
         assert about["dataset"] == dataset
 
 
-def test_unknown_dataset_lists_the_eight(released: Path) -> None:
+def test_unknown_dataset_error_lists_the_eight_datasets(released: Path) -> None:
     with pytest.raises(WeightsError) as error:
         published_regressor("kadid", released)
     assert one_line(error, *RELEASED_SCORES)
 
 
-def test_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path, released: Path, encoder: ResNet) -> None:
+def test_invalid_files_give_a_one_line_message(tmp_path: Path, released: Path, encoder: ResNet) -> None:
     whole = (released / "regressor_live.pth").read_bytes()
     cut = tmp_path / "regressor_live.pth"
     cut.write_bytes(whole[: len(whole) // 2])
@@ -101,7 +91,7 @@ def test_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path, released: Pa
         (cut, "damaged"),
         (short, "(1, 7)"),
         (infinite, "finite"),
-        (released / "ARNIQA.pth", "lacks"),
+        (released / "ARNIQA.pth", "missing"),
     ):
         with pytest.raises(WeightsError) as error:
             load_regressor(path)
@@ -122,7 +112,7 @@ def test_files_that_do_not_fit_are_told_in_one_line(tmp_path: Path, released: Pa
         assert one_line(error, str(path), word)
 
 
-def test_fetches_into_the_hub_cache_once(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_downloads_to_the_hub_cache_once(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     monkeypatch.setattr("models.weights.RELEASE_URL", released.as_uri())
@@ -137,7 +127,7 @@ def test_fetches_into_the_hub_cache_once(tmp_path: Path, released: Path, monkeyp
     assert list(cached.parent.iterdir()) == [cached]
 
 
-def test_cut_download_leaves_nothing(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_download_leaves_no_file(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     (tmp_path / "server").mkdir()
@@ -150,7 +140,7 @@ def test_cut_download_leaves_nothing(tmp_path: Path, released: Path, monkeypatch
     assert not list((tmp_path / "hub" / "checkpoints").iterdir())
 
 
-def test_environment_names_the_folder(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_variable_sets_the_folder(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))
     linear, _ = published_regressor("live")
     assert torch.equal(linear.weight, random_regressor(0).weight)

@@ -1,6 +1,6 @@
-"""The degradation model (paper section 3.1): 24 types of distortion in 7 groups with 5 levels each, composed.
+"""Degradation model (paper section 3.1): random compositions of 24 distortion types in 7 groups, with 5 levels each.
 
-`DISTORTIONS` is the one table of names, groups, levels (mildest first) and functions, read by all that need them.
+`DISTORTIONS` is the single table of type names, groups, level values (mildest first) and functions.
 """
 
 from collections.abc import Callable
@@ -25,13 +25,13 @@ LEVEL_SIGMA = 2.5
 
 @dataclass(frozen=True)
 class Distortion:
-    """A type of distortion. Calling it degrades an image.
+    """One distortion type. Call it to degrade an image.
 
     Attributes:
-        name: of the type, as configurations and logs have it.
-        group: its group; a composition takes at most one type of each.
+        name: name of the type, used in configurations and logs.
+        group: group of the type; a composition contains at most one type per group.
         levels: the five level values, mildest first.
-        function: (image, level value, generator) -> new image in memory of its own, whose values may leave [0, 1].
+        function: (image, level value, generator) -> degraded image in new memory; its values may be outside [0, 1].
     """
 
     name: str
@@ -40,28 +40,28 @@ class Distortion:
     function: Callable[..., Tensor]
 
     def __call__(self, image: Tensor, level: float, generator: Generator, **options: float) -> Tensor:
-        """The degraded image, clipped to [0, 1].
+        """Degrades an image and clips the result to [0, 1].
 
         Args:
-            image: 3 x H x W, RGB, floating point in [0, 1], on any device. It is not changed.
+            image: 3 x H x W, RGB, float32 or float64 in [0, 1], on any device. It is not modified.
             level: one of `levels`.
-            generator: source of the distortion's random draws, on the CPU or on the image's device.
+            generator: random generator, on the CPU or on the image's device.
             options: `angle` in degrees, for motionblur only.
 
         Returns:
-            A new tensor of the same shape, dtype and device.
+            A new tensor with the image's shape, dtype and device.
 
         Raises:
-            UserError: the level is not one of this type's.
-            ValueError: the image's shape or dtype is another.
+            UserError: `level` is not one of `levels`.
+            ValueError: the image has the wrong shape or dtype.
         """
         if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
-            raise ValueError(f"an image of 3 x H x W is expected, not of shape {tuple(image.shape)}")
+            raise ValueError(f"expected an image of shape 3 x H x W, got {tuple(image.shape)}")
         if image.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"a float32 or float64 image in [0, 1] is expected, not {image.dtype}")
+            raise ValueError(f"expected a float32 or float64 image in [0, 1], got {image.dtype}")
         if level not in self.levels:
-            raise UserError(f"{self.name}: unknown level {level}; its levels are {', '.join(map(str, self.levels))}")
-        # Channels side by side in memory, as decoders leave them, would make most operations several times slower.
+            raise UserError(f"{self.name}: unknown level {level}; allowed: {', '.join(map(str, self.levels))}")
+        # Decoders return channels-last images, on which most operations are several times slower.
         return self.function(image.contiguous(), level, generator, **options).clamp_(0, 1)
 
 
@@ -100,45 +100,46 @@ LEVEL_WEIGHTS = torch.exp(-(torch.arange(NUM_LEVELS) ** 2) / (2 * LEVEL_SIGMA**2
 
 
 def get_distortion(name: str) -> Distortion:
-    """The type of that name.
+    """Returns the distortion type called `name`.
 
     Raises:
-        UserError: there is none; the message names them all.
+        UserError: the name is unknown; the message lists all names.
     """
     if name not in DISTORTIONS:
-        raise UserError(f"unknown distortion type {name!r}; the types are {', '.join(DISTORTIONS)}")
+        raise UserError(f"unknown distortion type {name!r}; allowed: {', '.join(DISTORTIONS)}")
     return DISTORTIONS[name]
 
 
 def get_group(group: str) -> list[Distortion]:
-    """The types of that group.
+    """Returns the distortion types in `group`.
 
     Raises:
-        UserError: there is none; the message names them all.
+        UserError: the group is unknown; the message lists all groups.
     """
     if group not in GROUPS:
-        raise UserError(f"unknown distortion group {group!r}; the groups are {', '.join(GROUPS)}")
+        raise UserError(f"unknown distortion group {group!r}; allowed: {', '.join(GROUPS)}")
     return [distortion for distortion in DISTORTIONS.values() if distortion.group == group]
 
 
 def sample_composition(
     generator: Generator, max_distortions: int = 4, num_levels: int = NUM_LEVELS
 ) -> list[tuple[str, float]]:
-    """Draws a composition (paper section 3.1).
+    """Draws a random composition (paper section 3.1).
 
-    n uniform in 1..`max_distortions`; n distinct groups in random order; in each one type, uniformly; for each a
-    level l in 1..`num_levels` with probability proportional to exp(-(l - 1)^2 / (2 * 2.5^2)).
+    The number of distortions n is uniform in 1..`max_distortions`. The n groups are distinct and in random order. Each
+    group contributes one type, drawn uniformly. Each type gets a level l in 1..`num_levels` with probability
+    proportional to exp(-(l - 1)^2 / (2 * 2.5^2)).
 
     Returns:
-        (type name, level value) pairs in the order in which they apply.
+        (type name, level value) pairs in the order in which they are applied.
 
     Raises:
-        UserError: `max_distortions` is not in 1..7 or `num_levels` not in 1..5.
+        UserError: `max_distortions` is not in 1..7, or `num_levels` is not in 1..5.
     """
     if not 1 <= max_distortions <= len(GROUPS):
-        raise UserError(f"max_distortions: {max_distortions} is not allowed; 1 to {len(GROUPS)} is (one per group)")
+        raise UserError(f"max_distortions: {max_distortions} is out of range; allowed: 1 to {len(GROUPS)}")
     if not 1 <= num_levels <= NUM_LEVELS:
-        raise UserError(f"num_levels: {num_levels} is not allowed; 1 to {NUM_LEVELS} is")
+        raise UserError(f"num_levels: {num_levels} is out of range; allowed: 1 to {NUM_LEVELS}")
     device = generator.device
     count = int(torch.randint(1, max_distortions + 1, (), generator=generator, device=device))
     chosen = torch.randperm(len(GROUPS), generator=generator, device=device)[:count].tolist()
@@ -153,19 +154,19 @@ def sample_composition(
 
 
 def degrade(image: Tensor, composition: list[tuple[str, float]], generator: Generator) -> Tensor:
-    """Applies the distortions of a composition one after the other, clipping to [0, 1] after each.
+    """Applies the distortions of a composition in order and clips to [0, 1] after each.
 
     Args:
-        image: 3 x H x W, RGB, float32 or float64 in [0, 1], on any device. It is not changed.
-        composition: (type name, level value) pairs, as `sample_composition` draws them.
-        generator: source of the random draws inside the distortions, on the CPU or on the image's device.
+        image: 3 x H x W, RGB, float32 or float64 in [0, 1], on any device. It is not modified.
+        composition: (type name, level value) pairs, as returned by `sample_composition`.
+        generator: random generator for the distortions, on the CPU or on the image's device.
 
     Returns:
-        The degraded image, of the same shape, dtype and device (the image itself, if the composition is empty).
+        The degraded image with the same shape, dtype and device, or `image` itself if the composition is empty.
 
     Raises:
-        UserError: unknown type or level.
-        ValueError: the image's shape or dtype is another.
+        UserError: a type or level is unknown.
+        ValueError: the image has the wrong shape or dtype.
     """
     for name, level in composition:
         image = get_distortion(name)(image, level, generator)

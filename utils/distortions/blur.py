@@ -10,7 +10,7 @@ from utils.distortions.filtering import filter2d, gaussian_blur
 
 
 def gaussian(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Gaussian blur of standard deviation `level` pixels."""
+    """Gaussian blur with a standard deviation of `level` pixels."""
     return gaussian_blur(image, level)
 
 
@@ -20,17 +20,20 @@ def lens(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def motion(image: Tensor, level: float, generator: Generator, angle: float | None = None) -> Tensor:
-    """Mean along a line of `level` pixels; its angle in degrees is a uniform integer in 0..180 if not given."""
+    """Mean along a line of `level` pixels at `angle` degrees (default: a random integer, uniform in 0..180)."""
     if angle is None:
         angle = int(draws.integers(0, 180, 1, generator))
     return filter2d(image, motion_kernel(level, angle))
 
 
 def disk_kernel(radius: float) -> Tensor:
-    """A uniform disk, sum 1: each weight is the exact area of its pixel inside the disk (MATLAB's `fspecial('disk')`).
+    """Uniform disk, like MATLAB's `fspecial('disk', radius)`.
+
+    Each weight is the exact area of its pixel inside the disk, normalised to sum 1. The area comes from `_corner_area`
+    at the pixel's four corners.
 
     Returns:
-        Float64, odd sides of 2 ceil(radius - 1/2) + 1.
+        Float64 square kernel with an odd side of 2 ceil(radius - 1/2) + 1.
     """
     half = math.ceil(radius - 0.5)
     edges = torch.arange(-half, half + 2, dtype=torch.float64) - 0.5
@@ -40,10 +43,13 @@ def disk_kernel(radius: float) -> Tensor:
 
 
 def _corner_area(x: Tensor, y: Tensor, r: float) -> Tensor:
-    """Area of the disk of radius r inside the rectangle with opposite corners (0, 0) and (x, y), signed as x y is."""
+    """Area of the intersection of two shapes: the disk of radius r, and the rectangle from (0, 0) to (x, y).
+
+    The area has the sign of x y.
+    """
     sign = x.sign() * y.sign()
     x, y = x.abs().clamp(max=r), y.abs().clamp(max=r)
-    # The rectangle's top leaves the disk at x0; beyond it the circle is the upper bound.
+    # The upper limit of the area is the rectangle's edge y up to x0, and the circle from x0 to x.
     x0 = torch.minimum(x, (r**2 - y**2).sqrt())
     return sign * (x0 * y + _under_circle(x, r) - _under_circle(x0, r))
 
@@ -54,13 +60,17 @@ def _under_circle(u: Tensor, r: float) -> Tensor:
 
 
 def motion_kernel(length: float, angle: float) -> Tensor:
-    """A line `length` pixels long at `angle` degrees, counter-clockwise from the horizontal.
+    """Line segment through the centre, like MATLAB's `fspecial('motion', length, angle)`.
 
-    It is MATLAB's `fspecial('motion', length, angle)`.
-    A weight is 1 less the pixel's distance from the line segment, where that is positive; the sum is 1.
+    Each weight is max(0, 1 - d), with d the distance in pixels between the pixel's centre and the segment; the weights
+    are normalised to sum 1.
+
+    Args:
+        length: in pixels.
+        angle: in degrees, counter-clockwise from the horizontal.
 
     Returns:
-        Float64, odd sides.
+        Float64 kernel with odd sides.
     """
     half = (max(1.0, length) - 1) / 2
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -68,7 +78,7 @@ def motion_kernel(length: float, angle: float) -> Tensor:
     x = torch.arange(-columns, columns + 1, dtype=torch.float64)[None, :]
     y = -torch.arange(-rows, rows + 1, dtype=torch.float64)[:, None]
     along, across = x * cos + y * sin, y * cos - x * sin
-    # MATLAB measures to the segment's end from all pixels outside the circle through both ends.
+    # As in MATLAB, d is the distance to the nearer end point for all pixels outside the circle through both end points.
     beyond = torch.where(x**2 + y**2 >= half**2, half - along.abs(), 0.0)
     kernel = (1 - torch.hypot(across, beyond)).clamp(min=0)
     return kernel / kernel.sum()

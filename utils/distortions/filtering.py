@@ -1,5 +1,4 @@
-"""Linear filters whose border replicates the image's edge. All kernels are symmetric, so that correlation and
-convolution are the same."""
+"""Linear filters with replicated borders. All kernels are symmetric, so correlation and convolution are the same."""
 
 import math
 
@@ -8,16 +7,21 @@ import torch.nn.functional as F
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-# Up to this many taps, adding shifted copies of the image is quicker than products with a banded matrix.
+# 1-D kernels with at most this many taps use shifted adds, longer ones products with a banded matrix.
 MAX_SHIFTS = 11
-# So many rows or columns are filtered by one product: few, for the matrix is mostly zeros, yet enough for its speed.
+# Rows or columns per matrix product: small because the band is sparse, large enough for BLAS.
 BLOCK = 32
-# Up to this many weights other than 0, the same is quicker than Fourier transforms.
+# 2-D kernels with at most this many non-zero taps use shifted adds, others the FFT.
 MAX_TAPS = 30
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
-    """Gaussian of standard deviation `sigma` pixels, sum 1, float64; `size` is 2 ceil(2 sigma) + 1 if not given."""
+    """1-D Gaussian exp(-x^2 / (2 sigma^2)), normalised to sum 1, float64.
+
+    Args:
+        sigma: standard deviation in pixels.
+        size: number of taps, odd; default 2 ceil(2 sigma) + 1.
+    """
     if size is None:
         size = 2 * math.ceil(2 * sigma) + 1
     x = torch.arange(size, dtype=torch.float64) - size // 2
@@ -26,7 +30,7 @@ def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
 
 
 def gaussian_blur(image: Tensor, sigma: float, size: int | None = None) -> Tensor:
-    """Filters a C x H x W image by a Gaussian (`gaussian_kernel`), one axis after the other."""
+    """Filters a C x H x W image with `gaussian_kernel(sigma, size)`, one axis after the other."""
     kernel = gaussian_kernel(sigma, size)
     radius = len(kernel) // 2
     padded = F.pad(image, (radius, radius, radius, radius), mode="replicate")
@@ -35,7 +39,7 @@ def gaussian_blur(image: Tensor, sigma: float, size: int | None = None) -> Tenso
 
 
 def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
-    """Filters a C x H x W image by a point-symmetric 2-D kernel with odd sides."""
+    """Filters a C x H x W image with a 2-D kernel that has odd sides and is point-symmetric about its centre."""
     height, width = image.shape[-2:]
     rows, columns = kernel.shape[0] // 2, kernel.shape[1] // 2
     padded = F.pad(image, (columns, columns, rows, rows), mode="replicate")
@@ -47,13 +51,17 @@ def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
         return result
     shape = [next_fast_len(side, real=True) for side in padded.shape[-2:]]
     spectrum = torch.fft.rfft2(padded, s=shape) * torch.fft.rfft2(kernel.to(image), s=shape)
-    # The kernel's origin is its corner, not its centre; what wraps round falls into the first 2 x radius entries.
+    # The FFT takes the kernel's first entry as its origin, so the result starts at 2 x radius (the padding plus the
+    # kernel's own radius). Circular wrap-around only affects the entries before that.
     rows, columns = 2 * rows, 2 * columns
     return torch.fft.irfft2(spectrum, s=shape)[..., rows : rows + height, columns : columns + width]
 
 
 def _add_shifted(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
-    """Filters along one axis by a symmetric kernel; the border that it needs is in the image and is used up."""
+    """Filters along one axis with a symmetric 1-D kernel, as a weighted sum of shifted copies.
+
+    `padded` has a border of len(kernel) // 2 on both ends of that axis; the result has none.
+    """
     weights = kernel.tolist()
     radius = len(weights) // 2
     length = padded.shape[axis] - 2 * radius
@@ -65,9 +73,9 @@ def _add_shifted(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
 
 
 def _multiply_blocks(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
-    """`_add_shifted` by matrix products, one for each BLOCK of rows or columns."""
+    """Same result as `_add_shifted`, by products with a banded matrix for BLOCK rows or columns at a time."""
     border = len(kernel) - 1
-    # Row i is the kernel moved i columns to the right, so that its product with BLOCK + border values filters BLOCK.
+    # Row i of the band is the kernel shifted right by i: it maps BLOCK + border values to BLOCK filtered values.
     band = F.pad(kernel, (0, BLOCK)).repeat(BLOCK)[: BLOCK * (BLOCK + border)].view(BLOCK, -1).to(padded)
     filtered = []
     for start in range(0, padded.shape[axis] - border, BLOCK):

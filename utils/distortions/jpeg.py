@@ -1,4 +1,4 @@
-"""Compression: JPEG and JPEG 2000, by Pillow's codecs. The image goes through the CPU as 8-bit numbers (truncated)."""
+"""Compression: JPEG and JPEG 2000 with Pillow's codecs. The image is truncated to 8 bits and processed on the CPU."""
 
 import io
 from typing import Any
@@ -12,9 +12,10 @@ RESOLUTIONS = 8
 
 
 def jpeg2000(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """JPEG 2000 at the compression ratio `level`, progression by layer, 8 resolutions.
+    """JPEG 2000 with compression ratio `level`, layer-first progression (LRCP) and 8 resolutions.
 
-    OpenJPEG takes no more resolutions than the shorter side has halvings: below 128 pixels there are fewer.
+    OpenJPEG limits the number of resolutions for small images: fewer than 8 are used if the shorter side is below 128
+    pixels.
     """
     resolutions = min(RESOLUTIONS, min(image.shape[-2:]).bit_length())
     return _encode_and_decode(
@@ -28,12 +29,12 @@ def jpeg2000(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def jpeg(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """JPEG at the quality `level`."""
+    """JPEG with Pillow's quality `level`."""
     return _encode_and_decode(image, format="JPEG", quality=int(level))
 
 
 def _encode_and_decode(image: Tensor, **options: Any) -> Tensor:
-    channels = (255 * image).cpu().numpy().astype(np.uint8)  # NumPy converts several times quicker
+    channels = (255 * image).cpu().numpy().astype(np.uint8)  # NumPy converts to uint8 several times faster
     file = io.BytesIO()
     Image.merge("RGB", [Image.fromarray(channel) for channel in channels]).save(file, **options)
     with Image.open(file) as decoded:

@@ -1,4 +1,4 @@
-"""Noise: white in RGB and in YCbCr, impulse, multiplicative."""
+"""Noise: white (in RGB and in YCbCr), impulse and multiplicative."""
 
 import math
 
@@ -12,21 +12,21 @@ _YCBCR_TO_RGB = torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.77
 
 
 def white(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Additive Gaussian noise of variance `level`."""
+    """Additive Gaussian noise with variance `level`."""
     return torch.add(image, draws.normal(tuple(image.shape), generator, image), alpha=math.sqrt(level))
 
 
 def white_ycbcr(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Additive Gaussian noise of variance `level` in Y, Cb and Cr.
+    """Additive Gaussian noise with variance `level` in each of Y, Cb and Cr.
 
-    The conversion is linear: the noise is converted and added, and the image need not be.
+    The conversion to RGB is linear, so only the noise is converted and then added to the RGB image.
     """
     noise = draws.normal((3, image[0].numel()), generator, image).mul_(math.sqrt(level))
     return image + (_YCBCR_TO_RGB.to(image) @ noise).view_as(image)
 
 
 def impulse(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """floor(level 3 H W) single-channel entries, drawn with replacement: the first half set to 1, the rest to 0."""
+    """Sets floor(level 3 H W) random single-channel values (with replacement): the first half to 1, the rest to 0."""
     count = int(level * image.numel())
     positions = draws.integers(0, image.numel() - 1, count, generator).to(image.device)
     noisy = image.flatten().clone()
@@ -36,5 +36,5 @@ def impulse(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def multiplicative(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """x + x n with n Gaussian of variance `level`."""
+    """x + x n, with n Gaussian noise of variance `level`."""
     return torch.addcmul(image, image, draws.normal(tuple(image.shape), generator, image), value=math.sqrt(level))

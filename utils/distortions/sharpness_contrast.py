@@ -1,4 +1,4 @@
-"""Sharpness and contrast: unsharp mask, contrast along a cubic and along a line."""
+"""Sharpness and contrast: unsharp mask, and contrast changes by a cubic spline and by a line."""
 
 from torch import Generator, Tensor
 
@@ -10,17 +10,24 @@ UNSHARP_SIZE = 13
 
 
 def high_sharpen(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Unsharp mask on Lab's L: L + level (L - G L), G a 13 x 13 Gaussian of standard deviation 6 pixels."""
+    """Unsharp mask on Lab's L: L' = L + level (L - G * L), with a and b unchanged.
+
+    G is a 13 x 13 Gaussian with a standard deviation of 6 pixels. L = 116 f_Y - 16, and a and b are differences of f_X,
+    f_Y and f_Z (see `colorspace`). So adding level (f_Y - G * f_Y) to all three f values has the same effect.
+    """
     f = rgb_to_f(image)
-    f += level * (f[1] - gaussian_blur(f[1:2], UNSHARP_SIGMA, UNSHARP_SIZE))  # L is linear in f_Y; a and b stay
+    f += level * (f[1] - gaussian_blur(f[1:2], UNSHARP_SIGMA, UNSHARP_SIZE))
     return f_to_rgb(f)
 
 
 def contrast_curve(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """The not-a-knot cubic spline through (0, 0), (.3, .25 - level/4), (.5, .5), (.7, .75 + level/4), (1, 1), clamped.
+    """Cubic not-a-knot spline, clamped to [0, 1].
 
-    With five knots it is one cubic on each side of .5, and by the points' symmetry about (.5, .5) both are the same odd
-    cubic 1/2 + a t + b t^3 in t = x - 1/2; a and b follow from the points at .7 and 1.
+    It goes through (0, 0), (0.3, 0.25 - level / 4), (0.5, 0.5), (0.7, 0.75 + level / 4) and (1, 1).
+
+    A not-a-knot spline through five points is one cubic on each side of the middle point. The points are symmetric
+    about (0.5, 0.5), so both cubics are equal to 1/2 + a t + b t^3 with t = x - 1/2. The points at x = 0.7 and x = 1
+    determine a and b.
     """
     b = -(0.05 + level / 4) / 0.042
     a = 1 - b / 4
@@ -29,5 +36,5 @@ def contrast_curve(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def contrast_line(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """1/2 + 2 level (x - 1/2)."""
+    """Linear contrast change: 1/2 + 2 level (x - 1/2)."""
     return (image - 0.5).mul_(2 * level).add_(0.5)

@@ -1,4 +1,4 @@
-"""Spatial distortion: jitter, patches and blocks out of place, pixelation, quantisation."""
+"""Spatial distortions: jitter, displaced patches, pixelation, quantisation and colour blocks."""
 
 import torch
 import torch.nn.functional as F
@@ -7,21 +7,21 @@ from torch import Generator, Tensor
 from utils.distortions import draws
 
 JITTER_ROUNDS = 5
-PATCH = 16
-MARGIN = 16
-REACH = 8
-BLOCK = 32
+PATCH = 16  # side of a displaced patch in pixels
+MARGIN = 16  # smallest distance in pixels between the original patch and the image border
+REACH = 8  # largest displacement in pixels along each axis
+BLOCK = 32  # side of a colour block in pixels
 
 
 def jitter(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Five rounds in which every pixel is moved by N(0, level^2) pixels in x and in y, bilinear, border replicated."""
+    """Five rounds, each moving every pixel by N(0, level^2) pixels in x and in y (bilinear, replicated border)."""
     height, width = image.shape[-2:]
-    # Coordinates of grid_sample run from -1 to 1 between the outer edges of the outer pixels.
+    # grid_sample coordinates: -1 and 1 are the outer edges of the border pixels (align_corners=False).
     pixel = torch.tensor([2 / width, 2 / height]).to(image)
     y = torch.arange(height, device=image.device, dtype=image.dtype)
     x = torch.arange(width, device=image.device, dtype=image.dtype)
     centres = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).add_(0.5).mul_(pixel).sub_(1)
-    step = (level * pixel).expand(height, width, 2).contiguous()  # of 2 values, it would take several times longer
+    step = (level * pixel).expand(height, width, 2).contiguous()  # several times faster than broadcasting 2 values
     moved = image[None]
     for _ in range(JITTER_ROUNDS):
         grid = draws.normal((height, width, 2), generator, image).mul_(step).add_(centres)
@@ -30,10 +30,10 @@ def jitter(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def displaced_patches(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """`level` times, a 16 x 16 patch is copied up to 8 pixels away in each direction.
+    """Copies a random 16 x 16 patch to a place up to 8 pixels away along each axis; repeated `level` times.
 
-    It starts uniformly in [16, H - 32] x [16, W - 32]. Where a side is under 48 pixels that is its middle, and the copy
-    stays inside the image; under 16 pixels the patch is as long as the side.
+    The patch's top-left corner is uniform in [16, H - 32] x [16, W - 32]. On sides shorter than 48 pixels, the patch is
+    taken from the middle and its copy is kept inside the image. On sides shorter than 16 pixels, it spans the side.
     """
     (h, top), (w, left) = (_patch_and_margin(side) for side in image.shape[-2:])
     height, width = image.shape[-2:]
@@ -45,7 +45,7 @@ def displaced_patches(image: Tensor, level: float, generator: Generator) -> Tens
     for y, x, dy, dx in zip(starts_y, starts_x, moves[:count], moves[count:], strict=True):
         to_y = min(max(y + dy, 0), height - h)
         to_x = min(max(x + dx, 0), width - w)
-        # Cloned, for source and target may overlap.
+        # clone: source and target may overlap.
         result[:, to_y : to_y + h, to_x : to_x + w] = result[:, y : y + h, x : x + w].clone()
     return result
 
@@ -56,28 +56,31 @@ def _patch_and_margin(side: int) -> tuple[int, int]:
 
 
 def pixelate(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Nearest-neighbour resize by 0.95 - level^0.6 and back."""
+    """Nearest-neighbour resize by the factor 0.95 - level^0.6, then back to the original size."""
     scale = 0.95 - level**0.6
     rows, columns = (_there_and_back(side, scale).to(image.device) for side in image.shape[-2:])
     return image.index_select(1, rows).index_select(2, columns)
 
 
 def _there_and_back(side: int, scale: float) -> Tensor:
-    """For each pixel of a side, the one it shows after nearest-neighbour (floor(i in / out)) resizing both ways."""
+    """Source index of each pixel along one side after both resizes.
+
+    Output pixel i of a nearest-neighbour resize copies input pixel floor(i * input_side / output_side).
+    """
     small = max(1, int(side * scale))
     down = torch.arange(small) * side // small
     return down[torch.arange(side) * small // side]
 
 
 def quantize(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Each value to the number of its bin, then min-max of the whole image to [0, 1].
+    """Replaces each value by its bin number, then scales the bin numbers of the whole image to [0, 1] (min-max).
 
-    The `level` equal bins lie over [0, 255], right-closed; thresholds are 0, their inner edges and 256, truncated to
-    integers. An image with all its values in one bin has no range to stretch and is returned as it is.
+    There are `level` equal bins over [0, 255], each including its right edge. The thresholds are 0, the inner bin edges
+    truncated to integers, and 256. If all values are in one bin, the image is returned unchanged.
     """
     inner = torch.linspace(0, 255, int(level) + 1, dtype=torch.float64)[1:-1]
     thresholds = torch.cat([inner.new_tensor([0]), inner.trunc(), inner.new_tensor([256])])
-    # With whole thresholds, v lies over one exactly where ceil(v) does: a table for 0..255 says the bin.
+    # The thresholds are integers, so v and ceil(v) are in the same bin: a lookup table for 0..255 is enough.
     table = torch.bucketize(torch.arange(256), thresholds).to(image)
     bins = table.index_select(0, (255 * image).ceil_().int().flatten()).view_as(image)
     low, high = bins.aminmax()
@@ -87,7 +90,10 @@ def quantize(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def color_blocks(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """`level` blocks of 32 x 32 pixels (at most the sides), each one uniform random colour, at uniform positions."""
+    """Draws `level` blocks at uniform positions, each in one uniform random colour.
+
+    A block has 32 x 32 pixels, or the image's side where that is shorter.
+    """
     height, width = image.shape[-2:]
     h, w, count = min(BLOCK, height), min(BLOCK, width), int(level)
     ys = draws.integers(0, height - h, count, generator).tolist()

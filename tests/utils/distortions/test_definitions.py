@@ -1,4 +1,4 @@
-"""Kernels, curves and colours against SciPy, scikit-image, geometry and sampling."""
+"""Compares kernels, curves and colours with SciPy, scikit-image, and geometric or sampled references."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ GENERATOR = torch.Generator()
 
 
 def photo(height: int = 61, width: int = 80) -> torch.Tensor:
-    """Noise at several scales, with some structure."""
+    """Synthetic test image: smooth noise plus pixel noise."""
     generator = torch.Generator().manual_seed(3)
     noise = torch.rand(1, 3, 8, 10, generator=generator)
     smooth = torch.nn.functional.interpolate(noise, (height, width), mode="bilinear")[0]
@@ -27,7 +27,7 @@ def photo(height: int = 61, width: int = 80) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("radius", [1, 2, 4, 6, 8])
-def test_the_disk_is_the_area_of_each_pixel_inside_it(radius: int) -> None:
+def test_disk_weights_are_the_pixel_areas_inside_the_disk(radius: int) -> None:
     kernel = disk_kernel(radius).numpy()
     half, fine = kernel.shape[0] // 2, 64
     grid = (np.arange((2 * half + 1) * fine) + 0.5) / fine - half - 0.5
@@ -49,7 +49,7 @@ def test_the_motion_kernel_is_a_line_of_that_length_and_angle(length: int, angle
     direction = np.array([np.cos(np.radians(angle)), np.sin(np.radians(angle))])
     along, across = x * direction[0] + y * direction[1], y * direction[0] - x * direction[1]
     assert np.abs(across).max() < 1 and np.abs(along).max() < (length - 1) / 2 + 1
-    if length >= 4:  # the longest axis of its second moments is the line
+    if length >= 4:  # the principal axis is the direction of the line
         weights = kernel[np.nonzero(kernel)]
         moments = np.cov(np.stack([x, y]), aweights=weights)
         axis = np.linalg.eigh(moments)[1][:, 1]
@@ -58,7 +58,7 @@ def test_the_motion_kernel_is_a_line_of_that_length_and_angle(length: int, angle
 
 
 @pytest.mark.parametrize("sigma", [0.5, 2, 5, 20])
-def test_the_gaussian_is_scipys_of_the_same_truncation(sigma: float) -> None:
+def test_the_gaussian_blur_equals_scipys_with_the_same_radius(sigma: float) -> None:
     image = photo()
     radius = len(gaussian_kernel(sigma)) // 2
     assert radius == np.ceil(2 * sigma)
@@ -74,13 +74,13 @@ def test_filtering_is_correlation_with_a_replicated_border(kernel: torch.Tensor)
         np.testing.assert_allclose(filtered, correlate(channel, kernel.numpy(), mode="nearest"), atol=1e-10)
 
 
-def test_lab_is_scikit_images() -> None:
+def test_lab_equals_scikit_image() -> None:
     image = photo()
     expected = color.rgb2lab(image.permute(1, 2, 0).double().numpy())
     x, y, z = rgb_to_f(image.double())
     lab = torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=-1).numpy()
     np.testing.assert_allclose(lab, expected, atol=2e-3)
-    stretched = torch.stack([y + 4 * (x - y), y, y - 4 * (y - z)])  # a and b four times as large: far out of gamut
+    stretched = torch.stack([y + 4 * (x - y), y, y - 4 * (y - z)])  # a and b times 4: far out of gamut
     with np.errstate(all="ignore"):
         back = color.lab2rgb(lab * [1, 4, 4])
     np.testing.assert_allclose(f_to_rgb(stretched.clone()).permute(1, 2, 0).numpy(), back, atol=1e-3)
@@ -88,7 +88,7 @@ def test_lab_is_scikit_images() -> None:
 
 
 @pytest.mark.parametrize("level", DISTORTIONS["colorsat1"].levels[:4])
-def test_saturation_is_that_of_hsv(level: float) -> None:
+def test_saturation_equals_scaling_s_in_hsv(level: float) -> None:
     image = photo()
     hsv = color.rgb2hsv(image.permute(1, 2, 0).double().numpy())
     hsv[..., 1] *= level
@@ -97,7 +97,7 @@ def test_saturation_is_that_of_hsv(level: float) -> None:
 
 
 @pytest.mark.parametrize("level", DISTORTIONS["lincontrchange"].levels)
-def test_the_contrast_curve_is_scipys_not_a_knot_spline(level: float) -> None:
+def test_the_contrast_curve_equals_scipys_not_a_knot_spline(level: float) -> None:
     spline = CubicSpline([0, 0.3, 0.5, 0.7, 1], [0, 0.25 - level / 4, 0.5, 0.75 + level / 4, 1], bc_type="not-a-knot")
     image = photo()
     expected = np.clip(spline(image.double().numpy()), 0, 1)
@@ -112,7 +112,7 @@ def test_the_brightness_curve_goes_through_its_points(level: float) -> None:
 
 
 @pytest.mark.parametrize(("kind", "variance"), [("whitenoise", 0.01), ("multnoise", 0.05)])
-def test_noise_has_its_variance(kind: str, variance: float) -> None:
+def test_noise_has_the_given_variance(kind: str, variance: float) -> None:
     image = torch.full((3, 200, 200), 0.5)
     change = DISTORTIONS[kind](image, variance, torch.Generator().manual_seed(0)) - image
     expected = variance * (0.25 if kind == "multnoise" else 1)
@@ -120,7 +120,7 @@ def test_noise_has_its_variance(kind: str, variance: float) -> None:
     assert change.mean().item() == pytest.approx(0, abs=0.002)
 
 
-def test_noise_in_ycbcr_has_its_variance_in_all_three_components() -> None:
+def test_noise_in_ycbcr_has_the_given_variance_in_all_three_components() -> None:
     image = torch.full((3, 200, 200), 0.5)
     output = DISTORTIONS["whitenoiseCC"](image, 0.003, torch.Generator().manual_seed(0))
     r, g, b = (output - image).double()
@@ -129,7 +129,7 @@ def test_noise_in_ycbcr_has_its_variance_in_all_three_components() -> None:
         assert component.var().item() == pytest.approx(0.003, rel=0.03)
 
 
-def test_impulse_noise_sets_that_share_of_the_entries_to_0_and_1() -> None:
+def test_impulse_noise_sets_the_given_fraction_of_values_to_0_and_1() -> None:
     image = torch.full((3, 100, 100), 0.5)
     output = DISTORTIONS["impulsenoise"](image, 0.03, torch.Generator().manual_seed(0))
     assert set(output.unique().tolist()) == {0.0, 0.5, 1.0}
@@ -158,7 +158,7 @@ def test_the_shift_moves_green_right_and_down_where_there_are_edges() -> None:
 
 
 @pytest.mark.parametrize("level", DISTORTIONS["quantization"].levels)
-def test_quantisation_is_a_right_closed_digitize(level: int) -> None:
+def test_quantisation_equals_numpy_digitize_with_right_closed_bins(level: int) -> None:
     image = (photo() * 255).round() / 255
     edges = np.trunc(np.r_[0, np.linspace(0, 255, level + 1)[1:-1], 256])
     bins = np.digitize((image * 255).round().numpy(), edges, right=True).astype(float)
@@ -184,7 +184,7 @@ def test_patches_are_copied_from_inside_the_image() -> None:
 
 
 @pytest.mark.parametrize("quality", DISTORTIONS["jpeg"].levels)
-def test_jpeg_is_pillows_of_the_truncated_image(quality: int, tmp_path: object) -> None:
+def test_jpeg_equals_pillows_on_the_truncated_image(quality: int, tmp_path: object) -> None:
     image = photo(64, 64)
     pixels = (image * 255).byte().permute(1, 2, 0).numpy()
     Image.fromarray(pixels).save(f"{tmp_path}/a.jpg", quality=quality)
@@ -194,7 +194,7 @@ def test_jpeg_is_pillows_of_the_truncated_image(quality: int, tmp_path: object) 
 
 
 @pytest.mark.parametrize("side", [31, 64, 127, 128, 300])
-def test_jpeg2000_takes_small_images(side: int) -> None:
+def test_jpeg2000_supports_small_images(side: int) -> None:
     image = photo(side, 150)
     errors = [(DISTORTIONS["jpeg2000"](image, level, GENERATOR) - image).abs().mean() for level in (16, 170)]
     assert 0 < errors[0] < errors[1]

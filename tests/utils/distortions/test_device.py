@@ -1,4 +1,4 @@
-"""Each type runs on its image's own device; only the codecs go through the CPU."""
+"""Every distortion type runs on the device of its image; only the codecs use the CPU."""
 
 import pytest
 import torch
@@ -17,6 +17,6 @@ def test_a_type_runs_on_the_images_device_with_the_same_result(name: str, level:
     assert torch.equal(output.values_on_cpu, expected)
 
 
-def test_the_other_device_refuses_tensors_of_the_cpu() -> None:
+def test_the_simulated_device_rejects_cpu_tensors() -> None:
     with OtherDevice(), pytest.raises(RuntimeError, match="two devices"):
         Elsewhere(torch.ones(2)) + torch.ones(2)

@@ -1,4 +1,4 @@
-"""Against the published implementation's outputs: probes that lie here, and whole images beside the checkout."""
+"""Compares outputs with the published implementation: pixel probes (tests/probes.json) and whole images (golden)."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,13 @@ DETERMINISTIC = [
     if distortion.group != "noise" and name not in ("lensblur", "colorshift", "jitter", "noneccpatch", "colorblock")
 ]
 RANDOM = ["whitenoise", "whitenoiseCC", "impulsenoise", "multnoise", "colorblock"]
-# The published code's own mistakes are in these (docs/fidelity.md).
+# The published code has errors in these types (docs/fidelity.md): relative tolerance of the comparison.
 LOOSE = {"colorshift": 0.5, "jitter": 0.5, "noneccpatch": 0.15}
 DRAWS = 40
 
 
 def apply(key: str, image: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    """`key` is <type>/<level 1..5>, for motionblur with /angle<degrees>."""
+    """Applies the distortion `key`: <type>/<level 1..5>, for motionblur also /angle<degrees>."""
     name, level, *angle = key.split("/")
     options = {"angle": float(angle[0].removeprefix("angle"))} if angle else {}
     distortion = DISTORTIONS[name]
@@ -90,6 +90,6 @@ def test_types_that_the_published_code_gets_wrong_agree_loosely(name: str, level
 
 
 @pytest.mark.parametrize(("level", "expected"), [(4, 0.042), (5, 0.060)])
-def test_jitter_changes_by_what_its_definition_gives(level: int, expected: float) -> None:
+def test_jitter_has_the_mean_change_of_its_definition(level: int, expected: float) -> None:
     image = torch.from_numpy(golden("distortions_deterministic.npz")["input"]).permute(2, 0, 1).float() / 255
     assert measured(f"jitter/{level}", image)[0][0] == pytest.approx(expected, rel=0.03)

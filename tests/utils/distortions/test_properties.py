@@ -1,4 +1,4 @@
-"""What holds for every type, whatever the image."""
+"""Properties that every distortion type has for any image."""
 
 import pytest
 import torch
@@ -49,13 +49,13 @@ def test_non_contiguous_and_float64_images(name: str, level: float) -> None:
     assert torch.equal(DISTORTIONS[name](strided, level, torch.Generator().manual_seed(1)), expected)
     double = DISTORTIONS[name](image.double(), level, torch.Generator().manual_seed(1))
     assert double.dtype == torch.float64
-    # An 8-bit rounding may fall on the other side, and so may a codec's input.
+    # float32 and float64 may round to different 8-bit values, in the output and in the input of the codecs.
     assert ((double - expected).abs() < 2 / 255).double().mean() > 0.99
 
 
 @pytest.mark.parametrize(("name", "level"), CASES)
 @pytest.mark.parametrize("shape", [(3, 9, 40), (3, 1, 1), (3, 5, 5)])
-def test_images_smaller_than_what_a_type_places(name: str, level: float, shape: tuple[int, int, int]) -> None:
+def test_images_smaller_than_patches_and_blocks(name: str, level: float, shape: tuple[int, int, int]) -> None:
     image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     output = DISTORTIONS[name](image, level, torch.Generator().manual_seed(1))
     assert output.shape == image.shape and torch.isfinite(output).all()

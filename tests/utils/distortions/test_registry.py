@@ -11,7 +11,7 @@ from utils.errors import UserError
 LEVEL_PROBABILITIES = np.exp(-(np.arange(5) ** 2) / (2 * 2.5**2))
 LEVEL_PROBABILITIES /= LEVEL_PROBABILITIES.sum()
 DRAWS = 20_000
-UNLIKELY = 1e-4  # the draws are seeded: a right sampler passes always, a wrong one fails always
+UNLIKELY = 1e-4  # significance level; the draws are seeded, so the result is the same in every run
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +82,13 @@ def test_a_composition_is_applied_in_its_order_and_clipped_after_each() -> None:
         (lambda: sample_composition(torch.Generator(), num_levels=0), "1 to 5"),
     ],
 )
-def test_what_does_not_exist_names_what_does(call: object, allowed: str) -> None:
+def test_an_unknown_name_or_value_lists_the_allowed_ones(call: object, allowed: str) -> None:
     with pytest.raises(UserError) as error:
         call()  # type: ignore[operator]
     assert allowed in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("image", [torch.zeros(1, 32, 32), torch.zeros(32, 32, 3), torch.zeros(3, 32, 32).byte()])
-def test_an_image_of_another_shape_or_type_is_refused(image: torch.Tensor) -> None:
+def test_an_image_with_the_wrong_shape_or_dtype_is_rejected(image: torch.Tensor) -> None:
     with pytest.raises(ValueError, match="expected"):
         DISTORTIONS["gaublur"](image, 1, torch.Generator())

@@ -1,0 +1,65 @@
+"""The training data as the configuration describes them: images, batches, and the loader over both."""
+
+from pathlib import Path
+
+from torch.utils.data import DataLoader
+
+from data.kadis700 import KADIS700Dataset, collate
+from data.sampler import TrainingBatchSampler
+from utils.config.keys import Config
+from utils.errors import UserError
+from utils.runtime.distributed import rank, world_size
+from utils.runtime.workers import leave_stopping_to_parent
+
+
+def training_set(config: Config) -> KADIS700Dataset:
+    """KADIS700's pristine images, or those of `training.data.pristine_path`.
+
+    Raises:
+        UserError: the folder is missing or has no image.
+    """
+    data = config.training.data
+    kadis700 = Path(config.data_base_path) / "KADIS700"
+    root, images_folder = (data.pristine_path, ".") if data.pristine_path else (kadis700, "ref_imgs")
+    return KADIS700Dataset(
+        root,
+        data.patch_size,
+        data.max_distortions,
+        data.num_levels,
+        data.pristine_prob,
+        config.seed,
+        images_folder,
+    )
+
+
+def batch_sampler(dataset: KADIS700Dataset, config: Config) -> TrainingBatchSampler:
+    """The batches of this process; `training.batch_size` counts images over all processes.
+
+    Raises:
+        UserError: the batch size does not suit the number of processes or of images.
+    """
+    batch_size = config.training.batch_size
+    if batch_size % world_size():
+        raise UserError(f"training.batch_size: {batch_size} is not a multiple of the {world_size()} processes")
+    if batch_size > len(dataset):
+        raise UserError(
+            f"training.batch_size: {batch_size} is more than the {len(dataset)} images in {dataset.folder}, "
+            "so no batch can be filled"
+        )
+    return TrainingBatchSampler(len(dataset), batch_size, config.seed, rank(), world_size())
+
+
+def training_loader(
+    dataset: KADIS700Dataset, sampler: TrainingBatchSampler, num_workers: int, pin_memory: bool
+) -> DataLoader:
+    """Loads the sampler's batches of samples, see `collate`."""
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        persistent_workers=num_workers > 0,
+        prefetch_factor=4 if num_workers > 0 else None,
+        worker_init_fn=leave_stopping_to_parent,
+    )

@@ -1,0 +1,52 @@
+"""Finds the checkpoint and the regressor that the quality model loads from an experiment's folder.
+
+`utils/experiment/layout.py` defines the whole folder. These functions repeat a part of it because torch.hub loads
+`models` into programs that may have their own package `utils`. A test checks that both find the same files.
+"""
+
+import re
+from pathlib import Path
+
+from .errors import WeightsError
+
+
+def is_training_run(experiment: str | Path) -> bool:
+    """Whether the folder belongs to a run that trained an encoder, not to a test of the released encoder."""
+    return _pretrain(experiment).is_dir()
+
+
+def find_best_checkpoint(experiment: str | Path) -> Path:
+    """The checkpoint with the best validation result: best_epoch_*.pth.
+
+    Two such files exist only if the run was killed after it wrote the new file and before it removed the old one. The
+    later epoch is then the better one.
+
+    Raises:
+        WeightsError: the experiment has no such file.
+    """
+    folder = _pretrain(experiment)
+    numbered = [
+        (int(match[1]), path)
+        for path in folder.glob("best_epoch_*.pth")
+        if (match := re.match(r"best_epoch_(\d+)_", path.name))
+    ]
+    if not numbered:
+        raise WeightsError(f"{folder}: has no best_epoch_*.pth; train the experiment first (main.py)")
+    return max(numbered)[1]
+
+
+def find_regressor(experiment: str | Path, dataset: str) -> Path:
+    """The regressor that test.py fitted on a dataset for this experiment.
+
+    Raises:
+        WeightsError: the file does not exist; the message lists the datasets that have a regressor.
+    """
+    path = Path(experiment) / "regressors" / f"regressor_{dataset}.pth"
+    if not path.is_file():
+        found = sorted(p.stem.removeprefix("regressor_") for p in path.parent.glob("regressor_*.pth"))
+        raise WeightsError(f"{path}: no such file; this experiment has regressors for: {', '.join(found) or 'none'}")
+    return path
+
+
+def _pretrain(experiment: str | Path) -> Path:
+    return Path(experiment) / "pretrain"

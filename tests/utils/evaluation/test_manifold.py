@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.spatial.distance import cdist
+
+from utils.config.keys import TsneSection, UmapSection, VisualizationSection
+from utils.evaluation.manifold import Manifold, is_degraded, make_manifold, project_umap, separability, to_draw
+from utils.experiment.layout import Experiment
+from utils.report.pictures import opacity, save_pictures
+
+FLAT = VisualizationSection(tsne=TsneSection(n_components=2, n_iter=300), umap=UmapSection(n_components=2))
+
+
+class Degraded:
+    """4 references x 3 types in 2 groups x 5 levels, and what of these an embedding shows."""
+
+    name = "kadid10k"
+
+    def __init__(self) -> None:
+        rows = [(r, t, level) for r in range(4) for t in range(3) for level in range(1, 6)]
+        self.references, self.types, self.levels = (np.array(column) for column in zip(*rows, strict=True))
+        self.images = [Path(f"{i}.png") for i in range(len(rows))]
+        self.mos = np.linspace(1, 5, len(rows))
+        self.ref_images: list[str] | None = [f"I{r}" for r in self.references]
+        self.distortion_types: list[str] | None = [f"type{t}" for t in self.types]
+        self.distortion_groups: list[str] | None = ["a" if t == 0 else "b" for t in self.types]
+        self.distortion_levels: list[int] | None = self.levels.tolist()
+
+    def get_split_indices(self, split: int, phase: str) -> np.ndarray:
+        assert (split, phase) == (0, "val")
+        return np.arange(30)
+
+    def embed(self, *shown: np.ndarray, noise: float = 0.01) -> np.ndarray:
+        """Crops whose centre shows these values, each as a one-hot part, and noise."""
+        parts = [np.eye(values.max() + 1)[values] for values in shown]
+        centre = np.concatenate(parts, axis=1)
+        centre = centre + noise * np.random.default_rng(0).standard_normal(centre.shape)
+        others = np.random.default_rng(1).standard_normal((len(centre), 4, centre.shape[1]))
+        return np.concatenate([centre[:, None], others], axis=1).astype(np.float32)
+
+
+def test_embeddings_of_the_distortion_are_told_from_those_of_the_content() -> None:
+    dataset = Degraded()
+    of_distortion = separability(dataset.embed(dataset.types, dataset.levels), dataset)
+    assert of_distortion["type_accuracy"] == of_distortion["level_accuracy"] == 1
+    assert of_distortion["type_chance"] == pytest.approx(1 / 3) and of_distortion["level_chance"] == pytest.approx(
+        1 / 5
+    )
+    of_content = separability(dataset.embed(dataset.references), dataset)
+    assert of_content["type_accuracy"] < 0.6 and of_content["silhouette"] < 0.1
+
+
+def test_the_figures_are_those_of_their_definitions() -> None:
+    dataset = Degraded()
+    features = dataset.embed(dataset.types, dataset.levels, dataset.references, noise=0.5)
+    found = separability(features, dataset)
+    distances = cdist(features[:, 0].astype(np.float64), features[:, 0].astype(np.float64))
+    others = np.where(dataset.references[:, None] == dataset.references, np.inf, distances).argmin(1)
+    assert found["type_accuracy"] == pytest.approx((dataset.types[others] == dataset.types).mean())
+    groups = np.array(dataset.distortion_groups)
+    widths = []
+    for i, group in enumerate(groups):
+        inside = distances[i, (groups == group) & (np.arange(len(groups)) != i)].mean()
+        outside = distances[i, groups != group].mean()
+        widths.append((outside - inside) / max(inside, outside))
+    assert found["silhouette"] == pytest.approx(np.mean(widths), abs=1e-4)
+
+
+@pytest.mark.parametrize("components", [2, 3])
+def test_the_manifold_keeps_neighbours(components: int) -> None:
+    dataset = Degraded()
+    settings = VisualizationSection(tsne=TsneSection(n_components=components, n_iter=300))
+    manifold = make_manifold(dataset.embed(dataset.types), dataset, settings, seed=0)
+    assert manifold is not None
+    points = np.array(manifold.points["t-SNE"])
+    assert points.shape == (30, components)
+    assert manifold.names[:2] == ["0.png", "1.png"] and manifold.levels[:5] == [1, 2, 3, 4, 5]
+    # 3-D t-SNE of 30 points is loose; by chance a third of the neighbours would be of the same type.
+    nearest = (cdist(points, points) + np.diag(np.full(30, np.inf))).argmin(1)
+    assert (dataset.types[:30][nearest] == dataset.types[:30]).mean() > 0.6
+    again = make_manifold(dataset.embed(dataset.types), dataset, settings, seed=0)
+    assert again is not None and again.points["t-SNE"] == manifold.points["t-SNE"]
+
+
+def test_umap_where_it_is_installed() -> None:
+    pytest.importorskip("umap", reason="the optional package umap-learn is not installed")
+    dataset = Degraded()
+    points = project_umap(dataset.embed(dataset.types)[:, 0], FLAT, seed=0)
+    assert points is not None and points.shape == (60, 2) and np.isfinite(points).all()
+
+
+def test_a_dataset_without_types_has_no_manifold() -> None:
+    dataset = Degraded()
+    features = dataset.embed(dataset.types)
+    dataset.distortion_types = None
+    assert not is_degraded(dataset)
+    assert make_manifold(features, dataset, FLAT, seed=0) is None
+    with pytest.raises(ValueError, match="no types"):
+        separability(features, dataset)
+
+
+def test_kadid10k_is_drawn_where_it_is_named() -> None:
+    assert to_draw(["live", "kadid10k"]) == "kadid10k"
+    assert to_draw(["mine", "live"]) == "mine"
+    assert to_draw([]) is None
+
+
+def test_pictures_show_the_points(tmp_path: Path) -> None:
+    points = {
+        "t-SNE": [[0.0, 0.0], [1.0, 1.0], [2.0, 0.5]],
+        "UMAP": [[0.0, 0.0, 1.0], [1.0, 1.0, 0.0], [1.0, 2.0, 0.0]],
+    }
+    manifold = Manifold("set", points, ["a", "b", "c"], ["blur"] * 3, ["g", "g", "h"], [1, 3, 5], [1.0, 2.0, 3.0])
+    written = save_pictures(manifold, Experiment(tmp_path, "title"), "title")
+    assert [path.name for path in written] == [
+        "manifold_tsne_groups.png",
+        "manifold_tsne_mos.png",
+        "manifold_umap_groups.png",
+        "manifold_umap_mos.png",
+    ]
+    pixels = np.asarray(Image.open(written[0]).convert("RGB")).reshape(-1, 3)
+    for color, strength in (((31, 119, 180), 0.2), ((31, 119, 180), 0.6), ((255, 127, 14), 1.0)):
+        expected = strength * np.array(color) + (1 - strength) * 255
+        assert (np.abs(pixels - expected).max(axis=1) <= 2).any(), (color, strength)
+
+
+def test_stronger_levels_are_more_opaque() -> None:
+    assert [opacity(level) for level in (1, 3, 5)] == pytest.approx([0.2, 0.6, 1])

@@ -1,0 +1,136 @@
+"""utils.results: what stands in the tables and files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from utils.errors import UserError
+from utils.evaluation.protocol import DatasetResult, Prediction
+from utils.evaluation.results import (
+    CrossResult,
+    Results,
+    cross_table,
+    render,
+    split_table,
+    summary_table,
+    write_results,
+)
+from utils.experiment.layout import Experiment
+
+SROCC = np.array([0.5, 0.9, 0.7])
+
+
+def result(name: str, shift: float = 0.0, fraction: float = 1.0) -> DatasetResult:
+    def scores(values: np.ndarray) -> dict[str, np.ndarray]:
+        return {"srocc": values, "plcc": values + 0.01, "krocc": values - 0.2, "rmse": 10 * values}
+
+    groups = {"global": scores(SROCC - shift), "jpeg": scores(np.array([np.nan, 0.2, 0.4]))}
+    predictions = [Prediction(f"{i}.png", float(i), float(i) ** 2) for i in range(20)]
+    note = "jpeg: fewer than 3 images in 1 of 3 splits, which do not count"
+    synthetic = name == "kadid10k"
+    return DatasetResult(name, 0.1, fraction, np.ones((3, 2)), groups, predictions, [note], synthetic)
+
+
+@pytest.fixture
+def results() -> Results:
+    return Results(
+        [result("kadid10k"), result("kadid10k", 0.3, 0.1), result("spaq", 0.2)],
+        encoder_hash="0123456789abcdef",
+        cross=[CrossResult("kadid10k", "spaq", 0.31, 0.32), CrossResult("spaq", "kadid10k", 0.41, 0.42)],
+        failures={"live": "LIVE: no such folder"},
+    )
+
+
+def row(table: pd.DataFrame, dataset: str, group: str = "global", fraction: float = 1.0) -> pd.Series:
+    chosen = (table["dataset"] == dataset) & (table["group"] == group) & (table["train_fraction"] == fraction)
+    assert chosen.sum() == 1
+    return table[chosen].iloc[0]
+
+
+def test_summary_has_medians_spread_and_averages(results: Results) -> None:
+    table = summary_table(results)
+    kadid = row(table, "kadid10k")
+    assert kadid["srocc"] == pytest.approx(0.7)
+    assert kadid["srocc_std"] == pytest.approx(np.std(SROCC))
+    assert kadid["splits"] == 3
+    assert row(table, "kadid10k", fraction=0.1)["srocc"] == pytest.approx(0.4)
+    jpeg = row(table, "kadid10k", "jpeg")
+    assert jpeg["splits"] == 2
+    assert jpeg["srocc"] == pytest.approx(0.3)
+    assert row(table, "average synthetic")["srocc"] == pytest.approx(0.7)
+    assert row(table, "average authentic")["plcc"] == pytest.approx(0.51)
+    assert row(table, "average all")["krocc"] == pytest.approx(0.4)
+    assert row(table, "average all")["rmse"] is None  # units differ between datasets
+    assert not table.isin([np.nan]).any().any() or table.map(lambda v: v is None or v == v).all().all()
+
+
+def test_published_figures_only_beside_the_released_encoder(results: Results) -> None:
+    assert "published" not in render(results)
+    assert "published_srocc" not in summary_table(results)
+    results.published = True
+    assert row(summary_table(results), "kadid10k")["published_srocc"] == 0.908
+    assert row(summary_table(results), "kadid10k", fraction=0.1)["published_srocc"] is None
+    assert "published_srocc" in render(results)
+
+
+def test_cross_table_is_fitted_on_by_tested_on(results: Results) -> None:
+    matrix = cross_table(results, "srocc")
+    assert matrix.loc["kadid10k", "spaq"] == 0.31
+    assert matrix.loc["spaq", "kadid10k"] == 0.41
+    assert matrix.loc["spaq", "spaq"] is None
+
+
+def test_printed_text_has_notes_and_failures_and_no_nan(results: Results) -> None:
+    text = render(results)
+    assert "live: LIVE: no such folder" in text
+    assert "jpeg: fewer than 3 images in 1 of 3 splits" in text
+    assert "0.700" in text
+    assert "nan" not in text.lower()
+
+
+def test_printed_text_without_any_dataset() -> None:
+    text = render(Results([], "0", failures={"live": "LIVE: no such folder"}))
+    assert "LIVE: no such folder" in text
+
+
+def test_files_hold_the_same_figures(results: Results, tmp_path: Path) -> None:
+    write_results(results, Experiment(tmp_path / "new", "new"))
+    folder = tmp_path / "new"
+    frame = pd.read_csv(folder / "results.csv")
+    assert row(frame, "kadid10k")["srocc"] == pytest.approx(0.7)
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert content["datasets"][0]["scores"]["jpeg"]["srocc"] == [None, 0.2, 0.4]
+    assert content["datasets"][0]["worst"][0] == {
+        "image": "19.png",
+        "prediction": 19.0,
+        "score": 361.0,
+        "type": None,
+        "group": None,
+    }
+    assert len(content["datasets"][0]["best"]) == 16
+    assert content["failures"] == {"live": "LIVE: no such folder"}
+    sheets = pd.read_excel(folder / "results.xlsx", sheet_name=None)
+    assert list(sheets) == ["summary", "kadid10k", "spaq", "cross-dataset"]
+    kadid = sheets["kadid10k"]
+    assert sorted(kadid[(kadid["group"] == "global") & (kadid["train_fraction"] == 1)]["srocc"]) == sorted(SROCC)
+
+
+def test_split_table_leaves_out_what_has_no_value() -> None:
+    table = split_table(result("kadid10k"))
+    assert len(table) == 5
+    assert not table.isna().any().any()
+
+
+def test_dataset_names_that_excel_refuses(tmp_path: Path) -> None:
+    names = ["a" * 40, "a" * 39 + "b", "my:data", "summary"]
+    write_results(Results([result(name) for name in names], "0"), Experiment(tmp_path, "names"))
+    assert len(pd.read_excel(tmp_path / "results.xlsx", sheet_name=None)) == 5
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(results: Results, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_results(results, Experiment(tmp_path / "file", "file"))

@@ -1,0 +1,90 @@
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from utils.errors import UserError
+from utils.experiment.layout import Experiment
+from utils.experiment.run_log import RunLog
+from utils.image import normalize
+
+COLUMNS = ["loss", "learning_rate", "srocc"]
+
+
+def read(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_five(folder: Path) -> None:
+    log = RunLog(Experiment(folder, "log"), COLUMNS)
+    log.scalars([{"step": s, "epoch": 0, "loss": 1 / s, "learning_rate": 0.1} for s in range(1, 6)])
+    log.scalars([{"step": 5, "epoch": 0, "srocc": 0.5}])
+
+
+def test_rows_are_appended(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    rows = read(tmp_path)
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "5"]
+    assert float(rows[1]["loss"]) == 0.5 and rows[1]["srocc"] == "" and rows[5]["srocc"] == "0.5"
+
+
+def test_a_resumed_run_drops_what_its_checkpoint_does_not_cover(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=3)
+    assert [row["step"] for row in read(tmp_path)] == ["1", "2", "3"]
+
+
+def test_a_finished_validation_is_kept_and_an_unfinished_one_made_again(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5, validated=True)
+    assert len(read(tmp_path)) == 6
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5, validated=False)
+    assert [row["srocc"] for row in read(tmp_path)] == [""] * 5
+
+
+def test_a_row_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    with (tmp_path / "metrics.csv").open("a", encoding="utf-8") as file:
+        file.write("1")
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5)
+    assert [row["step"] for row in read(tmp_path)] == ["1", "2", "3", "4", "5"]
+
+
+def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
+    write_five(tmp_path)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS)
+    assert read(tmp_path) == []
+
+
+def test_input_images_are_shown_as_pixels_with_their_compositions() -> None:
+    sent: dict[str, Any] = {}
+    log: Any = SimpleNamespace(
+        images=lambda step, name, images, captions: sent.update({name: (step, images, captions)})
+    )
+    crops = torch.randint(0, 256, (5, 3, 8, 6), generator=torch.Generator().manual_seed(0))
+    compositions = [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)], [], []]
+    batch: dict[str, Any] = {"composition": compositions}
+    for view in ("A", "B"):
+        batch |= {f"img_{view}_orig": normalize(crops / 255), f"img_{view}_name": [f"{view}{i}.png" for i in range(5)]}
+    RunLog.input_images(log, 1000, batch, count=3)
+    assert set(sent) == {"input_A", "input_B"}
+    step, images, captions = sent["input_B"]
+    assert (step, captions) == (1000, ["B0.png: gaublur 2, jpeg 7", "B1.png: pristine", "B2.png: meanshift 0.08"])
+    for image, crop in zip(images, crops[:3], strict=True):
+        assert np.abs(np.asarray(image).astype(int) - crop.permute(1, 2, 0).numpy()).max() <= 1
+
+
+def test_a_second_run_of_the_same_experiment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("utils.runtime.files.PATIENCE", 0.1)
+    first = RunLog(Experiment(tmp_path, "log"), COLUMNS)
+    first.scalars([{"step": 1, "epoch": 0, "loss": 1.0}])
+    with pytest.raises(UserError, match=r"metrics\.csv: another process is writing to it"):
+        RunLog(Experiment(tmp_path, "log"), COLUMNS)
+    first.close()
+    assert [row["step"] for row in read(tmp_path)] == ["1"]
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=1).close()

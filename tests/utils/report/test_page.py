@@ -1,0 +1,222 @@
+"""The report: of what is not there, of bad files, and of a small real run in a real browser."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from data.photo_set import TEST_SET, make
+from tests.utils.experiment.test_wandb import history
+from utils.distortions import DISTORTIONS
+from utils.errors import UserError
+from utils.evaluation.protocol import DatasetResult, Prediction
+from utils.evaluation.results import CrossResult, Results, write_results
+from utils.experiment.layout import Experiment
+from utils.report.figures import cross_heatmap
+from utils.report.page import write_report
+
+ROOT = Path(__file__).resolve().parents[3]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NASTY = "<img src=x onerror=document.title='broken'>&\"'"
+
+
+def results(name: str = "kadid10k", **more: Any) -> Results:
+    scores = {"global": {metric: np.array([0.5, 0.7]) for metric in ("srocc", "plcc", "krocc", "rmse")}}
+    scores[NASTY] = scores["global"]
+    predictions = [Prediction(f"nowhere/{NASTY}{i}.png", i / 10, i / 8, NASTY, NASTY) for i in range(20)]
+    return Results([DatasetResult(name, 0.1, 1.0, np.ones((2, 100)), scores, predictions, [])], "0" * 16, **more)
+
+
+def page(folder: Path) -> str:
+    return write_report(Experiment(folder, "title")).read_text(encoding="utf-8")
+
+
+def test_the_cross_dataset_matrix_has_rows_fitted_on_and_columns_tested_on(tmp_path: Path) -> None:
+    cross = [CrossResult("live", "csiq", 0.8, 0.7), CrossResult("csiq", "live", 0.6, 0.5)]
+    (drawn,) = cross_heatmap([asdict(c) for c in cross]).data
+    assert list(drawn.x) == list(drawn.y) == ["csiq", "live"]
+    np.testing.assert_array_equal(drawn.z, [[np.nan, 0.6], [0.8, np.nan]])
+    write_results(results(cross=cross), Experiment(tmp_path, "title"))
+    assert "SROCC across datasets" in page(tmp_path)
+
+
+def test_an_empty_experiment_says_what_is_missing(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    for line in ("no training:", "no test results yet", "no manifold"):
+        assert line in text
+
+
+def test_an_unfinished_training_says_so(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("training: {epochs: 5}\nseed: 3\n")
+    (tmp_path / "metrics.csv").write_text(
+        "step,epoch,loss,learning_rate,images_per_second,srocc,plcc\n1,0,4.0,0.1,9,,\n2,0,3.5,0.1,9,,\n2,0,,,,0.4,0.5\n3,1,3"
+    )
+    (tmp_path / "pretrain").mkdir()
+    assert "no epoch has been validated yet" in page(tmp_path)
+    (tmp_path / "pretrain" / "best_epoch_0_srocc_0.400_plcc_0.500.pth").touch()
+    text = page(tmp_path)
+    assert "of 5 epochs begun" in text and "training is not finished" in text
+    (tmp_path / "pretrain" / "not_finite_step_3.pth").touch()
+    assert "loss that is not finite" in page(tmp_path)
+
+
+def test_failures_and_published_figures_are_named(tmp_path: Path) -> None:
+    write_results(results(published=True, failures={"live": "LIVE: no such folder"}), Experiment(tmp_path, "title"))
+    text = page(tmp_path)
+    assert "live has no result: LIVE: no such folder" in text
+    assert "published_srocc" in text and "0.908" in text and "the authors' figures" in text
+
+
+def test_texts_from_users_data_are_escaped_and_lost_pictures_named(tmp_path: Path) -> None:
+    write_results(results(NASTY), Experiment(tmp_path, "title"))
+    text = page(tmp_path)
+    assert "<img src=x" not in text
+    assert "file not readable" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "match"),
+    [
+        ("results.json", "{", "not readable as JSON"),
+        ("results.json", "{}", "not as test.py writes it"),
+        ("manifold.json", '{"a": 1}', "not in the present form"),
+        ("config.yaml", "[", "not readable as YAML"),
+        ("metrics.csv", "nothing\n1\n", "not a log of training"),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path: Path, file: str, content: str, match: str) -> None:
+    (tmp_path / file).write_text(content)
+    with pytest.raises(UserError, match=match) as error:
+        write_report(Experiment(tmp_path, "title"))
+    assert str(tmp_path / file) in str(error.value)
+
+
+def test_no_such_experiment() -> None:
+    command = [sys.executable, "-m", "utils.report", "--experiment_name", "none_such"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "no such folder" in ended.stderr and len(ended.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def real_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a small real run: 4 training photos, a test set of 5 references, 6 types and 3 levels."""
+    folder = tmp_path_factory.mktemp("report")
+    photos = folder / "photos"
+    photos.mkdir()
+    for i in range(9):
+        small = np.random.default_rng(i).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((60, 48), Image.Resampling.BICUBIC).save(photos / f"p{i}.png")
+    make(photos, folder / "data", references=5, seed=0)
+    labels = folder / "data" / TEST_SET / "labels.csv"
+    table = pd.read_csv(labels)
+    table = table[table["type"].isin(list(DISTORTIONS)[::4]) & table["level"].isin([1, 3, 5])]
+    table.to_csv(labels, index=False)
+    (folder / "config.yaml").write_text(
+        f"""
+experiment_name: small
+data_base_path: data
+device: cpu
+training: {{epochs: 2, batch_size: 4, num_workers: 0, lr: 1e-4, data: {{patch_size: 32}}}}
+validation: {{datasets: [{TEST_SET}], visualization: {{tsne: {{n_components: 2, n_iter: 250}}}}}}
+test: {{datasets: [{TEST_SET}], crop_size: 32, num_workers: 0, compare_untrained: true}}
+model: {{encoder: {{pretrained: false}}}}
+logging: {{wandb: {{online: false}}}}
+""",
+        encoding="utf-8",
+    )
+    command = [sys.executable, str(ROOT / "main.py"), "--config", "config.yaml"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    options: dict[str, Any] = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
+    ended = subprocess.run(command, timeout=600, check=False, **options)
+    assert ended.returncode == 0, ended.stderr
+    experiment = folder / "experiments" / "small"
+    made = {path.name for path in experiment.iterdir()}
+    assert {"report.html", "manifold.json", "manifold_tsne_groups.png", "manifold_tsne_mos.png"} <= made
+    # UMAP's points, with which a browser draws three dimensions, need not be here: the optional package may be missing.
+    manifold = json.loads((experiment / "manifold.json").read_text(encoding="utf-8"))
+    manifold["points"]["UMAP"] = [[*point[:2], 1.0] for point in manifold["points"]["t-SNE"]]
+    (experiment / "manifold.json").write_text(json.dumps(manifold), encoding="utf-8")
+    command = [sys.executable, "-m", "utils.report", "--experiment_name", "small"]
+    ended = subprocess.run(command, timeout=60, check=False, **options)
+    assert ended.returncode == 0, ended.stderr
+    return experiment / "report.html"
+
+
+def test_wandb_gets_the_manifold_and_the_results_of_that_run(real_report: Path) -> None:
+    rows = history(real_report.parent)
+    logged = {key.split(".")[0]: value for row in rows for key, value in row.items()}
+    pictures = json.dumps([row for row in rows if any(key.startswith("manifold") for key in row)])
+    assert "manifold_tsne_groups" in pictures and "manifold_tsne_mos" in pictures
+    summary = json.loads((real_report.parent / "results.json").read_text(encoding="utf-8"))["summary"]
+    assert logged[f"test/{TEST_SET}/srocc"] == pytest.approx(summary[0]["srocc"])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: the report is not tested in a browser")
+    from playwright.sync_api import sync_playwright
+
+    options = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(options))
+        yield started
+        started.close()
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_in_a_browser(browser: Any, real_report: Path, width: int, scheme: str) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    errors: list[str] = []
+    requests: list[str] = []
+    tab.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(real_report.as_uri())
+    tab.wait_for_selector(".js-plotly-plot .main-svg")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    for section in ("results", "training", "manifold", "pictures", "provenance"):
+        assert tab.locator(f"#{section}").bounding_box()["height"] > 100, section
+    assert tab.locator("#missing").count() == 0
+    assert tab.locator("#results table").first.locator("tbody tr").count() == 3
+    assert tab.locator("#pictures img").count() == 2 * 16
+    assert tab.evaluate("[...document.images].every(i => i.naturalWidth > 0 && i.alt)")
+    # Three of training, three of the test, two of each projection.
+    assert tab.locator("#training .js-plotly-plot").count() == 3
+    assert tab.locator("#results .js-plotly-plot").count() == 3
+    assert tab.locator("#manifold .js-plotly-plot").count() == 4
+    assert tab.evaluate(
+        "[...document.querySelectorAll('.js-plotly-plot')].every(p => p.clientWidth <= innerWidth"
+        " && p._fullData.some(t => t.x && t.x.length))"
+    )
+    background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 23, 27)")
+    text = tab.evaluate("document.querySelector('.js-plotly-plot').layout.font.color")
+    assert text == ("rgb(29, 33, 39)" if scheme == "light" else "rgb(228, 231, 235)")
+
+    plot = tab.locator("#manifold .js-plotly-plot").first
+    plot.scroll_into_view_if_needed()
+    plot.evaluate("p => Plotly.Fx.hover(p, [{curveNumber: 1, pointNumber: 0}])")
+    hover = plot.locator(".hovertext").first
+    hover.wait_for()
+    assert "level" in hover.text_content() and ".png" in hover.text_content()
+    shown = "p => p._fullData.filter(t => t.visible === true).length"
+    before = plot.evaluate(shown)
+    plot.locator(".legendtoggle").first.click()
+    tab.wait_for_function("([p, n]) => p._fullData.filter(t => t.visible === true).length === n - 2",
+                          arg=[plot.element_handle(), before])  # fmt: skip
+    assert errors == []
+    assert requests == [real_report.as_uri()] or all(r.startswith(("file:", "data:", "blob:")) for r in requests)
+    tab.close()

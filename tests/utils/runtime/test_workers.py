@@ -1,0 +1,23 @@
+import subprocess
+import sys
+from pathlib import Path
+
+LEFT_IN_THE_MIDDLE = """
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+from utils.runtime.workers import batches, leave_stopping_to_parent
+
+data = TensorDataset(torch.arange(100))
+loader = DataLoader(data, 2, num_workers=2, worker_init_fn=leave_stopping_to_parent, persistent_workers={persistent})
+left = batches(loader)
+print(next(left)[0].tolist())
+"""
+
+
+def test_a_program_ends_though_a_loader_was_left_in_the_middle_of_its_data() -> None:
+    for persistent in (False, True):
+        script = LEFT_IN_THE_MIDDLE.format(persistent=persistent)
+        root = Path(__file__).parents[3]
+        command = [sys.executable, "-W", "ignore", "-c", script]  # PyTorch warns where there is one core only
+        ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[0, 1]\n", "")

@@ -1,0 +1,197 @@
+"""Every key of the configuration, with its type, range, default and meaning."""
+
+# `key` and `section` make dataclass fields, as `dataclasses.field` does.
+# ruff: noqa: RUF009
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from utils.config.schema import Key, build, flatten, key, keys_of, read, section
+from utils.errors import UserError
+
+DATASETS = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]  # those of the paper's tables
+
+
+@dataclass(frozen=True)
+class DataSection:
+    pristine_path: str | None = key(None, "folder of pristine images to train on instead of KADIS700/ref_imgs")
+    patch_size: int = key(224, "side of the training crops in pixels", within="[32, inf)")
+    max_distortions: int = key(4, "most distortions in a composition; 0 degrades nothing", within="[0, 7]")
+    num_levels: int = key(5, "levels to draw from, the mildest first", within="[1, 5]")
+    pristine_prob: float = key(0.05, "probability that a sample is not degraded", within="[0, 1]")
+
+
+@dataclass(frozen=True)
+class OptimizerSection:
+    name: Literal["SGD", "Adam", "AdamW"] = key("SGD", "optimizer, from torch.optim")
+    momentum: float = key(0.9, "SGD only", within="[0, 1)")
+    weight_decay: float = key(1e-4, "of every optimizer", within="[0, inf)")
+    betas: list[float] = key([0.9, 0.999], "Adam and AdamW only", within="[0, 1)", length=2)
+    eps: float = key(1e-8, "Adam and AdamW only", within="(0, inf)")
+
+
+@dataclass(frozen=True)
+class SchedulerSection:
+    name: Literal["CosineAnnealingWarmRestarts"] | None = key(
+        "CosineAnnealingWarmRestarts", "stepped every iteration; null keeps the rate constant"
+    )
+    T_0: int = key(1, "epochs until the first restart", within="[1, inf)")
+    T_mult: int = key(2, "factor of the epochs between restarts", within="[1, inf)")
+    eta_min: float = key(1e-6, "lowest learning rate", within="[0, inf)")
+
+
+@dataclass(frozen=True)
+class TrainingSection:
+    epochs: int = key(10, "passes over the training images", within="[1, inf)")
+    lr: float = key(1e-3, "learning rate at the start and after a restart", within="(0, inf)")
+    batch_size: int = key(16, "images in a step, over all processes", within="[1, inf)")
+    num_workers: int = key(20, "data-loading processes; 0 loads in the main one", within="[0, inf)")
+    log_images_frequency: int = key(1000, "steps between logged samples; 0 logs none", within="[0, inf)")
+    checkpoint_frequency: int = key(
+        1000, "steps between checkpoints within an epoch; 0: only at its end", within="[0, inf)"
+    )
+    resume_training: bool = key(False, "go on from the last checkpoint of experiment_name")
+    compile: bool = key(False, "compile the model with torch.compile")
+    data: DataSection = section(DataSection)
+    optimizer: OptimizerSection = section(OptimizerSection)
+    lr_scheduler: SchedulerSection = section(SchedulerSection)
+
+
+@dataclass(frozen=True)
+class TsneSection:
+    n_components: int = key(3, "dimensions of the picture", within="[2, 3]")
+    perplexity: float = key(30.0, "about the number of neighbours that count", within="(0, inf)")
+    n_iter: int = key(1000, "iterations", within="[250, inf)")
+
+
+@dataclass(frozen=True)
+class UmapSection:
+    n_components: int = key(3, "dimensions of the picture", within="[2, 3]")
+    n_neighbors: int = key(25, "neighbours that count", within="[2, inf)")
+    min_dist: float = key(0.2, "least distance between points", within="[0, 1]")
+    metric: str = key("euclidean", "distance between embeddings, a name that UMAP knows")
+
+
+@dataclass(frozen=True)
+class VisualizationSection:
+    tsne: TsneSection = section(TsneSection)
+    umap: UmapSection = section(UmapSection)
+
+
+@dataclass(frozen=True)
+class ValidationSection:
+    frequency: int = key(1, "epochs between validations", within="[1, inf)")
+    num_splits: int = key(10, "splits of each dataset to validate on", within="[1, 10]")
+    alpha: float = key(0.1, "ridge regularisation", within="(0, inf)")
+    visualize: bool = key(
+        True, "draw the embeddings of kadid10k if listed, else of the first dataset, after validation and test"
+    )
+    visualization: VisualizationSection = section(VisualizationSection)
+    datasets: list[str] = key(DATASETS, "datasets to validate on; a folder with labels.csv is one too")
+
+
+@dataclass(frozen=True)
+class TestSection:
+    batch_size: int = key(16, "images whose features are extracted at once", within="[1, inf)")
+    num_workers: int = key(20, "data-loading processes; 0 loads in the main one", within="[0, inf)")
+    num_splits: int = key(10, "splits of each dataset to test on", within="[1, 10]")
+    grid_search: bool = key(True, "choose the ridge alpha on the validation images")
+    alpha: float = key(0.1, "ridge regularisation without grid_search", within="(0, inf)")
+    crop_size: int = key(224, "side in pixels of the five crops, in validation too", within="[32, inf)")
+    datasets: list[str] = key(DATASETS, "datasets to test on; a folder with labels.csv is one too")
+    cross_dataset: bool = key(False, "also fit on each whole dataset and test on every other", alias="cross_dataset")
+    compare_untrained: bool = key(False, "also test the encoder as it was before its first step")
+    train_fraction: list[float] = key([1.0], "parts of each training split to fit on", within="(0, 1]")
+
+
+@dataclass(frozen=True)
+class EncoderSection:
+    embedding_dim: int = key(128, "size of the projection that the loss sees", within="[1, inf)")
+    pretrained: bool = key(True, "start from torchvision's ImageNet weights (IMAGENET1K_V1)")
+    use_norm: bool = key(True, "L2-normalise features and projections")
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    temperature: float = key(0.1, "of the contrastive loss", within="(0, inf)")
+    encoder: EncoderSection = section(EncoderSection)
+
+
+@dataclass(frozen=True)
+class WandbSection:
+    online: bool = key(True, "send to the W&B servers; false keeps the run in files")
+    project: str | None = key(None, "W&B project; must be set to log online")
+    entity: str | None = key(None, "W&B user or team; must be set to log online")
+
+
+@dataclass(frozen=True)
+class LoggingSection:
+    use_wandb: bool = key(True, "log to Weights & Biases")
+    wandb: WandbSection = section(WandbSection)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole configuration; it does not change once it is read."""
+
+    experiment_name: str = key(
+        help="name of the run and of its folder in experiments/",
+        pattern=r'[^./\\:*?"<>|][^/\\:*?"<>|]*',
+        allowed='folder name, none of / \\ : * ? " < > |, no leading dot',
+    )
+    data_base_path: str = key(help="folder that holds the datasets' folders")
+    device: int | str = key(
+        0,
+        "where to compute",
+        pattern=r"-1|\d+|cpu|mps|cuda(:\d+)?",
+        allowed="cpu (or -1), GPU number, cuda, cuda:NUMBER or mps",
+    )
+    seed: int = key(27, "of every random draw", within="[0, 4294967295]")
+    training: TrainingSection = section(TrainingSection)
+    validation: ValidationSection = section(ValidationSection)
+    test: TestSection = section(TestSection)
+    model: ModelSection = section(ModelSection)
+    logging: LoggingSection = section(LoggingSection)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "") -> "Config":
+        """From nested mappings, or dotted names; absent keys take their defaults.
+
+        Raises:
+            UserError: as `load_config`; `where` begins the message.
+        """
+        return complete(read(KEYS, values, where), where)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dict of plain values, for YAML and for checkpoints."""
+        return dataclasses.asdict(self)
+
+
+KEYS: dict[str, Key] = keys_of(Config)
+
+
+def diff(a: Config, b: Config) -> list[tuple[str, Any, Any]]:
+    """(key, value in a, value in b) of every key in which they differ, in the keys' order."""
+    values_a, values_b = dict(flatten(a.to_dict())), dict(flatten(b.to_dict()))
+    return [(name, values_a[name], values_b[name]) for name in KEYS if values_a[name] != values_b[name]]
+
+
+def complete(values: Mapping[str, Any], where: str) -> Config:
+    """The configuration of parsed values.
+
+    Raises:
+        UserError: a key that must be set is not.
+    """
+    missing = [name for name, known in KEYS.items() if known.required and name not in values]
+    online = all(values.get(name, KEYS[name].default) for name in ("logging.use_wandb", "logging.wandb.online"))
+    hint = ""
+    if online:
+        wandb = [n for n in ("logging.wandb.project", "logging.wandb.entity") if values.get(n) is None]
+        missing += wandb
+        hint = "; without W&B pass --logging.use_wandb false" if wandb else ""
+    if missing:
+        names = ", ".join(missing)
+        raise UserError(f"{where}{names} must be set, in the file or as --{missing[0]} VALUE{hint}")
+    return build(Config, values)

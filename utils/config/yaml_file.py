@@ -1,0 +1,86 @@
+"""The configuration's file: reading it, and writing it with every key explained."""
+
+from collections.abc import Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from utils.config.keys import KEYS, Config, complete
+from utils.config.schema import flatten, read
+from utils.errors import UserError
+from utils.runtime.files import write_text
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> Config:
+    """Reads a YAML file; absent keys take their defaults.
+
+    Args:
+        path: of the file.
+        overrides: values by dotted name, which replace the file's; texts are converted to the key's type.
+
+    Raises:
+        UserError: the file is missing or not YAML; a key is unknown, given twice, of the wrong type, out of
+            range, or must be set and is not.
+    """
+    values = read(KEYS, _read_yaml(Path(path)), f"{path}: ")
+    return complete(values | read(KEYS, dict(overrides), "--"), f"{path}: ")
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Writes every key with its meaning as a comment; `load_config` gives the same configuration back.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_text(Path(path), render(dict(flatten(config.to_dict()))))
+
+
+def render(values: Mapping[str, Any]) -> str:
+    """YAML text with a comment for every key, from values by dotted name; a key without a value is null."""
+    lines: list[str] = []
+    above: list[str] = []
+    for name, known in KEYS.items():
+        *sections, last = name.split(".")
+        for depth, title in enumerate(sections):
+            if sections[: depth + 1] != above[: depth + 1]:
+                lines += [*([""] if depth == 0 else []), f"{'  ' * depth}{title}:"]
+        above = sections
+        line = f"{'  ' * len(sections)}{last}: {yaml_text(values.get(name))}"
+        must = "; must be set" if known.required else ""
+        lines.append(f"{line:<36}  # {known.help} ({known.describe()}{must})")
+    return "\n".join(lines) + "\n"
+
+
+def yaml_text(value: Any) -> str:
+    """A value as YAML, on one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return text.splitlines()[0]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a repeated key is an error; PyYAML would take the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            name = str(key_node.value)
+            if name in seen:
+                raise yaml.MarkedYAMLError(problem=f"{name} is given twice", problem_mark=key_node.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[Any, Any]:
+    try:
+        content = yaml.load(path.read_bytes(), _Loader)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); a configuration file is expected") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}{line}: not valid YAML ({problem})") from error
+    if not isinstance(content, dict | None):
+        raise UserError(f"{path}: found {type(content).__name__}, allowed: lines of the form 'key: value'")
+    return content or {}

@@ -1,0 +1,229 @@
+"""Features of a dataset's crops, extracted once for an encoder and kept on disk."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from utils.errors import UserError
+from utils.runtime.distributed import any_rank, barrier, from_main, is_main, rank, world_size
+from utils.runtime.files import GrowingFile, locked, write_text
+from utils.runtime.progress import progress_bar
+from utils.runtime.workers import batches as loaded_batches
+from utils.runtime.workers import leave_stopping_to_parent
+
+FEATURES_VERSION = 1  # raise it when a change to the code changes the features
+CROPS = 5
+EMBEDDING_DIM = 4096  # as in models/weights.py: 2048 features of the full-scale crop, then 2048 of the half-scale crop
+ROW = CROPS * EMBEDDING_DIM * 4  # bytes of an image's features in a file
+
+
+class CropDataset(Protocol):
+    """A dataset whose item i is a dict with `full` and `half`, 5 x 3 x c x c each, normalised."""
+
+    images: list[Path]
+    crop_size: int
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def annotation_hash(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+def extract_features(
+    encoder: nn.Module,
+    dataset: CropDataset,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    cache_dir: Path | None = None,
+    encoder_hash: str | None = None,
+) -> NDArray[np.float32]:
+    """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
+
+    With several processes, each encodes its share of every batch and all get the whole result. With `cache_dir`, the
+    features are kept in a file there, which is memory-mapped; an interrupted extraction goes on where it stopped.
+
+    Args:
+        encoder: its method `features` maps M x 3 x c x c to M x 2048. It is used in evaluation mode; its own mode is
+            restored afterwards.
+        batch_size: images that a process encodes at once, with ten crops each.
+        num_workers: data-loading processes; 0 loads in the main one.
+        cache_dir: folder for the file; `cache_key` names it.
+        encoder_hash: identifies the encoder's weights; required with `cache_dir`.
+
+    Raises:
+        UserError: an image cannot be read, the features of an image are not finite, there are no images, or
+            the file cannot be written.
+    """
+    if len(dataset) == 0:
+        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
+    if cache_dir is None:
+        features = np.empty((len(dataset), CROPS, EMBEDDING_DIM), np.float32)
+        done = 0
+        for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=0):
+            features[done : done + len(batch)] = batch
+            done += len(batch)
+        return features
+    if encoder_hash is None:
+        raise ValueError("cache_dir needs encoder_hash")
+    path = cache_dir / f"{cache_key(dataset, encoder_hash)}.float32"
+    if not from_main(path.exists()):
+        _extract_to_file(path, encoder, dataset, batch_size, num_workers, device)
+    return _map(path, len(dataset))
+
+
+def cache_key(dataset: CropDataset, encoder_hash: str) -> str:
+    """Name for a dataset's features, made from everything that they depend on.
+
+    The sizes of the image files represent their content, so that KonIQ-10k at another resolution has another name.
+
+    Raises:
+        UserError: an image is missing.
+    """
+    digest = hashlib.sha256(f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash}".encode())
+    digest.update(f" {dataset.crop_size}".encode())
+    for path in dataset.images:
+        try:
+            digest.update(f" {path.stat().st_size}".encode())
+        except OSError as error:
+            raise UserError(f"{path}: not a readable image ({error.strerror})") from error
+    return f"{dataset.name}_{encoder_hash}_{digest.hexdigest()[:16]}"
+
+
+def _extract_to_file(
+    path: Path,
+    encoder: nn.Module,
+    dataset: CropDataset,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+) -> None:
+    """Appends the features to a file beside `path` and renames it once it is complete.
+
+    The first process writes. A small text file says how many images are surely in it, because after a power cut a file
+    may be longer than what reached the disk. If another program extracts the same features, this one waits for them.
+    """
+    partial, progress = path.with_suffix(".partial"), path.with_suffix(".progress")
+    wait = f"waiting for another process that extracts {path.name}"
+    with locked(path, wait) if is_main() else nullcontext():
+        if from_main(path.exists()):
+            return
+        done = from_main(_progress(partial, progress))
+        with GrowingFile(partial) if is_main() else nullcontext() as file:
+            if file:
+                file.truncate(done * ROW)
+            for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=done):
+                done += len(batch)
+                if file:
+                    file.append(batch.astype("<f4").tobytes())
+                    write_text(progress, str(done))
+        if is_main():
+            try:
+                partial.replace(path)
+                progress.unlink()
+            except OSError as error:
+                raise UserError(f"{path}: cannot be written ({error})") from error
+    barrier()
+
+
+def _progress(partial: Path, progress: Path) -> int:
+    """Images whose features an earlier, interrupted extraction left."""
+    try:
+        return min(int(progress.read_text()), partial.stat().st_size // ROW)
+    except (OSError, ValueError):
+        return 0
+
+
+def _map(path: Path, images: int) -> NDArray[np.float32]:
+    try:
+        return np.memmap(path, "<f4", mode="r", shape=(images, CROPS, EMBEDDING_DIM))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged or not readable ({error}); remove it to extract anew") from error
+
+
+def _encode(
+    encoder: nn.Module,
+    dataset: CropDataset,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    start: int,
+) -> Iterator[NDArray[np.float32]]:
+    """Yields the features of the images from `start` on, in order, one batch of every process at a time."""
+    batches = [range(i, min(i + batch_size, len(dataset))) for i in range(start, len(dataset), batch_size)]
+    mine = batches[rank() :: world_size()]
+    loader: DataLoader = DataLoader(
+        dataset,  # type: ignore[arg-type]
+        batch_sampler=mine,  # type: ignore[arg-type]
+        num_workers=num_workers,
+        pin_memory=device.type == "cuda",
+        worker_init_fn=leave_stopping_to_parent,
+    )
+    was_training = encoder.training
+    encoder.to(device).to(memory_format=torch.channels_last).eval()
+    loaded = loaded_batches(loader)
+    try:
+        with progress_bar(f"features of {dataset.name}", len(dataset), start, "image") as bar:
+            for step in range(0, len(batches), world_size()):
+                features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
+                mistake = None
+                if step + rank() < len(batches):
+                    try:
+                        features = _encode_batch(encoder, next(loaded), device)
+                    except UserError as error:  # a worker's error begins with its traceback
+                        mistake = str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")
+                _share_mistake(mistake, device)
+                together = _gather(features, batches[step : step + world_size()], batch_size)
+                finite = np.isfinite(together).all(axis=(1, 2))
+                if not finite.all():
+                    image = dataset.images[batches[step][0] + int(np.argmin(finite))]
+                    raise UserError(
+                        f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
+                    )
+                bar.update(len(together))
+                yield together
+    finally:
+        encoder.train(was_training)
+
+
+@torch.inference_mode()
+def _encode_batch(encoder: nn.Module, batch: dict[str, Tensor], device: torch.device) -> Tensor:
+    """n x 5 x 3 x c x c at both scales -> n x 5 x 4096."""
+    scales = []
+    for crops in (batch["full"], batch["half"]):
+        flat = crops.flatten(0, 1).to(device, memory_format=torch.channels_last, non_blocking=True)
+        scales.append(encoder.features(flat).float())  # type: ignore[operator]
+    return torch.cat(scales, dim=1).unflatten(0, (-1, CROPS))
+
+
+def _gather(features: Tensor, batches: Sequence[range], batch_size: int) -> NDArray[np.float32]:
+    """The batches of all processes in rank order. The last ones may be short, or missing on the later ranks."""
+    if world_size() == 1:
+        return features.cpu().numpy()
+    padded = torch.zeros(batch_size, CROPS, EMBEDDING_DIM, device=features.device)
+    padded[: len(features)] = features
+    gathered = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(gathered, padded)
+    return torch.cat([g[: len(b)] for g, b in zip(gathered, batches, strict=False)]).cpu().numpy()
+
+
+def _share_mistake(mistake: str | None, device: torch.device) -> None:
+    """Raises one process's mistake on all of them, so that none waits for another."""
+    if not any_rank(mistake is not None, device):
+        return
+    mistakes: list[str | None] = [mistake]
+    if world_size() > 1:
+        mistakes = [None] * world_size()
+        dist.all_gather_object(mistakes, mistake)
+    raise UserError(next(m for m in mistakes if m is not None))

@@ -1,0 +1,112 @@
+"""Scores of image files by a quality model: five crops at two scales, batched over images of any size."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.functional import resize
+
+from utils.errors import UserError
+from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, to_tensor
+from utils.runtime.workers import batches, leave_stopping_to_parent
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one image file, or the error that prevented it."""
+
+    path: Path
+    value: float | None = None
+    error: str = ""
+
+
+def find_images(pattern: str) -> list[Path]:
+    """The file itself, the images in a folder and its subfolders, or the files that match a glob; sorted.
+
+    Raises:
+        UserError: there are none.
+    """
+    path = Path(pattern)
+    if path.is_dir():
+        found = [file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+    elif path.is_file():
+        found = [path]
+    else:
+        matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = [Path(name) for name in matches if Path(name).is_file()]
+    if not found:
+        raise UserError(f"{pattern}: no image found; give an image file, a folder of images or a glob in quotes")
+    return sorted(found)
+
+
+def half_scale_bilinear(image: Image.Image) -> Image.Image:
+    """The image at (W // 2, H // 2), at least 1 x 1, by torchvision's antialiased bilinear resize."""
+    return resize(image, [max(1, image.height // 2), max(1, image.width // 2)])
+
+
+def two_scale_crops(image: Image.Image, crop_size: int) -> Tensor:
+    """RGB image -> 2 x 5 x 3 x c x c normalised crops of side c: full scale, then half scale.
+
+    Crops that reach beyond the image are padded with zeros before the normalisation.
+    """
+    scales = (image, half_scale_bilinear(image))
+    crops = [torch.stack([to_tensor(crop) for crop in center_corners_crop(s, crop_size)]) for s in scales]
+    return normalize(torch.stack(crops))
+
+
+class ImageFiles(Dataset):
+    """Item i: the path of file i and its two-scale crops, or the reason why the file cannot be read."""
+
+    def __init__(self, paths: Sequence[Path], crop_size: int) -> None:
+        self.paths = paths
+        self.crop_size = crop_size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Path, Tensor | str]:
+        path = self.paths[index]
+        try:
+            return path, two_scale_crops(open_image(path), self.crop_size)
+        except UserError as error:
+            return path, str(error)
+
+
+def score_crops(model: nn.Module, crops: Tensor) -> Tensor:
+    """N x 2 x 5 x 3 x c x c crops -> N scores, each the mean over the five crops. Runs on the model's device."""
+    device = next(model.parameters()).device
+    full, half = crops.to(device).unbind(dim=1)
+    with torch.inference_mode():
+        scores = model(full.flatten(0, 1), half.flatten(0, 1))
+    return scores.view(len(crops), -1).mean(dim=1).float().cpu()
+
+
+def score_images(
+    model: nn.Module, paths: Sequence[Path], crop_size: int = 224, batch_size: int = 4, num_workers: int = 0
+) -> Iterator[Score]:
+    """Scores image files in their order and yields each score as it is ready, or an error if the file is unreadable.
+
+    Args:
+        model: maps full- and half-scale crops (n x 3 x c x c each) to n scores.
+        paths: the image files.
+        crop_size: c, side of the crops in pixels.
+        batch_size: images that go through the model together.
+        num_workers: processes that read images; 0 reads in the main one.
+    """
+    files = DataLoader(
+        ImageFiles(paths, crop_size),
+        batch_size,
+        num_workers=num_workers,
+        collate_fn=list,
+        worker_init_fn=leave_stopping_to_parent,
+    )
+    for batch in batches(files):
+        readable = [crops for _, crops in batch if isinstance(crops, Tensor)]
+        scores = iter(score_crops(model, torch.stack(readable)).tolist() if readable else [])
+        for path, crops in batch:
+            yield Score(path, next(scores)) if isinstance(crops, Tensor) else Score(path, error=crops)

@@ -1,0 +1,167 @@
+"""The distortion manifold: embeddings of degraded images in 2 or 3 dimensions, and how well they separate types."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from sklearn.metrics import pairwise_distances_chunked, silhouette_score
+
+from utils.config.keys import VisualizationSection
+from utils.runtime.files import write_text
+
+Floats = NDArray[np.floating]
+MIN_IMAGES = 10
+PREFERRED = "kadid10k"
+
+
+class DegradedDataset(Protocol):
+    """A dataset whose images have a type, group and level of distortion."""
+
+    images: list[Path]
+    mos: NDArray[np.float64]
+    ref_images: list[str] | None
+    distortion_types: list[str] | None
+    distortion_groups: list[str] | None
+    distortion_levels: list[int] | None
+
+    @property
+    def name(self) -> str: ...
+    def get_split_indices(self, split: int, phase: str) -> NDArray[np.int64]: ...
+
+
+@dataclass(frozen=True)
+class Manifold:
+    """Images of one dataset and their positions.
+
+    Attributes:
+        points: method ("t-SNE", "UMAP") -> a row of 2 or 3 coordinates per image.
+        names: file name of each image.
+        types, groups, levels: of its distortion.
+        scores: its MOS.
+    """
+
+    dataset: str
+    points: dict[str, list[list[float]]]
+    names: list[str]
+    types: list[str]
+    groups: list[str]
+    levels: list[int]
+    scores: list[float]
+
+    def save(self, path: Path) -> None:
+        """Writes it as JSON.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        write_text(path, json.dumps(asdict(self), ensure_ascii=False))
+
+
+def to_draw(names: Sequence[str]) -> str | None:
+    """The dataset to draw: kadid10k if listed, else the first one; None if there are none."""
+    return PREFERRED if PREFERRED in names else next(iter(names), None)
+
+
+def is_degraded(dataset: DegradedDataset) -> bool:
+    """Whether each image has a reference, a type and a level of distortion."""
+    return None not in (dataset.ref_images, dataset.distortion_types, dataset.distortion_levels)
+
+
+def make_manifold(
+    features: Floats, dataset: DegradedDataset, settings: VisualizationSection, seed: int
+) -> Manifold | None:
+    """Projects the centre crops of the first split's validation images by t-SNE, and by UMAP if that is installed.
+
+    Args:
+        features: (N, 5, d) of the whole dataset; crop 0 is the centre.
+
+    Returns:
+        None if the images have no types and levels, or there are fewer than ten of them.
+    """
+    images = dataset.get_split_indices(0, "val")
+    if not is_degraded(dataset) or len(images) < MIN_IMAGES:
+        return None
+    assert dataset.distortion_types and dataset.distortion_groups and dataset.distortion_levels
+    centre = np.asarray(features[images, 0], np.float32)
+    points = {"t-SNE": project_tsne(centre, settings, seed)}
+    by_umap = project_umap(centre, settings, seed)
+    if by_umap is not None:
+        points["UMAP"] = by_umap
+    return Manifold(
+        dataset.name,
+        {method: np.asarray(p, np.float64).round(4).tolist() for method, p in points.items()},
+        [dataset.images[i].name for i in images],
+        [dataset.distortion_types[i] for i in images],
+        [dataset.distortion_groups[i] for i in images],
+        [dataset.distortion_levels[i] for i in images],
+        [float(dataset.mos[i]) for i in images],
+    )
+
+
+def project_tsne(embeddings: Floats, settings: VisualizationSection, seed: int) -> Floats:
+    """(n, d) -> (n, 2 or 3) by t-SNE. The perplexity is at most (n - 1) / 3, because few images allow no more."""
+    tsne = settings.tsne
+    perplexity = min(tsne.perplexity, (len(embeddings) - 1) / 3)
+    model = TSNE(tsne.n_components, perplexity=perplexity, max_iter=tsne.n_iter, init="pca", random_state=seed)
+    return model.fit_transform(embeddings)
+
+
+def project_umap(embeddings: Floats, settings: VisualizationSection, seed: int) -> Floats | None:
+    """(n, d) -> (n, 2 or 3) by UMAP; None if the optional package umap-learn is not installed."""
+    try:
+        from umap import UMAP
+    except ImportError:
+        return None
+    chosen = settings.umap
+    model = UMAP(
+        n_neighbors=min(chosen.n_neighbors, len(embeddings) - 1),
+        n_components=chosen.n_components,
+        min_dist=chosen.min_dist,
+        metric=chosen.metric,
+        random_state=seed,
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="n_jobs value")  # a seed allows one job only
+        return model.fit_transform(embeddings)
+
+
+def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]:
+    """How well the embeddings of a dataset's centre crops separate distortions, across image contents.
+
+    Args:
+        features: (N, 5, d); crop 0 is the centre.
+
+    Returns:
+        `silhouette`: of the distortion groups, in [-1, 1]; NaN with fewer than two groups.
+        `type_accuracy`, `level_accuracy`: share of images whose nearest neighbour, among images of *other* references,
+        has the same type (level) of distortion.
+        `type_chance`, `level_chance`: the same for a neighbour drawn at random.
+
+    Raises:
+        ValueError: the dataset's images have no types and levels.
+    """
+    if not is_degraded(dataset) or dataset.distortion_groups is None:
+        raise ValueError(f"{dataset.name} has no types and levels of distortion")
+    centre = np.asarray(features[:, 0], np.float32)
+    references = np.unique(np.asarray(dataset.ref_images), return_inverse=True)[1]
+    groups, types, levels = (
+        np.unique(np.asarray(values), return_inverse=True)[1]
+        for values in (dataset.distortion_groups, dataset.distortion_types, dataset.distortion_levels)
+    )
+
+    def nearest(distances: Floats, start: int) -> NDArray[np.int64]:
+        distances[references[start : start + len(distances), None] == references] = np.inf
+        return distances.argmin(axis=1)
+
+    neighbour = np.concatenate(list(pairwise_distances_chunked(centre, reduce_func=nearest)))
+    found = {"silhouette": float(silhouette_score(centre, groups)) if groups.max() > 0 else float("nan")}
+    for name, values in (("type", types), ("level", levels)):
+        found[f"{name}_accuracy"] = float((values == values[neighbour]).mean())
+        found[f"{name}_chance"] = float(((np.bincount(values) / len(values)) ** 2).sum())
+    return found

@@ -1,0 +1,228 @@
+"""The paper's evaluation protocol on one dataset: ridge fits over splits, and how well they predict (section 4.2)."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from utils.errors import UserError
+from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
+from utils.regression import CPU, RidgePath, best_alpha
+from utils.runtime.device import with_float64
+
+Array = NDArray[np.float64]
+METRICS = ("srocc", "plcc", "krocc", "rmse")
+ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of the grid search
+GLOBAL = "global"  # the group of all test images; the other groups are the distortion types
+EXTREMES = 16  # best and worst predictions to keep
+
+
+class ScoredDataset(Protocol):
+    """What evaluation needs of a dataset: N images, their scores (N,), and splits."""
+
+    synthetic: bool
+    images: list[Path]
+    mos: Array
+    ref_images: list[str] | None
+    distortion_types: list[str] | None
+    distortion_groups: list[str] | None
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def num_splits(self) -> int: ...
+    def get_split_indices(self, split: int, phase: str) -> NDArray[np.int64]: ...
+
+
+@dataclass
+class Prediction:
+    image: str
+    prediction: float
+    score: float
+    type: str | None = None  # of the distortion, where the dataset has types
+    group: str | None = None
+
+
+@dataclass
+class DatasetResult:
+    """Figures of one dataset.
+
+    Attributes:
+        alpha: ridge penalty, chosen or given.
+        grid: validation SROCC of each split and candidate alpha, (splits, alphas); None without a search.
+        scores: group ("global", then the distortion types) -> metric -> value per split. A distortion type
+            with fewer than 3 images in a split has no value there (NaN), and none at all if that is so in
+            every split.
+        predictions: of the first split's images.
+        notes: what a reader must know about undefined figures, one line each.
+        synthetic: whether the dataset's images are distorted versions of references.
+    """
+
+    dataset: str
+    alpha: float
+    train_fraction: float
+    grid: Array | None
+    scores: dict[str, dict[str, Array]]
+    predictions: list[Prediction]
+    notes: list[str] = field(default_factory=list)
+    synthetic: bool = False
+
+    def median(self, metric: str, group: str = GLOBAL) -> float:
+        """Median over the splits that have a value."""
+        return float(np.nanmedian(self.scores[group][metric]))
+
+    @property
+    def srocc(self) -> float:
+        return self.median("srocc")
+
+    @property
+    def plcc(self) -> float:
+        return self.median("plcc")
+
+    def best(self) -> list[Prediction]:
+        """The 16 predictions closest to the true score, closest first."""
+        return sorted(self.predictions, key=_error)[:EXTREMES]
+
+    def worst(self) -> list[Prediction]:
+        """The 16 predictions farthest from the true score, farthest first."""
+        return sorted(self.predictions, key=_error, reverse=True)[:EXTREMES]
+
+
+def evaluate(
+    features: NDArray[np.floating],
+    dataset: ScoredDataset,
+    phase: str,
+    num_splits: int,
+    alphas: Sequence[float] | Array,
+    train_fraction: float = 1.0,
+    seed: int = 0,
+    device: torch.device = CPU,
+) -> DatasetResult:
+    """Fits on the training images of each split and scores the predictions of the images of `phase`.
+
+    Args:
+        features: (N, 5, d).
+        phase: "val" or "test".
+        num_splits: how many of the dataset's splits to use; all if it has fewer.
+        alphas: one value is used as it is; of several, the one with the highest median validation SROCC is.
+        train_fraction: share of each training split to fit on, see `training_part`.
+        seed: of that share.
+        device: where to fit; the CPU takes the place of a device without float64 (MPS).
+
+    Raises:
+        UserError: the dataset is empty, or a split has fewer than 3 images in a phase that is used.
+    """
+    if len(dataset.mos) == 0:
+        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
+    path = RidgePath(features, dataset.mos, with_float64(device))
+    scores = np.asarray(dataset.mos, np.float64)
+    search = len(alphas) > 1
+    splits = min(num_splits, dataset.num_splits)
+    validation: list[Array] = []
+    tested: list[tuple[NDArray[np.int64], Array]] = []
+    for split in range(splits):
+        train = training_part(dataset, split, train_fraction, seed)
+        images = _phase(dataset, split, phase)
+        val = _phase(dataset, split, "val") if search else images[:0]
+        # The one factorisation of a split serves the search and the test.
+        predictions = path.predict(train, np.concatenate([val, images]), alphas)
+        if search:
+            validation.append(srocc(predictions[:, : len(val)], scores[val]))
+        tested.append((images, predictions[:, len(val) :]))
+    grid = np.array(validation) if search else None
+    alpha = best_alpha(grid, alphas) if grid is not None else float(alphas[0])
+    row = list(alphas).index(alpha)
+    chosen = [(images, predictions[row]) for images, predictions in tested]
+    figures, notes = _score_groups(dataset, chosen)
+    first = _predictions(dataset, *chosen[0])
+    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic)
+
+
+def _score_groups(
+    dataset: ScoredDataset, tested: Sequence[tuple[NDArray[np.int64], Array]]
+) -> tuple[dict[str, dict[str, Array]], list[str]]:
+    """`scores` and `notes` of a `DatasetResult`, from each split's images and their predictions."""
+    scores = np.asarray(dataset.mos, np.float64)
+    types = np.asarray(dataset.distortion_types) if dataset.distortion_types is not None else None
+    groups = [GLOBAL, *(sorted(set(types.tolist())) if types is not None else [])]
+    figures: dict[str, dict[str, Array]] = {g: {m: np.full(len(tested), np.nan) for m in METRICS} for g in groups}
+    notes = []
+    for split, (images, predictions) in enumerate(tested):
+        for group in groups:
+            chosen = np.full(len(images), True) if types is None or group == GLOBAL else types[images] == group
+            if chosen.sum() < MIN_IMAGES:
+                continue
+            predicted, truth = predictions[chosen], scores[images[chosen]]
+            for name, value in all_metrics(predicted, truth).items():
+                figures[group][name][split] = value
+            for what, values in (("predictions", predicted), ("scores", truth)):
+                if is_constant(values):
+                    notes.append(f"{group}, split {split}: all {what} are equal, so the correlations count as 0")
+    for group in groups:
+        few = int(np.isnan(figures[group]["srocc"]).sum())
+        if few:
+            notes.append(
+                f"{group}: fewer than {MIN_IMAGES} images in {few} of {len(tested)} splits, which do not count"
+            )
+    return {g: values for g, values in figures.items() if not np.isnan(values["srocc"]).all()}, notes
+
+
+def _predictions(dataset: ScoredDataset, images: NDArray[np.int64], predictions: Array) -> list[Prediction]:
+    nothing = [None] * len(dataset.mos)
+    types, groups = dataset.distortion_types or nothing, dataset.distortion_groups or nothing
+    return [
+        Prediction(str(dataset.images[i]), float(p), float(dataset.mos[i]), types[i], groups[i])
+        for i, p in zip(images, predictions, strict=True)
+    ]
+
+
+def training_part(dataset: ScoredDataset, split: int, fraction: float, seed: int) -> NDArray[np.int64]:
+    """A random part of a training split, by reference image if the dataset has them, else by image.
+
+    Depends on the arguments only. The images of a smaller fraction are a subset of those of a larger one.
+    """
+    train = _phase(dataset, split, "train")
+    if fraction == 1:
+        return train
+    units = train if dataset.ref_images is None else np.asarray(dataset.ref_images)[train]
+    order = np.random.default_rng([seed, split]).permutation(np.unique(units))
+    part = train[np.isin(units, order[: max(1, round(fraction * len(order)))])]
+    if len(part) < MIN_IMAGES:
+        raise UserError(
+            f"{dataset.name}: train_fraction {fraction:g} leaves {len(part)} training images "
+            f"in split {split}; at least {MIN_IMAGES} are needed"
+        )
+    return part
+
+
+def mean_over_datasets(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Mean over datasets of each of their figures: {dataset: {metric: value}} -> {metric: value}."""
+    metrics = next(iter(scores.values()))
+    return {metric: float(np.mean([of[metric] for of in scores.values()])) for metric in metrics}
+
+
+def averages(scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, dict[str, float]]:
+    """Means over the synthetic datasets, the authentic ones (the rest) and all datasets; empty groups are left out."""
+    groups = {
+        "synthetic": {name: of for name, of in scores.items() if name in synthetic},
+        "authentic": {name: of for name, of in scores.items() if name not in synthetic},
+        "all": dict(scores),
+    }
+    return {group: mean_over_datasets(of) for group, of in groups.items() if of}
+
+
+def _phase(dataset: ScoredDataset, split: int, phase: str) -> NDArray[np.int64]:
+    images = dataset.get_split_indices(split, phase)
+    if len(images) < MIN_IMAGES:
+        raise UserError(
+            f"{dataset.name}: split {split} has {len(images)} {phase} images; at least {MIN_IMAGES} are needed"
+        )
+    return images
+
+
+def _error(prediction: Prediction) -> float:
+    return abs(prediction.prediction - prediction.score)

@@ -1,0 +1,247 @@
+"""The results of a test: tables on the screen, and results.csv, results.json and results.xlsx."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from utils.evaluation.protocol import GLOBAL, METRICS, DatasetResult, averages
+from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS
+from utils.experiment.layout import Experiment
+from utils.runtime.environment import environment
+from utils.runtime.files import write_text, write_whole
+
+
+@dataclass(frozen=True)
+class CrossResult:
+    """Correlations of one dataset's regressor on all images of another; a DMOS is negated before."""
+
+    fitted_on: str
+    tested_on: str
+    srocc: float
+    plcc: float
+
+
+@dataclass
+class Results:
+    """What a test found.
+
+    Attributes:
+        datasets: a result per dataset and training fraction.
+        cross: correlations across datasets.
+        failures: dataset -> one line that says why it has no result.
+        separability: dataset -> "trained" or "untrained" -> figures of `manifold.separability`.
+        config: the configuration that the test was run with.
+        encoder_hash: identifies the encoder's weights.
+        untrained: dataset -> result of the same encoder before its first step, if that was asked for.
+        published: whether the encoder is the released one, so that published figures are shown beside ours.
+    """
+
+    datasets: list[DatasetResult]
+    encoder_hash: str
+    untrained: dict[str, DatasetResult] = field(default_factory=dict)
+    published: bool = False
+    cross: list[CrossResult] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    separability: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def whole(self) -> dict[str, DatasetResult]:
+        """The results of fits on whole training splits, by dataset; only these enter the averages."""
+        return {r.dataset: r for r in self.datasets if r.train_fraction == 1}
+
+
+def summary_table(results: Results) -> pd.DataFrame:
+    """A row per dataset, training fraction and group (global, distortion types), then the averages.
+
+    Columns: dataset, train_fraction, group, splits, alpha, for each metric its median and standard
+    deviation over the splits; for the released encoder the published SROCC and PLCC; and, if asked for, the
+    SROCC and PLCC of the untrained encoder. A missing figure is None.
+    """
+    rows: list[dict[str, Any]] = []
+    for r in results.datasets:
+        for group, scores in r.scores.items():
+            frame = pd.DataFrame(scores).dropna()
+            row = {
+                "dataset": r.dataset,
+                "train_fraction": r.train_fraction,
+                "group": group,
+                "splits": len(frame),
+                "alpha": r.alpha,
+            }
+            for metric in METRICS:
+                row |= {metric: r.median(metric, group), f"{metric}_std": float(frame[metric].std(ddof=0))}
+            if results.published and group == GLOBAL and r.train_fraction == 1 and r.dataset in PUBLISHED:
+                row["published_srocc"], row["published_plcc"] = PUBLISHED[r.dataset]
+            before = results.untrained.get(r.dataset)
+            if before is not None and group in before.scores and r.train_fraction == 1:
+                row |= {f"untrained_{metric}": before.median(metric, group) for metric in ("srocc", "plcc")}
+            rows.append(row)
+    whole = results.whole()
+    medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in whole.items()}
+    for group, mean in averages(medians, [n for n, r in whole.items() if r.synthetic]).items():
+        rows.append({"dataset": f"average {group}", "train_fraction": 1.0, "group": GLOBAL, **mean})
+    columns = ["dataset", "train_fraction", "group", "splits", "alpha"]
+    columns += [column for metric in METRICS for column in (metric, f"{metric}_std")]
+    columns += ["published_srocc", "published_plcc"] if results.published else []
+    columns += ["untrained_srocc", "untrained_plcc"] if results.untrained else []
+    table = pd.DataFrame(rows, columns=columns)
+    return table.astype(object).where(table.notna(), None)
+
+
+def split_table(result: DatasetResult) -> pd.DataFrame:
+    """A row per split and group of one result, with its metrics; rows without values are left out."""
+    rows = [
+        {"train_fraction": result.train_fraction, "alpha": result.alpha, "split": split, "group": group}
+        | {metric: float(scores[metric][split]) for metric in METRICS}
+        for group, scores in result.scores.items()
+        for split in range(len(scores[METRICS[0]]))
+        if scores[METRICS[0]][split] == scores[METRICS[0]][split]
+    ]
+    return pd.DataFrame(rows)
+
+
+def cross_table(results: Results, metric: str) -> pd.DataFrame:
+    """One metric across datasets: fitted on the row, tested on the column; None on the diagonal."""
+    table = pd.DataFrame([asdict(c) for c in results.cross])
+    matrix = table.pivot(index="fitted_on", columns="tested_on", values=metric)
+    return matrix.astype(object).where(matrix.notna(), None)
+
+
+def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> pd.DataFrame:
+    """A row per dataset and encoder, from `Results.separability` or the same part of results.json."""
+    return pd.DataFrame(
+        [
+            {"dataset": dataset, "encoder": encoder, **figures}
+            for dataset, of in separability.items()
+            for encoder, figures in of.items()
+        ]
+    )
+
+
+def render(results: Results) -> str:
+    """The tables and notes as text."""
+    table = summary_table(results)
+    total = table[table["group"] == GLOBAL].drop(columns=["group", "krocc_std", "rmse_std"])
+    parts = [
+        "Median over the splits (std: standard deviation over them)",
+        _text(total.rename(columns={"train_fraction": "fraction"})),
+    ]
+    if results.published:
+        parts[0] += "; published_* are the authors' figures"
+    if results.untrained:
+        parts[0] += "; untrained_*: the same encoder before its first step"
+    for r in results.datasets:
+        types = table[
+            (table["dataset"] == r.dataset) & (table["train_fraction"] == r.train_fraction) & (table["group"] != GLOBAL)
+        ]
+        if len(types):
+            fraction = "" if r.train_fraction == 1 else f", training fraction {r.train_fraction:g}"
+            parts += [
+                f"\n{r.dataset}{fraction}, by type of distortion",
+                _text(types[["group", "splits", *METRICS]]),
+            ]
+    if results.cross:
+        for metric in ("srocc", "plcc"):
+            matrix = cross_table(results, metric)
+            parts += [
+                f"\nCross-dataset {metric.upper()}: fitted on the row, tested on the column",
+                _text(matrix, index=True),
+            ]
+        if results.published:
+            parts += [
+                f"published: {a} to {b} {s:.3f}/{p:.3f} (SROCC/PLCC)" for (a, b), (s, p) in PUBLISHED_CROSS.items()
+            ]
+    if results.separability:
+        parts += [
+            "\nHow the embeddings separate distortions (see the report)",
+            _text(separability_table(results.separability)),
+        ]
+    notes = [f"{r.dataset}: {note}" for r in results.datasets for note in r.notes]
+    if notes:
+        parts += ["\nNotes", *notes]
+    if results.failures:
+        parts += [
+            "\nWithout a result, and not in the averages",
+            *(f"{name}: {line}" for name, line in results.failures.items()),
+        ]
+    return "\n".join(parts)
+
+
+def write_results(results: Results, experiment: Experiment) -> None:
+    """Writes results.csv (the summary), results.json (everything) and results.xlsx (a sheet per dataset).
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    summary = summary_table(results)
+    write_text(experiment.results("csv"), summary.to_csv(index=False, lineterminator="\n"))
+    text = json.dumps(_as_json(results, summary), indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(experiment.results("json"), text + "\n")
+    write_whole(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
+
+
+def _write_workbook(results: Results, summary: pd.DataFrame, file: BinaryIO) -> None:
+    with pd.ExcelWriter(file, engine="openpyxl") as book:
+        summary.to_excel(book, sheet_name="summary", index=False)
+        for i, name in enumerate(dict.fromkeys(r.dataset for r in results.datasets)):
+            sheets = [split_table(r) for r in results.datasets if r.dataset == name]
+            pd.concat(sheets).to_excel(book, sheet_name=_sheet_name(name, i), index=False)
+        if results.cross:
+            pd.DataFrame([asdict(c) for c in results.cross]).to_excel(book, sheet_name="cross-dataset", index=False)
+
+
+def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
+    datasets = [
+        {
+            "dataset": r.dataset,
+            "train_fraction": r.train_fraction,
+            "alpha": r.alpha,
+            "scores": {
+                group: {metric: [_none_if_nan(v) for v in values.tolist()] for metric, values in scores.items()}
+                for group, scores in r.scores.items()
+            },
+            "validation_srocc": r.grid.tolist() if r.grid is not None else None,
+            "predictions": [asdict(p) for p in r.predictions],
+            "best": [asdict(p) for p in r.best()],
+            "worst": [asdict(p) for p in r.worst()],
+            "notes": r.notes,
+        }
+        for r in results.datasets
+    ]
+    return {
+        "encoder_hash": results.encoder_hash,
+        "summary": summary.to_dict("records"),
+        "datasets": datasets,
+        "cross_dataset": [asdict(c) for c in results.cross],
+        "failures": results.failures,
+        "published": results.published,
+        "separability": {
+            dataset: {encoder: {key: _none_if_nan(v) for key, v in figures.items()} for encoder, figures in of.items()}
+            for dataset, of in results.separability.items()
+        },
+        "config": results.config,
+        "environment": environment(),
+    }
+
+
+def _none_if_nan(value: float) -> float | None:
+    return value if value == value else None
+
+
+def _sheet_name(dataset: str, number: int) -> str:
+    """A name that Excel allows: at most 31 characters, none of []:*?/\\, and unlike the other sheets' names."""
+    name = re.sub(r"[\[\]:*?/\\]", "_", dataset)
+    reserved = name.casefold() in ("summary", "cross-dataset", "history")
+    return name if len(name) <= 31 and name == dataset and not reserved else f"{number + 1} {name}"[:31]
+
+
+def _text(table: pd.DataFrame, index: bool = False) -> str:
+    shown = table.map(lambda v: "-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v))
+    for column in shown.columns:
+        if column == column and str(column).split("_")[-1] in (*METRICS, "std"):
+            shown[column] = [f"{v:.3f}" if isinstance(v, float) else "-" for v in table[column]]
+    return shown.to_string(index=index)

@@ -1,0 +1,80 @@
+"""A CSV file of scores that a later run goes on with."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.evaluation.inference import Score
+from utils.runtime.files import GrowingFile, locked, write_whole
+
+COLUMNS = ["image", "score", "error", "model"]
+
+
+class ScoreFile:
+    """Appends a row per image as the scores come. Use it as a context.
+
+    Args:
+        path: of the file. If it has scores of the same model already, they stay and their images are not scored again;
+            errors of `images` are removed and tried again.
+        model: says which model and crops the scores are from.
+        images: to score.
+
+    Attributes:
+        todo: the images that have no score in the file yet.
+        failed: rows added without a score.
+
+    Raises:
+        UserError: the file is something else, holds scores of another model, or cannot be read or written.
+    """
+
+    def __init__(self, path: Path, model: str, images: Sequence[Path]) -> None:
+        self.model = model
+        self.failed = 0
+        with locked(path):
+            done = _finished(path, model, {str(image) for image in images})
+        self._file = GrowingFile(path)
+        if path.stat().st_size == 0:
+            self._file.append(_as_csv([COLUMNS]))
+        self.todo = [image for image in images if str(image) not in done]
+
+    def add(self, result: Score) -> None:
+        """Appends the row of one image."""
+        self.failed += result.value is None
+        score = "" if result.value is None else f"{result.value:.6f}"
+        self._file.append(_as_csv([[str(result.path), score, result.error, self.model]]))
+
+    def __enter__(self) -> "ScoreFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _finished(path: Path, model: str, images: set[str]) -> set[str]:
+    """The images that have a row in the file. First drops a row cut short by a kill, and the errors of `images`."""
+    if not path.exists():
+        return set()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    whole = content[: content.rfind(b"\n") + 1]
+    lines = list(csv.reader(io.StringIO(whole.decode("utf-8", errors="replace"), newline="")))
+    if content and (not lines or lines[0] != COLUMNS or any(len(line) != len(COLUMNS) for line in lines)):
+        raise UserError(f"{path}: not a file of scores ({','.join(COLUMNS)}); give another --output")
+    others = {line[3] for line in lines[1:]} - {model}
+    if others:
+        raise UserError(f"{path}: has scores of {others.pop()}, not of {model}; give another --output")
+    header, rows = lines[:1], lines[1:]
+    kept = [line for line in rows if not line[2] or line[0] not in images]
+    if whole != content or len(kept) < len(rows):
+        write_whole(path, lambda file: file.write(_as_csv([*header, *kept])))
+    return {line[0] for line in kept}
+
+
+def _as_csv(rows: list[list[str]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode("utf-8")

@@ -1,0 +1,92 @@
+"""Checkpoints of a training run: what is in one, writing it, and reading it back."""
+
+import pickle
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils.errors import UserError
+from utils.runtime.files import write_whole
+
+PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved by their state_dict
+VALUES = ("epoch", "step", "validated", "best", "unreadable")  # saved as they are
+
+
+@dataclass
+class TrainState:
+    """Everything that a resumed run needs, besides the configuration.
+
+    Attributes:
+        model, optimizer, scheduler, scaler: the modules of the training step; the scheduler is None for a constant
+            learning rate.
+        epoch, step: `step` steps of epoch `epoch` (zero-based) are done.
+        validated: whether the validation of that epoch is done too.
+        best: `epoch`, `srocc` and `plcc` of the best validated epoch, if there is one.
+        unreadable: a message for each training image that could not be read.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts | None
+    scaler: torch.amp.GradScaler
+    epoch: int = 0
+    step: int = 0
+    validated: bool = False
+    best: dict[str, float] | None = None
+    unreadable: list[str] = field(default_factory=list)
+
+    def save(self) -> dict[str, Any]:
+        """The content of a checkpoint: a state_dict for each part, and the values."""
+        states = {f"{name}_state_dict": part.state_dict() if part is not None else {} for name, part in self._parts()}
+        return states | {name: getattr(self, name) for name in VALUES}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Takes up what `save` gave; the model and the rest must be built as they were then."""
+        for name, part in self._parts():
+            if part is not None:
+                part.load_state_dict(saved[f"{name}_state_dict"])
+        for name in VALUES:
+            setattr(self, name, saved[name])
+
+    def _parts(self) -> Iterable[tuple[str, Any]]:
+        return ((name, getattr(self, name)) for name in PARTS)
+
+
+def save_checkpoint(content: Any, path: Path) -> None:
+    """`torch.save` by `write_whole`.
+
+    Raises:
+        UserError: the file cannot be written; what was there before is untouched.
+    """
+    write_whole(path, lambda file: torch.save(content, file))
+
+
+def replace_checkpoint(content: Any, path: Path, others: Iterable[Path]) -> None:
+    """Saves `content` and then removes the other files, so that at any moment there is a complete one."""
+    save_checkpoint(content, path)
+    for other in others:
+        if other != path:
+            other.unlink()
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a last_epoch_*.pth file, on the CPU.
+
+    Raises:
+        UserError: the file is damaged or was not written by this project.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        raise UserError(
+            f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to start again"
+        ) from error
+    required = {*(f"{name}_state_dict" for name in PARTS), *VALUES, "config"}
+    missing = required - set(content) if isinstance(content, dict) else required
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(sorted(missing))}, so no run can be resumed from it")
+    return content

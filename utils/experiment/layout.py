@@ -1,0 +1,141 @@
+"""Where everything of a run is: the only module that spells the names inside an experiment's folder.
+
+`models/experiment_files.py` repeats the two names that torch.hub needs, because a program that loads the hub model may
+have a package `utils` of its own.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.errors import UserError
+
+EXPERIMENTS = Path("experiments")  # in the working directory
+FEATURES = EXPERIMENTS / ".features"  # cached features of all experiments; a file's name says which encoder's they are
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The folder of one run, usually experiments/<experiment_name>.
+
+    Attributes:
+        folder: which need not exist.
+        title: for people.
+    """
+
+    folder: Path
+    title: str
+
+    @classmethod
+    def named(cls, name: str) -> "Experiment":
+        """The experiment of that name in the working directory."""
+        return cls(EXPERIMENTS / name, name)
+
+    def of(self, eval_type: str) -> "Experiment":
+        """Where a test leaves its files: of this experiment's encoder ("scratch") or of the released one ("arniqa")."""
+        return Experiment(self.folder / "arniqa", f"{self.title} (released encoder)") if eval_type == "arniqa" else self
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.folder / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    @property
+    def wandb_id(self) -> Path:
+        return self.folder / "wandb_id.txt"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def manifold(self) -> Path:
+        return self.folder / "manifold.json"
+
+    def manifold_picture(self, method: str, kind: str) -> Path:
+        """The picture of a projection ("t-SNE") coloured by "groups" or "mos"."""
+        return self.folder / f"manifold_{method.replace('-', '').lower()}_{kind}.png"
+
+    def results(self, kind: str) -> Path:
+        """The results as "csv", "json" or "xlsx"."""
+        return self.folder / f"results.{kind}"
+
+    def regressor(self, dataset: str) -> Path:
+        return self.folder / "regressors" / f"regressor_{dataset}.pth"
+
+    def regressors(self) -> list[Path]:
+        """The regressors that are there, by name."""
+        return sorted(self.folder.glob("regressors/regressor_*.pth"))
+
+    def best_checkpoint(self, epoch: int, scores: Mapping[str, float] | None) -> Path:
+        """The file of the best weights, made in that epoch (zero-based); `scores` is None if it was not validated."""
+        return self._checkpoint("best", epoch, _scores(scores) if scores else "not_validated")
+
+    def last_checkpoint(self, epoch: int, step: int, scores: Mapping[str, float] | None) -> Path:
+        """The file to resume from after `step` steps of that epoch; with `scores`, after its validation."""
+        return self._checkpoint("last", epoch, _scores(scores) if scores else f"step_{step}")
+
+    def not_finite(self, step: int) -> Path:
+        """The state of a run whose loss was not finite at that step."""
+        return self._pretrain / f"not_finite_step_{step}.pth"
+
+    def not_finite_files(self) -> list[Path]:
+        return sorted(self._pretrain.glob("not_finite_step_*.pth"))
+
+    def best_checkpoints(self) -> list[Path]:
+        """All best_epoch_*.pth, the best (that of the latest epoch) last.
+
+        There are two only if the run was killed between writing one and removing the other.
+        """
+        return sorted(self._pretrain.glob("best_epoch_*.pth"), key=_epoch)
+
+    def last_checkpoints(self) -> list[Path]:
+        """All last_epoch_*.pth, the newest last. There are two only after a kill, as above."""
+        return sorted(self._pretrain.glob("last_epoch_*.pth"), key=_progress)
+
+    def find_best_checkpoint(self) -> Path:
+        """The weights that validation found best.
+
+        Raises:
+            UserError: there are none.
+        """
+        found = self.best_checkpoints()
+        if not found:
+            raise UserError(f"{self._pretrain}: has no best_epoch_*.pth; train the experiment first (main.py)")
+        return found[-1]
+
+    def unfinished_files(self) -> list[Path]:
+        """What a killed run left of a checkpoint that it was writing."""
+        return sorted(self._pretrain.glob(".*.partial"))
+
+    def _checkpoint(self, kind: str, epoch: int, rest: str) -> Path:
+        return self._pretrain / f"{kind}_epoch_{epoch}_{rest}.pth"
+
+    @property
+    def _pretrain(self) -> Path:
+        return self.folder / "pretrain"
+
+
+def _scores(scores: Mapping[str, float]) -> str:
+    return f"srocc_{scores['srocc']:.3f}_plcc_{scores['plcc']:.3f}"
+
+
+def _epoch(path: Path) -> int:
+    match = re.match(r"best_epoch_(\d+)_", path.name)
+    return int(match[1]) if match else -1
+
+
+def _progress(path: Path) -> tuple[int, int, int]:
+    """Orders names by epoch; within an epoch by step, with the checkpoint made after validation last."""
+    match = re.match(r"last_epoch_(\d+)_(?:step_(\d+)|srocc_)", path.name)
+    if match is None:
+        return (-1, 0, 0)
+    return (int(match[1]), int(match[2] is None), int(match[2] or 0))

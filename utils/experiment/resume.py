@@ -1,0 +1,96 @@
+"""How a run begins: from the beginning, or from its last checkpoint if the configuration allows it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from utils.config.keys import Config, diff
+from utils.config.yaml_file import save_config
+from utils.errors import UserError
+from utils.experiment.checkpoint import load_checkpoint
+from utils.experiment.layout import Experiment
+from utils.runtime.distributed import is_main
+from utils.runtime.environment import environment
+from utils.runtime.files import write_text
+
+# A resumed run may differ in these keys: they change where it runs and what it reports, not what it computes.
+MAY_DIFFER = (
+    "device",
+    "data_base_path",
+    "training.epochs",
+    "training.num_workers",
+    "training.log_images_frequency",
+    "training.checkpoint_frequency",
+    "training.resume_training",
+    "validation.visualize",
+    "validation.visualization",
+    "test",
+    "logging",
+)
+
+
+def previous_state(config: Config) -> dict[str, Any] | None:
+    """The checkpoint that the run resumes from; None to start from the beginning.
+
+    Raises:
+        UserError: the experiment's folder exists and resuming was not asked for, or the configuration differs in a key
+            that would make it another run.
+    """
+    experiment = Experiment.named(config.experiment_name)
+    if not config.training.resume_training:
+        if experiment.folder.exists():
+            raise UserError(
+                f"{experiment.folder} exists: resume that run with {resume_hint(config)}, "
+                "or choose another name with --experiment_name"
+            )
+        return None
+    checkpoints = experiment.last_checkpoints()
+    if is_main():
+        print(
+            f"resuming from {checkpoints[-1]}"
+            if checkpoints
+            else f"{experiment.folder} has no checkpoint yet: starting from the beginning"
+        )
+    if not checkpoints:
+        return None
+    saved = load_checkpoint(checkpoints[-1])
+    check_same_run(config, saved["config"])
+    return saved
+
+
+def begin_run(config: Config) -> None:
+    """Writes the configuration and the environment into the experiment's folder, and tidies up after a kill.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    experiment = Experiment.named(config.experiment_name)
+    save_config(config, experiment.config)
+    write_text(experiment.environment, json.dumps(environment(), indent=2) + "\n")
+    for path in experiment.unfinished_files():
+        path.unlink(missing_ok=True)
+
+
+def check_same_run(config: Config, before: Mapping[str, Any]) -> None:
+    """Refuses to resume if a key differs that changes what is computed; prints the other keys that differ.
+
+    Raises:
+        UserError: such a key differs.
+    """
+    differing = diff(Config.from_dict(before), config)
+    free = [d for d in differing if any(d[0] == key or d[0].startswith(f"{key}.") for key in MAY_DIFFER)]
+    fixed = [d for d in differing if d not in free]
+    if fixed:
+        changes = ", ".join(f"{key} was {old!r} and is now {new!r}" for key, old, new in fixed)
+        raise UserError(
+            f"cannot resume {config.experiment_name} with another configuration: {changes}; "
+            f"only these may differ: {', '.join(MAY_DIFFER)}"
+        )
+    for key, old, new in free:
+        if is_main() and key != "training.resume_training":
+            print(f"{key}: {old!r} before, now {new!r}")
+
+
+def resume_hint(config: Config) -> str:
+    """What to add to the command line to resume a run."""
+    return f"--experiment_name {config.experiment_name} --training.resume_training true"

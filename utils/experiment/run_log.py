@@ -1,0 +1,148 @@
+"""Where a run's figures go: always to metrics.csv, and to Weights & Biases if the configuration says so."""
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torchvision.transforms.functional import to_pil_image
+
+from utils.config.keys import Config
+from utils.errors import UserError
+from utils.experiment.layout import Experiment
+from utils.image import denormalize
+from utils.runtime.files import GrowingFile, write_text
+
+
+class RunLog:
+    """The scalars and images of one run.
+
+    `metrics.csv` has one row per training step (`loss`, `learning_rate`, `images_per_second`) and one per validation
+    (SROCC and PLCC of every dataset and their means). `step` counts finished training steps over all epochs, `epoch`
+    counts from zero.
+
+    Args:
+        experiment: whose log it is.
+        columns: columns of metrics.csv after step and epoch.
+        step: last step to keep of an earlier part of this run; later rows are dropped, because they will be made again.
+        validated: whether the validation after that step is finished too.
+        wandb_settings: arguments of `wandb.init`, or None to do without. If W&B fails to start, one line says so and
+            the run goes on without it.
+
+    Raises:
+        UserError: metrics.csv cannot be written, or another process is writing to it.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        columns: Sequence[str],
+        step: int = 0,
+        validated: bool = False,
+        wandb_settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.columns = ["step", "epoch", *columns]
+        self._file = GrowingFile(experiment.metrics)
+        kept = _size_until(experiment.metrics, step, validated)
+        self._file.truncate(kept)
+        if kept == 0:
+            self._append([dict(zip(self.columns, self.columns, strict=True))])
+        self._wandb = start_wandb(experiment, wandb_settings) if wandb_settings is not None else None
+
+    def scalars(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Appends rows; each has `step`, `epoch` and any of the columns."""
+        self._append(rows)
+        for row in rows:
+            self._to_wandb({k: v for k, v in row.items() if k != "step"}, row["step"])
+
+    def images(self, step: int, name: str, images: Sequence[Any], captions: Sequence[str]) -> None:
+        """Sends images (PIL) with captions to W&B; does nothing without it."""
+        if self._wandb is not None:
+            import wandb
+
+            self._to_wandb({name: [wandb.Image(i, caption=c) for i, c in zip(images, captions, strict=True)]}, step)
+
+    def input_images(self, step: int, batch: Mapping[str, Any], count: int = 4) -> None:
+        """Sends the first pairs of full-scale crops of a training batch, with the composition that degraded them."""
+        for view in ("A", "B"):
+            images = [to_pil_image(denormalize(x)) for x in batch[f"img_{view}_orig"][:count]]
+            captions = [
+                f"{name}: " + (", ".join(f"{kind} {level:g}" for kind, level in composition) or "pristine")
+                for name, composition in zip(batch[f"img_{view}_name"], batch["composition"], strict=True)
+            ]
+            self.images(step, f"input_{view}", images, captions[:count])
+
+    def close(self) -> None:
+        self._file.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+    def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self.columns).writerows(rows)
+        self._file.append(text.getvalue().encode("utf-8"))
+
+    def _to_wandb(self, content: Mapping[str, Any], step: int) -> None:
+        if self._wandb is None:
+            return
+        import wandb
+
+        try:
+            self._wandb.log(dict(content), step=step)
+        except (wandb.errors.Error, OSError) as error:
+            print(f"W&B stopped taking data ({error}); the run goes on without it", file=sys.stderr)
+            self._wandb = None
+
+
+def _size_until(path: Path, step: int, validated: bool) -> int:
+    """Bytes of the file's header and of the rows that the run's checkpoint covers; 0 for a new run."""
+    if step == 0:
+        return 0
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    size = 0
+    for i, line in enumerate(lines):
+        if not line.endswith(b"\n"):  # cut by a kill
+            break
+        row = next(csv.DictReader([lines[0].decode(), line.decode()]))
+        if i > 0 and int(row["step"]) >= step and (int(row["step"]) > step or not (validated or row["loss"])):
+            break
+        size += len(line)
+    return size
+
+
+def wandb_settings(config: Config) -> dict[str, Any] | None:
+    """Arguments of `wandb.init` for a run of that configuration, or None where it does without W&B."""
+    if not config.logging.use_wandb:
+        return None
+    where = config.logging.wandb
+    return {
+        "project": where.project,
+        "entity": where.entity,
+        "name": config.experiment_name,
+        "mode": "online" if where.online else "offline",
+        "config": config.to_dict(),
+    }
+
+
+def start_wandb(experiment: Experiment, settings: Mapping[str, Any]) -> Any:
+    """The W&B run of an experiment: a new one, or the one whose identity was noted in its folder earlier.
+
+    Returns:
+        None if W&B does not start; one line says why.
+    """
+    import wandb
+
+    note = experiment.wandb_id
+    try:
+        run_id = note.read_text(encoding="utf-8").strip() if note.exists() else None
+        run = wandb.init(dir=str(experiment.folder.resolve()), id=run_id, resume="allow", **settings)
+        write_text(note, run.id + "\n")
+        return run
+    except (wandb.errors.Error, OSError, UserError) as error:
+        print(f"W&B did not start ({error}); the run goes on without it", file=sys.stderr)
+        return None

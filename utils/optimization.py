@@ -1,0 +1,53 @@
+"""Optimizer and learning-rate schedule. The arguments are the configuration's keys of the same names."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def build_optimizer(
+    model: nn.Module,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    momentum: float,
+    betas: Sequence[float],
+    eps: float,
+) -> torch.optim.Optimizer:
+    """SGD, Adam or AdamW over all parameters, in PyTorch's fused form.
+
+    Args:
+        model: whose parameters to train.
+        name: "SGD", "Adam" or "AdamW".
+        lr: learning rate, > 0.
+        weight_decay: >= 0.
+        momentum: of SGD.
+        betas, eps: of Adam and AdamW.
+    """
+    common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
+    if name == "SGD":
+        return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
+    kind = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[name]
+    return kind(model.parameters(), betas=(betas[0], betas[1]), eps=eps, **common)
+
+
+def build_scheduler(
+    optimizer: torch.optim.Optimizer, name: str | None, T_0: int, T_mult: int, eta_min: float
+) -> torch.optim.lr_scheduler.CosineAnnealingWarmRestarts | None:
+    """Cosine annealing with warm restarts (Loshchilov and Hutter, ICLR 2017), to be stepped with the fractional epoch.
+
+    Args:
+        optimizer: whose learning rate to set.
+        name: "CosineAnnealingWarmRestarts", or None for a constant rate.
+        T_0: epochs until the first restart.
+        T_mult: factor between the lengths of successive cycles.
+        eta_min: lowest learning rate.
+
+    Returns:
+        The scheduler; None for a constant rate.
+    """
+    if name is None:
+        return None
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=T_0, T_mult=T_mult, eta_min=eta_min)

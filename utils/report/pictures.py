@@ -1,0 +1,90 @@
+"""Pictures of the manifold for papers: PNG files, drawn by matplotlib."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from utils.config.keys import VisualizationSection
+from utils.evaluation.manifold import DegradedDataset, Manifold, make_manifold
+from utils.experiment.layout import Experiment
+from utils.runtime.files import write_whole
+
+GROUP_COLORS = colormaps["tab10"].colors  # type: ignore[attr-defined]
+LEVELS = 5
+
+
+def draw_manifold(
+    features: NDArray[np.floating],
+    dataset: DegradedDataset,
+    settings: VisualizationSection,
+    seed: int,
+    experiment: Experiment,
+    title: str,
+) -> list[Path]:
+    """Leaves manifold.json and its pictures in an experiment's folder; arguments as `make_manifold`, `save_pictures`.
+
+    Returns:
+        The paths of the pictures; none if the dataset has no manifold.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    manifold = make_manifold(features, dataset, settings, seed)
+    if manifold is None:
+        return []
+    manifold.save(experiment.manifold)
+    return save_pictures(manifold, experiment, title)
+
+
+def opacity(level: int) -> float:
+    """Opacity of a point: 0.2 for the mildest level to 1 for the strongest."""
+    return min(max(level / LEVELS, 0.2), 1.0)
+
+
+def group_colors(groups: list[str]) -> dict[str, tuple[float, float, float]]:
+    """A colour for each group, the same for the same set of groups."""
+    return {group: GROUP_COLORS[i % len(GROUP_COLORS)] for i, group in enumerate(sorted(set(groups)))}
+
+
+def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> list[Path]:
+    """For each method a picture coloured by group, with opacity by level, and a picture coloured by MOS.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    written = []
+    for method in manifold.points:
+        for kind in ("groups", "mos"):
+            written.append(experiment.manifold_picture(method, kind))
+            figure = draw(manifold, method, kind, title)
+            write_whole(written[-1], partial(figure.savefig, dpi=150, format="png"))
+    return written
+
+
+def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:
+    """One picture; `kind` is "groups" or "mos"."""
+    points = np.asarray(manifold.points[method])
+    figure = Figure(figsize=(8, 6.5), layout="constrained")
+    axes: Any = figure.add_subplot(projection="3d" if points.shape[1] == 3 else None)
+    if kind == "mos":
+        drawn = axes.scatter(*points.T, c=manifold.scores, cmap="viridis", s=10)
+        figure.colorbar(drawn, ax=axes, label="MOS", shrink=0.7)
+    else:
+        groups, alphas = np.asarray(manifold.groups), np.asarray([opacity(level) for level in manifold.levels])
+        for group, color in group_colors(manifold.groups).items():
+            chosen = groups == group
+            rgba = [(*color, alpha) for alpha in alphas[chosen]]
+            axes.scatter(*points[chosen].T, c=rgba, s=10, edgecolors="none")
+            axes.scatter(*[[]] * points.shape[1], color=color, label=group, s=25)  # for the legend, opaque
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    axes.set_title(f"{title}, {method} of {len(points)} images of {manifold.dataset}")
+    if points.shape[1] == 2:
+        axes.set(xticks=[], yticks=[])
+    else:
+        axes.set(xticklabels=[], yticklabels=[], zticklabels=[])  # the grid stays, for the depth
+    return figure

@@ -1,0 +1,170 @@
+"""Files that are complete or absent, and files that grow."""
+
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+from utils.errors import UserError
+
+PATIENCE = 10  # seconds to wait for a lock: the workers of a killed process end, and let go of it, after about 5
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Makes `path` hold all of what `write` writes, or what it held before, even after a kill or a power cut.
+
+    The content goes to a hidden file beside it, whose name no other process uses, and is on disk before that file takes
+    the place of `path`. Missing folders are made.
+
+    Args:
+        path: of the file.
+        write: gets the open binary file.
+
+    Raises:
+        UserError: the file cannot be written (disk full, no permission).
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        raise UserError(f"{path}: cannot be written ({error}); nothing was changed") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file by `write_whole`."""
+    write_whole(path, lambda file: file.write(text.encode("utf-8")))
+
+
+def make_folder_whole(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes `folder` by filling another one beside it and renaming that, so that it is complete or absent.
+
+    A folder that is already there is replaced.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        fill(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error})") from error
+
+
+@contextmanager
+def locked(path: Path, wait: str | None = None) -> Iterator[None]:
+    """Within the context no other process that asks for `path` goes on.
+
+    The lock is the operating system's and ends with the process, so a killed process leaves none behind. The hidden
+    file `.NAME.lock` beside `path` stays and means nothing.
+
+    Args:
+        path: of a file, which need not exist. Its folder is made.
+        wait: what to print before waiting for another process. By default a lock that is taken is an error.
+
+    Raises:
+        UserError: another process has the lock, or the folder cannot be written.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0 if wait else PATIENCE)
+        except Timeout:
+            if wait is None:
+                raise UserError(f"{path}: another process is writing to it; let it finish or stop it") from None
+            print(wait, file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
+    except NotImplementedError:
+        print(f"{path}: this file system has no locks; let one process at a time write to it", file=sys.stderr)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class GrowingFile:
+    """A file that one process at a time appends to. What was appended is on disk when `append` returns.
+
+    It is locked (see `locked`) from opening to closing.
+
+    Args:
+        path: of the file; it and its folder are made if they are missing.
+
+    Raises:
+        UserError: another process has the file open, or it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with ExitStack() as opened:
+            opened.enter_context(locked(path))
+            try:
+                self._file = opened.enter_context(path.open("ab"))
+            except OSError as error:
+                raise UserError(f"{path}: cannot be written ({error})") from error
+            self._opened = opened.pop_all()
+
+    def append(self, data: bytes) -> None:
+        """Adds data at the end.
+
+        Raises:
+            UserError: it cannot be written; the file ends where it ended before, so far as the disk allows.
+        """
+        end = self._file.tell()
+        try:
+            self._file.write(data)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)
+            raise UserError(f"{self.path}: cannot be written ({error}); what it held before is kept") from error
+
+    def truncate(self, size: int) -> None:
+        """Drops everything after the first `size` bytes."""
+        try:
+            self._file.truncate(size)
+            self._file.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error})") from error
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def __enter__(self) -> "GrowingFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Puts a rename in the folder on disk; Windows has no such call and does it by itself."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
