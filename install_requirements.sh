@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what the project needs into the active virtual or conda environment, or into ./.venv, which it makes
-# where none is active. Safe to run again.
+# Installs the requirements into the active virtual or conda environment. If none is active, uses ./.venv and creates
+# it if needed. You can run this script again at any time.
 #
-#   ./install_requirements.sh                        install
-#   ./install_requirements.sh --dev                  install what the tests need too
-#   ./install_requirements.sh [--dev] COMMAND ...    install, then run COMMAND in that environment
+#   ./install_requirements.sh                        install the requirements
+#   ./install_requirements.sh --dev                  also install the requirements of the tests
+#   ./install_requirements.sh [--dev] COMMAND ...    install, then run COMMAND in the environment
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -14,7 +14,7 @@ fail() {
     exit 1
 }
 
-supported() { # is "$1" a Python that the project supports?
+supported() { # whether "$1" is a supported Python version
     command -v "$1" >/dev/null 2>&1 &&
         "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
 }
@@ -29,13 +29,13 @@ case "${1:-}" in
     sed -n '2,7p' "${BASH_SOURCE[0]}" | sed 's/^# \{0,1\}//'
     exit 0
     ;;
--*) fail "unknown option '$1'; only --dev and --help are known" ;;
+-*) fail "$1: unknown option; use --dev or --help" ;;
 esac
 
 environment="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}"
 if [ -n "$environment" ]; then
     python="python"
-    supported "$python" || fail "the active environment $environment has $(python --version 2>&1 || true); Python 3.10 to 3.13 is needed"
+    supported "$python" || fail "$environment: the active environment has $(python --version 2>&1 || true); use Python 3.10 to 3.13"
 else
     environment="$root/.venv"
     if [ ! -e "$environment/pyvenv.cfg" ] || [ ! -e "$environment/bin/python" ] && [ ! -e "$environment/Scripts/python.exe" ]; then
@@ -46,21 +46,21 @@ else
                 break
             fi
         done
-        [ -n "$base" ] || fail "no Python 3.10 to 3.13 found on the PATH; install one (https://www.python.org/downloads) or activate an environment that has one"
-        echo "Making the environment $environment with $("$base" --version)"
-        "$base" -m venv "$environment" || fail "$base could not make $environment (on Debian and Ubuntu the package python3-venv is needed)"
+        [ -n "$base" ] || fail "no Python 3.10 to 3.13 on the PATH; install one (https://www.python.org/downloads) or activate an environment with one"
+        echo "Creating the environment $environment with $("$base" --version)"
+        "$base" -m venv "$environment" || fail "$environment: $base could not create the environment; on Debian and Ubuntu, install the package python3-venv"
     fi
     bin="$environment/bin"
     [ -d "$bin" ] || bin="$environment/Scripts"
     export VIRTUAL_ENV="$environment" PATH="$bin:$PATH"
     python="$bin/python"
-    supported "$python" || fail "$environment has $("$python" --version 2>&1 || true), but Python 3.10 to 3.13 is needed: remove that folder and run this again"
+    supported "$python" || fail "$environment: has $("$python" --version 2>&1 || true), but Python 3.10 to 3.13 is needed; delete this folder and run this script again"
 fi
 
 "$python" -m pip install --quiet --disable-pip-version-check -r "$root/$requirements" ||
-    fail "pip could not install $requirements (see above); check the network connection or the package index and run this again"
+    fail "$requirements: pip could not install it (see above); check the network connection or the package index and run this script again"
 "$python" -c 'import PIL, jinja2, matplotlib, numpy, openpyxl, pandas, plotly, scipy, skimage, sklearn, torch, torchvision, tqdm, wandb, yaml' ||
-    fail "the installed packages do not import (see above); remove $environment and run this again"
+    fail "$environment: the installed packages cannot be imported (see above); delete this folder and run this script again"
 
 if [ $# -gt 0 ]; then
     cd "$root"

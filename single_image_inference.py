@@ -1,4 +1,4 @@
-"""Scores an image, or every image of a folder: python single_image_inference.py --img_path PATH."""
+"""Scores one image or all images in a folder: python single_image_inference.py --img_path PATH."""
 
 import argparse
 import sys
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     paths = find_images(arguments.img_path)
     if arguments.quality_map and len(paths) > 1:
-        raise UserError(f"--quality_map: {arguments.img_path} has {len(paths)} images; give one image file")
+        raise UserError(f"--quality_map: found {len(paths)} images; set --img_path to one image file")
     model, crop_size, about = load_model(arguments)
     options = {
         "crop_size": crop_size,
@@ -57,43 +57,55 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Prints the quality of images: about 0 (bad) to 1 (good), as the dataset's raters would."
+        description="Predicts the quality of images: from about 0 (bad) to 1 (good), on the scale of a dataset."
     )
     add = parser.add_argument
-    add("--img_path", required=True, help="an image, a folder (with its subfolders) or a glob in quotes")
-    add("--regressor_dataset", default="kadid10k", help=f"one of {', '.join(RELEASED_SCORES)}, or your own")
-    add("--eval_type", default="arniqa", choices=["arniqa", "scratch"], help="released or own weights")
-    add("--experiment_name", help="in experiments/: your own weights (scratch) or regressors on the released encoder")
-    add("--weights_dir", help="folder with the released files; default ARNIQA_WEIGHTS_DIR, else fetched")
-    add("--output", type=Path, help="CSV file for the scores; goes on where an earlier run stopped")
-    add("--quality_map", type=Path, help="picture of the local quality of one image")
-    add("--crop_size", type=positive, help="of the crops; default 224, or the experiment's test.crop_size")
-    add("--device", help="-1 or cpu, a GPU number, cuda or mps; default: a GPU where there is one")
-    add("--batch_size", type=positive, default=4, help="images (ten crops each) that are scored together")
-    add("--num_workers", type=int, default=0, help="processes that read images; 0 reads in the main one")
+    add("--img_path", required=True, help="image file, folder (including subfolders) or quoted glob pattern")
+    add("--regressor_dataset", default="kadid10k", help=f"one of {', '.join(RELEASED_SCORES)}, or your own dataset")
+    add(
+        "--eval_type",
+        default="arniqa",
+        choices=["arniqa", "scratch"],
+        help="released weights (arniqa) or your own (scratch)",
+    )
+    add(
+        "--experiment_name",
+        help="folder in experiments/ with your weights (scratch) or your regressors for the released encoder (arniqa)",
+    )
+    add("--weights_dir", help="folder with the released files; default: ARNIQA_WEIGHTS_DIR, or download")
+    add("--output", type=Path, help="CSV file for the scores; continues an earlier run")
+    add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
+    add(
+        "--crop_size",
+        type=positive,
+        help="side of the crops in pixels; default: 224, or test.crop_size of the experiment",
+    )
+    add("--device", help="-1 or cpu, a GPU number, cuda or mps; default: a GPU if available")
+    add("--batch_size", type=positive, default=4, help="images (ten crops each) per batch")
+    add("--num_workers", type=int, default=0, help="processes that read images; 0: read in the main process")
     arguments = parser.parse_args(argv)
     if arguments.eval_type == "scratch" and not arguments.experiment_name:
-        raise UserError("--experiment_name: missing; --eval_type scratch takes the weights of that experiment")
+        raise UserError("--experiment_name: missing; --eval_type scratch needs the experiment with your weights")
     if arguments.output and arguments.quality_map:
-        raise UserError("--output and --quality_map: give one of them")
+        raise UserError("--output, --quality_map: found both; use only one of them")
     return arguments
 
 
 def positive(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError(f"found {number}, expected at least 1")
+        raise argparse.ArgumentTypeError(f"found {number}; must be at least 1")
     return number
 
 
 def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
-    """The model on its device, the side of the crops, and whose weights they are."""
+    """Returns the model on its device, the crop size, and a description of the weights."""
     name, crop_size, use_norm, folder = "released weights", 224, True, None
     if arguments.experiment_name:
         experiment = Experiment.named(arguments.experiment_name)
         folder = experiment.of(arguments.eval_type).folder
         if not experiment.folder.is_dir():
-            raise UserError(f"--experiment_name: there is no folder {experiment.folder}; train it first (main.py)")
+            raise UserError(f"--experiment_name: {experiment.folder} not found; train the experiment first (main.py)")
         if arguments.eval_type == "arniqa":
             name = f"released encoder, {folder}"
         else:

@@ -21,7 +21,7 @@ from models.weights import encoder_hash, load_encoder, published_encoder, save_r
 from utils.config.command_line import parse_command_line
 from utils.config.keys import Config
 from utils.errors import UserError, run_command
-from utils.evaluation.features import extract_features
+from utils.evaluation.features import cached_features
 from utils.evaluation.manifold import is_degraded, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.results import CrossResult, Results, render, write_results
@@ -34,7 +34,7 @@ from utils.report.page import write_report
 from utils.report.pictures import draw_manifold
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device, with_float64
-from utils.runtime.distributed import is_main, process_group
+from utils.runtime.distributed import check_same, is_main, on_main, process_group, shared_failure
 
 Features = NDArray[np.float32]
 Regressor = tuple[NDArray[np.float64], float]  # coefficients (4096,) and intercept
@@ -54,10 +54,13 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         WeightsError: the encoder's file is damaged, or cannot be fetched.
     """
     trained = Experiment.named(config.experiment_name)
-    if eval_type == "arniqa":
-        encoder = published_encoder()
-    else:
-        encoder = load_encoder(trained.find_best_checkpoint(), config.model.encoder.use_norm)
+
+    def load() -> ResNet:
+        if eval_type == "arniqa":
+            return published_encoder()
+        return load_encoder(trained.find_best_checkpoint(), config.model.encoder.use_norm)
+
+    encoder = on_main(load)  # the other processes may not see its disk
     experiment = trained.of(eval_type)
     results = evaluate_encoder(encoder, config, device, experiment)
     results.published = eval_type == "arniqa"
@@ -86,7 +89,8 @@ def evaluate_encoder(
 ) -> Results:
     """Tests an encoder on `test.datasets` as the section `test` says.
 
-    If a dataset fails, standard error and `failures` say why, and the others are tested all the same.
+    If a dataset fails, standard error and `failures` say why, and the others are tested all the same. With several
+    processes all extract features, and the first one does the rest.
 
     Args:
         encoder: to be tested.
@@ -99,8 +103,10 @@ def evaluate_encoder(
     tested: dict[str, tuple[IQADataset, Features]] = {}
     for name in config.test.datasets:
         try:
-            dataset = get_dataset(name, config.data_base_path, config.test.crop_size)
-            features = extract_features(
+            with shared_failure():
+                dataset = get_dataset(name, config.data_base_path, config.test.crop_size)
+            check_same(f"annotation of {name}", dataset.annotation_hash)
+            features = cached_features(
                 encoder,
                 dataset,
                 config.test.batch_size,
@@ -109,6 +115,8 @@ def evaluate_encoder(
                 cache_dir=FEATURES,
                 encoder_hash=results.encoder_hash,
             )
+            if features is None:  # not the first process, which evaluates
+                continue
             fractions = config.test.train_fraction
             found = [_evaluate(features, dataset, config, fraction, device) for fraction in fractions]
         except UserError as error:
@@ -117,10 +125,10 @@ def evaluate_encoder(
                 print(f"{name} failed: {error}", file=sys.stderr)
             continue
         results.datasets += found
-        if is_main() and is_degraded(dataset):
+        if is_degraded(dataset):
             results.separability[name] = {"trained": separability(features, dataset)}
         drawn = config.validation.visualize and name == to_draw(config.test.datasets)
-        if experiment is not None and is_main() and drawn:
+        if experiment is not None and drawn:
             settings = config.validation.visualization
             draw_manifold(features, dataset, settings, config.seed, experiment, title="Tested encoder")
         # The saved regressor takes the alpha of the largest training fraction.
@@ -128,7 +136,7 @@ def evaluate_encoder(
         if experiment is not None or config.test.cross_dataset:
             fitted[name] = fit_whole(features, dataset.mos, best.alpha, with_float64(device))
             tested[name] = dataset, features
-        if experiment is not None and is_main():
+        if experiment is not None:
             _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash)
     if config.test.cross_dataset:
         results.cross = cross_dataset(fitted, tested)

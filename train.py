@@ -4,6 +4,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -23,14 +24,15 @@ from utils.errors import UserError
 from utils.evaluation.features import extract_features
 from utils.evaluation.manifold import to_draw
 from utils.evaluation.protocol import evaluate, mean_over_datasets
-from utils.experiment.checkpoint import TrainState, replace_checkpoint, save_checkpoint
+from utils.experiment.checkpoint import TrainState, first_not_finite, replace_checkpoint, save_checkpoint
 from utils.experiment.layout import Experiment
 from utils.experiment.resume import begin_run, previous_state, resume_hint
 from utils.experiment.run_log import RunLog, wandb_settings
 from utils.image import open_image
 from utils.optimization import build_optimizer, build_scheduler
 from utils.report.pictures import draw_manifold
-from utils.runtime.distributed import any_rank, barrier, is_main, world_size
+from utils.runtime.distributed import any_rank, barrier, check_same, is_main, on_main, world_size
+from utils.runtime.files import locked
 from utils.runtime.progress import progress_bar
 from utils.runtime.signals import StopRequest, stop_on_signal
 from utils.runtime.workers import WorkerDied, batches
@@ -59,16 +61,23 @@ def train(config: Config, device: torch.device) -> None:
         WeightsError: the ImageNet weights are asked for and cannot be had.
         Stopped: SIGTERM or Ctrl-C was received and the state is saved.
     """
-    saved = previous_state(config)
-    barrier()  # the first process makes the folder after all processes have looked for it
-    trainer = Trainer(config, device, saved)
-    try:
-        with stop_on_signal(trainer.stop):
-            trainer.run()
-    finally:
-        if trainer.log is not None:
-            trainer.log.close()
-    barrier()
+    with ExitStack() as locks:
+        saved = on_main(lambda: _take_up(config, locks))  # the other processes may not see its disk
+        trainer = Trainer(config, device, saved)
+        try:
+            with stop_on_signal(trainer.stop):
+                trainer.run()
+        except BaseException:
+            trainer.close(exit_code=1)
+            raise
+        trainer.close(exit_code=0)
+        barrier()
+
+
+def _take_up(config: Config, locks: ExitStack) -> dict[str, Any] | None:
+    """Locks the experiment, so that one run at a time reads and writes it, and then reads its last checkpoint."""
+    locks.enter_context(locked(Experiment.named(config.experiment_name).folder))
+    return previous_state(config)
 
 
 class Trainer:
@@ -81,6 +90,7 @@ class Trainer:
         self.dataset = training_set(config)
         self.sampler = batch_sampler(self.dataset, config)
         self.steps = self.sampler.steps_per_epoch
+        check_same(f"images in {self.dataset.folder}", self.dataset.fingerprint)
         self.validation_sets = [
             get_dataset(name, config.data_base_path, config.test.crop_size) for name in config.validation.datasets
         ]
@@ -94,7 +104,11 @@ class Trainer:
             self.state.restore(saved)
         self.model = model
         self.parallel = parallel_model(model, device, config.training.compile)
-        self.log = self._open_log() if is_main() else None
+        self.log = self._begin() if is_main() else None
+
+    def close(self, exit_code: int) -> None:
+        if self.log is not None:
+            self.log.close(exit_code)
 
     def run(self) -> None:
         """Every epoch: train, save, validate, save."""
@@ -245,9 +259,15 @@ class Trainer:
 
     def _save_last(self, scores: Mapping[str, float] | None) -> None:
         """Saves all that resuming needs; `scores` are those of the epoch's validation, once it is done."""
+        content = self.state.save() | {"config": self.config.to_dict()}
+        broken = first_not_finite(content)
+        if broken is not None:
+            raise UserError(
+                f"{broken} is not finite after step {self.state.step} of epoch {self.state.epoch}, so the state is not "
+                "saved; the last checkpoint is good: resume from it with a smaller training.lr"
+            )
         if is_main():
             path = self.experiment.last_checkpoint(self.state.epoch, self.state.step, scores)
-            content = self.state.save() | {"config": self.config.to_dict()}
             replace_checkpoint(content, path, self.experiment.last_checkpoints())
 
     def _save_best(self, scores: Mapping[str, float] | None) -> None:
@@ -257,7 +277,8 @@ class Trainer:
             weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
             replace_checkpoint(weights, path, self.experiment.best_checkpoints())
 
-    def _open_log(self) -> RunLog:
+    def _begin(self) -> RunLog:
+        """Writes what was given into the experiment's folder, and opens the log."""
         begin_run(self.config)
         columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
         columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]

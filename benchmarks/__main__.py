@@ -1,6 +1,7 @@
 """Runs all benchmarks on this machine and writes docs/benchmarks.md: python -m benchmarks [--out FILE].
 
-Each benchmark is a separate command that measures this code and a baseline in the same run. Its last line is the result.
+Each benchmark is a separate command that measures this code and a baseline in the same run. The last line is
+the result.
 """
 
 import argparse
@@ -59,8 +60,8 @@ def page(outputs: list[tuple[str, str, str]]) -> str:
     head = [
         "# Benchmarks",
         "",
-        "Written by `python -m benchmarks`. Each benchmark measures this code and its baseline in the same run. The ratios",
-        "should be similar on other machines; the times are valid for this machine only.",
+        "Written by `python -m benchmarks`. Each benchmark measures this code and its baseline in the same run. The",
+        "ratios should be similar on other machines; the times are valid for this machine only.",
         "",
         f"- {processor()}, {os.cpu_count()} cores; {description()}",
         f"- {date.today():%Y-%m-%d}, commit {commit()}",

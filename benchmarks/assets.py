@@ -132,7 +132,9 @@ def draw_strip(path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.assets", description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "assets", help="output folder for the images (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "assets", help="output folder for the images (default: %(default)s)"
+    )
     parser.add_argument(
         "--strip",
         type=Path,

@@ -23,7 +23,11 @@ def main() -> None:
     parser.add_argument("--data_base_path", required=True, help="folder that contains the dataset folders")
     parser.add_argument("--dataset", required=True, help="one of the eight datasets, or a folder with labels.csv")
     parser.add_argument(
-        "--splits", type=int, default=10, choices=range(1, 11), help="number of test splits to use (default: %(default)s)"
+        "--splits",
+        type=int,
+        default=10,
+        choices=range(1, 11),
+        help="number of test splits to use (default: %(default)s)",
     )
     options = parser.parse_args()
     try:

@@ -52,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
     parser.add_argument("--crop_size", type=int, default=224, help="side of the crops in pixels (default: %(default)s)")
     parser.add_argument("--repeats", type=int, default=7, help="number of timed calls (default: %(default)s)")
-    parser.add_argument("--images", type=int, default=8, help="number of images in the scored folder (default: %(default)s)")
+    parser.add_argument(
+        "--images", type=int, default=8, help="number of images in the scored folder (default: %(default)s)"
+    )
     options = parser.parse_args()
     print(description())
 

@@ -58,7 +58,7 @@ def run(name: str, images: int, references: int, args: argparse.Namespace) -> fl
     """Prints both times; returns the speed-up of the ridge path."""
     features, scores = make_data(images, args.columns)
     splits = make_splits(images, references, args.splits)
-    print(f"{name}: {images} x {CROPS} x {args.columns} float32, {features.nbytes / 1e9:.2f} GB; peak memory {peak_memory()}")
+    print(f"{name}: {images} x {CROPS} x {args.columns} float32, {features.nbytes / 1e9:.2f} GB, peak {peak_memory()}")
 
     start = time.perf_counter()
     path = RidgePath(features, scores, args.device)
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--fits", type=int, default=3, help="number of scikit-learn fits (default: 3)")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--columns", type=int, default=4096, help="dimension of the features (default: 4096)")
-    parser.add_argument("--shrink", type=int, default=1, help="divide the number of images by this factor, for a quick test")
+    parser.add_argument("--shrink", type=int, default=1, help="divisor of the number of images, for a quick test")
     parser.add_argument("--device", type=torch.device, default="cpu")
     args = parser.parse_args()
     for name in args.datasets:

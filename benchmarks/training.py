@@ -33,7 +33,9 @@ def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, a: torch.Tens
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--batch_size", type=int, default=16, help="batch size in images (default: %(default)s)")
-    parser.add_argument("--patch_size", type=int, default=224, help="side of the crops in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--patch_size", type=int, default=224, help="side of the crops in pixels (default: %(default)s)"
+    )
     parser.add_argument("--repeats", type=int, default=2, help="timed steps per variant (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="also time our step with torch.compile")
     options = parser.parse_args()

@@ -1,5 +1,6 @@
 """Pre-training samples: crops of two pristine images with the same degradation (paper sections 3.1 and 4.1)."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,12 @@ class KADIS700Dataset(Dataset):
         self.num_levels = num_levels
         self.pristine_prob = pristine_prob
         self.seed = seed
+
+    @property
+    def fingerprint(self) -> str:
+        """Number of images and hash of their names in order, on which every sample depends."""
+        names = "\n".join(path.relative_to(self.folder).as_posix() for path in self.images)
+        return f"{len(self)} (names {hashlib.sha256(names.encode('utf-8', 'surrogateescape')).hexdigest()[:8]})"
 
     def __len__(self) -> int:
         return len(self.images)

@@ -49,13 +49,28 @@ def make_splits(rows: int, references: Sequence[str] | None, seed: int = SEED, c
     return splits
 
 
-def save_splits(folder: Path, splits: Splits, names: Sequence[str]) -> None:
-    """Writes the three split files, and before them made_for.json, so that `has_splits` sees an interruption.
+def save_splits(folder: Path, splits: Splits, names: Sequence[str], on_first_use: bool = False) -> None:
+    """Writes the three split files and made_for.json, in the place of those that are there.
+
+    The old files are removed first and made_for.json is written before the new ones, so that `was_interrupted` sees an
+    interruption.
+
+    Args:
+        folder: folder of the split files.
+        splits: as `make_splits` returns them.
+        names: image names in the order of the annotation.
+        on_first_use: whether these are the splits that the dataset creates by itself.
 
     Raises:
         UserError: a file cannot be written.
     """
+    for phase in PHASES:
+        try:
+            (folder / f"{phase}.npy").unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be written ({error})") from error
     record = {"rows": len(names), "names_sha256": names_hash(names)}
+    record |= {"on_first_use": True} if on_first_use else {}
     write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
     for phase, parts in splits.items():
         longest = max(len(part) for part in parts)
@@ -64,13 +79,19 @@ def save_splits(folder: Path, splits: Splits, names: Sequence[str]) -> None:
 
 
 def has_splits(folder: Path) -> bool:
-    """Whether the folder has splits.
-
-    A copy of published splits may lack a file, which `load_splits` reports. With a made_for.json, a missing file means
-    that creating the splits was interrupted, and they are created again.
-    """
+    """Whether the folder has splits, or a part of them. `load_splits` reports missing files."""
     there = [(folder / f"{phase}.npy").exists() for phase in PHASES]
-    return all(there) or (any(there) and not (folder / RECORD).exists())
+    return all(there) or ((any(there) or (folder / RECORD).exists()) and not was_interrupted(folder))
+
+
+def was_interrupted(folder: Path) -> bool:
+    """Whether a dataset's first use was interrupted while it created its splits; they are then created again."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    complete = all((folder / f"{phase}.npy").exists() for phase in PHASES)
+    return isinstance(record, dict) and record.get("on_first_use") is True and not complete
 
 
 def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | None) -> Splits:

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from data import get_dataset
-from data.split_files import NUM_SPLITS, PHASES, SEED, make_splits, save_splits
-from utils.errors import run_command
+from data.split_files import NUM_SPLITS, PHASES, RECORD, SEED, has_splits, make_splits, save_splits
+from utils.errors import UserError, run_command
+from utils.runtime.files import locked
 
 
 def main() -> None:
@@ -21,7 +22,10 @@ def main() -> None:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
         splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"
-        save_splits(folder, splits, dataset.names)
+        with locked(folder / RECORD):
+            if has_splits(folder):
+                raise UserError(f"{folder}: has splits already; remove them first, or choose another folder with --out")
+            save_splits(folder, splits, dataset.names)
         sizes = "/".join(str(len(splits[phase][0])) for phase in PHASES)
         print(f"{name}: created {arguments.num_splits} splits ({sizes} train/val/test images) in {folder}")
 

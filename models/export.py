@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import WeightsError
-from models.weights import encoder_hash, load_encoder, load_regressor, write_whole
+from models.weights import encoder_hash, load_encoder, load_regressor
 from utils.errors import UserError, run_command
 from utils.experiment.layout import Experiment
+from utils.runtime.files import write_whole
 
 
 class ReleasedRegressor(nn.Module):

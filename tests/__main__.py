@@ -1,4 +1,4 @@
-"""Everything that must hold before a change goes in: python -m tests (style, types, tests)."""
+"""Runs all checks that a change must pass (style, types, tests): python -m tests."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ def main() -> int:
         print(f"\n$ python -m {' '.join(check)}", flush=True)
         if subprocess.run([sys.executable, "-m", *check]).returncode != 0:
             failed.append(" ".join(check))
-    print(f"\nfailed: {', '.join(failed)}" if failed else "\nstyle, types and tests: all good")
+    print(f"\nfailed: {', '.join(failed)}" if failed else "\nstyle, types and tests: all passed")
     return int(bool(failed))
 
 

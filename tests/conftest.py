@@ -1,4 +1,4 @@
-"""Fixtures that several test files share."""
+"""Fixtures for several test files."""
 
 from tests.models.arniqa_files import encoder, experiment, released
 

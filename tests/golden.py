@@ -1,4 +1,4 @@
-"""Outputs of the published implementation, which lie beside a development checkout and not in it."""
+"""Outputs of the published implementation. They are stored next to a development checkout, not in it."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 
 
 def golden(name: str) -> "np.lib.npyio.NpzFile":
-    """The archive of that name; the calling test is skipped where the folder is absent."""
+    """Loads a reference archive; skips the calling test if it does not exist."""
     path = GOLDEN / name
     if not path.exists():
         pytest.skip(f"reference outputs not found: {path}")

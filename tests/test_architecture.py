@@ -106,6 +106,14 @@ def test_what_the_page_names_exists(file: str, name: str) -> None:
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
+def test_the_files_that_the_pages_name_exist() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text(encoding="utf-8")
+        files = re.findall(r"`((?:utils|models|data|tests|benchmarks|configs)/[\w/]+\.\w+)`", text)
+        missing = [file for file in files if not (ROOT / file).exists() and file != "data/pipal.py"]
+        assert missing == [], page.name
+
+
 def test_the_page_names_every_room_and_much_of_the_way() -> None:
     assert len(named()) > 30
     for folder in (path for path in (ROOT / "utils").iterdir() if (path / "__init__.py").exists()):

@@ -34,7 +34,7 @@ def test_every_command_is_a_module_that_accepts_its_options(
 def test_types_can_be_selected_by_name_and_by_group() -> None:
     assert [d.name for d in chosen_types(["jitter", "jpeg"])] == ["jitter", "jpeg2000", "jpeg"]
     assert [d.name for d in chosen_types(GROUPS)] == list(DISTORTIONS)
-    with pytest.raises(UserError, match=r"--only: 'colour' .*color_distortion.*gaublur"):
+    with pytest.raises(UserError, match=r"--only: found 'colour'; .*color_distortion.*gaublur"):
         chosen_types(["jpeg", "colour"])
 
 

@@ -1,4 +1,4 @@
-"""What docs/extending.md says, done: a new type of distortion, a new dataset."""
+"""Follows the instructions in docs/extending.md: a new distortion type and a new dataset."""
 
 import re
 import shutil
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def blocks(heading: str) -> list[tuple[str, str]]:
-    """The blocks of code below a heading of docs/extending.md, with their languages."""
+    """The code blocks below a heading of docs/extending.md, as pairs of language and code."""
     below = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
     return re.findall(r"```(python|diff)\n(.*?)```", re.split(r"\n##+ ", below, maxsplit=1)[0], re.DOTALL)
 
@@ -25,7 +25,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def follow(checkout: Path, heading: str) -> None:
-    """Applies the blocks: code goes to the end of the file that its first line names, + lines follow the line above."""
+    """Applies the code blocks to the file in their first line: appends Python code, inserts + lines of a diff."""
     steps = blocks(heading)
     assert sum(len(block.splitlines()) for _, block in steps) < 20
     for language, block in steps:
@@ -52,7 +52,7 @@ def run(checkout: Path, code: str) -> str:
     return ended.stdout
 
 
-def test_a_new_distortion(checkout: Path) -> None:
+def test_the_instructions_for_a_new_distortion_work(checkout: Path) -> None:
     follow(checkout, "A new type of distortion")
     code = """
 import torch
@@ -69,7 +69,7 @@ print(len(DISTORTIONS), new in drawn)
     assert run(checkout, code).split() == ["25", "True"]
 
 
-def test_a_new_dataset(checkout: Path) -> None:
+def test_the_instructions_for_a_new_dataset_work(checkout: Path) -> None:
     follow(checkout, "A new dataset")
     code = """
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The figures of docs/fidelity.md, measured again: a row whose figure no longer holds fails."""
+"""Measures the differences in docs/fidelity.md again and fails if one is larger than stated."""
 
 import re
 from collections.abc import Callable
@@ -26,7 +26,7 @@ OURS = table_rows(FIDELITY, "A deviation of ours")
 
 
 def stated(cell: str) -> float:
-    """The number that a cell begins with: 1/255, 2.3e-6 or 0."""
+    """The number at the beginning of a cell: 1/255, 2.3e-6 or 0."""
     found = re.match(r"(\d+)/(\d+)", cell)
     if found:
         return int(found[1]) / int(found[2])
@@ -36,7 +36,7 @@ def stated(cell: str) -> float:
 
 
 def largest_of_types(cell: str) -> float:
-    """Largest difference from the published outputs over all levels of the types that a cell names."""
+    """Largest difference from the published outputs, over all levels of the types in a cell."""
     data = golden("distortions_deterministic.npz")
     image = torch.from_numpy(data["input"]).permute(2, 0, 1).float() / 255
     names = [name for name in re.findall(r"`(\w+)`", cell) if name in DETERMINISTIC]
@@ -90,14 +90,14 @@ MEASURED: dict[str, Callable[[str], float]] = {
 
 
 @pytest.mark.parametrize("start", MEASURED)
-def test_a_stated_difference_is_not_exceeded(start: str) -> None:
+def test_differences_are_not_larger_than_stated(start: str) -> None:
     (row,) = (row for row in SAME if row[0].startswith(start))
     limit = stated(row[2])
     assert MEASURED[start](row[0]) <= limit * 1.05 + 1e-12, row
 
 
 @pytest.mark.parametrize("name", ["chelsea", "rocket"])
-def test_half_scale_images_of_training_are_pillows_but_for_what_is_stated(name: str) -> None:
+def test_half_scale_training_images_differ_from_pillow_by_at_most_the_stated_amount(name: str) -> None:
     ((_, _, _, size, _),) = OURS
     share, step = re.findall(r"([\d.]+) % of the values differ, by (1/255)", size)[0]
     photo = getattr(skimage.data, name)()
@@ -107,13 +107,13 @@ def test_half_scale_images_of_training_are_pillows_but_for_what_is_stated(name: 
     assert 0 < np.mean(difference > 0) <= float(share) / 100
 
 
-def test_all_deterministic_types_have_a_row() -> None:
+def test_every_deterministic_type_has_a_row() -> None:
     named = {name for row in SAME for name in re.findall(r"`(\w+)`", row[0])}
     assert set(DETERMINISTIC) <= named
 
 
 @pytest.mark.parametrize("row", [*SAME, *DEVIATIONS, *OURS], ids=lambda row: row[0][:30])
-def test_a_row_names_a_test_that_exists(row: list[str]) -> None:
+def test_the_tests_named_in_a_row_exist(row: list[str]) -> None:
     last = row[-1]
     if last == "the same":
         return

@@ -5,11 +5,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# A user's program, in a project with packages of the same names and without the pipeline's requirements.
+# A program in a project with packages of the same names and without the requirements of the training pipeline.
 PROGRAM = """
 import sys
 for name in ("pandas", "wandb", "sklearn", "scipy", "skimage", "yaml", "matplotlib", "openpyxl", "tqdm"):
-    sys.modules[name] = None  # importing it fails
+    sys.modules[name] = None  # makes the import fail
 import data, models, utils
 import torch
 import torchvision.transforms as transforms
@@ -34,7 +34,7 @@ print(score.item(), other.item())
 """
 
 
-def test_loads_twice_inside_a_project_with_packages_of_the_same_names(released: Path, tmp_path: Path) -> None:
+def test_two_models_load_in_a_project_with_packages_of_the_same_names(released: Path, tmp_path: Path) -> None:
     for name in ("data", "models", "utils"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("own = True\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What runs without `--dev` imports nothing that only the tests need."""
+"""Checks that only the tests import the packages that `--dev` installs."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,7 @@ FOR_TESTS = {
 
 
 def imported(path: Path) -> set[str]:
-    """The top-level names of all imports in a file."""
+    """Top-level names of all imports in a file."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -28,7 +28,7 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_only_the_tests_import_what_the_tests_need() -> None:
+def test_only_the_tests_import_the_packages_for_tests() -> None:
     folders = ("benchmarks", "data", "models", "utils")
     files = [*ROOT.glob("*.py"), *(path for folder in folders for path in (ROOT / folder).rglob("*.py"))]
     assert len(files) > 60

@@ -1,4 +1,4 @@
-"""The whole job from the command line, on one process and on two."""
+"""Training and testing from the command line, with one process and with two."""
 
 import csv
 import os
@@ -25,7 +25,7 @@ def run(folder: Path, name: str, *options: str, launcher: tuple[str, ...] = ()) 
     )
 
 
-def test_training_then_testing_leaves_everything(folder: Path) -> None:
+def test_training_and_testing_writes_all_files(folder: Path) -> None:
     done = run(folder, "whole", "--training.epochs", "1", "--test.compare_untrained", "true")
     assert done.returncode == 0, done.stderr
     experiment = folder / "experiments" / "whole"
@@ -54,7 +54,7 @@ def test_training_then_testing_leaves_everything(folder: Path) -> None:
     assert any(character.isdigit() for character in scored.stdout)
 
 
-def test_a_missing_test_set_is_told_before_the_training(folder: Path) -> None:
+def test_a_missing_test_set_is_reported_before_the_training(folder: Path) -> None:
     done = run(folder, "early", "--test.datasets", "kadid10k", "tid2013")
     assert "TID2013: no such folder" in one_line_error((done.returncode, done.stdout, done.stderr))
     assert not (folder / "experiments" / "early").exists()

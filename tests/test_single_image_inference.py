@@ -23,7 +23,7 @@ CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Five images of several sizes and modes, one in a subfolder, and a broken one."""
+    """Five images with different sizes and modes, one of them in a subfolder, and one broken image."""
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     generator = np.random.default_rng(0)
@@ -43,7 +43,7 @@ def run(*arguments: object) -> int:
 
 
 def expected_score(encoder: ResNet, regressor: torch.nn.Linear, path: Path) -> float:
-    """The definition, spelt out: mean over the crops of the regressor on both scales' features."""
+    """The score by its definition: the mean over the crops of the regressor on the features of both scales."""
     image = Image.open(path).convert("RGB")
     half = Resize((image.height // 2, image.width // 2))(image)
     prepare = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -67,7 +67,7 @@ def test_prints_the_score_of_one_image(
 
 
 @torch.no_grad()
-def test_a_panorama_is_scored_by_its_crops(
+def test_the_score_of_a_panorama_is_the_mean_over_its_crops(
     tmp_path: Path, released: Path, encoder: ResNet, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = np.random.default_rng(1).integers(0, 256, (5, 200, 3), dtype=np.uint8)
@@ -78,7 +78,9 @@ def test_a_panorama_is_scored_by_its_crops(
     assert float(capsys.readouterr().out) == pytest.approx((expected_score(encoder, regressor, path) - 1) / 4, abs=1e-5)
 
 
-def test_16_bits_score_as_8_bits_do(tmp_path: Path, released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_16_bit_and_8_bit_images_have_the_same_score(
+    tmp_path: Path, released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     grey = np.random.default_rng(2).integers(0, 256, (90, 130), dtype=np.uint8)
     Image.fromarray(grey).save(tmp_path / "8.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
@@ -111,7 +113,7 @@ def test_scores_with_an_experiment(
     assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_folder_becomes_a_file_of_rows_and_goes_on_where_it_stopped(
+def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
     photos: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "out" / "scores.csv"
@@ -127,7 +129,7 @@ def test_a_folder_becomes_a_file_of_rows_and_goes_on_where_it_stopped(
         assert bool(row["error"]) is broken and bool(row["score"]) is not broken
 
     lines = whole.splitlines(keepends=True)
-    output.write_bytes(b"".join(lines[:4]) + lines[4][:10])  # as a kill would leave it
+    output.write_bytes(b"".join(lines[:4]) + lines[4][:10])  # the file after a kill
     scored: list[Path] = []
     score_images = single_image_inference.score_images
 
@@ -150,7 +152,7 @@ def test_a_folder_becomes_a_file_of_rows_and_goes_on_where_it_stopped(
 
     assert run("--img_path", photos / "b.png", *command[2:]) == 0
     with output.open(newline="", encoding="utf-8") as file:
-        assert list(csv.DictReader(file)) == again  # the error of an image that was not asked for stays
+        assert list(csv.DictReader(file)) == again  # the error of an image that is not in --img_path stays
 
     with pytest.raises(UserError, match="has scores of released weights, kadid10k"):
         run(*command, "--regressor_dataset", "live")
@@ -158,7 +160,7 @@ def test_a_folder_becomes_a_file_of_rows_and_goes_on_where_it_stopped(
         run(*command[:-4], "--output", photos / "notes.txt")
 
 
-def test_a_broken_image_is_told_and_the_exit_code_says_so(
+def test_a_broken_image_gives_an_error_message_and_exit_code_1(
     photos: Path, released: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--img_path", photos / "*.png", "--weights_dir", released) == 1
@@ -178,14 +180,14 @@ def test_a_broken_image_is_told_and_the_exit_code_says_so(
         (["--img_path", CONFIG, "--regressor_dataset", "kadid"], "koniq10k"),
     ],
 )
-def test_mistakes_are_told_in_one_line(arguments: list[object], message: str) -> None:
+def test_mistakes_give_a_one_line_message(arguments: list[object], message: str) -> None:
     with pytest.raises((UserError, WeightsError)) as error:
         run(*arguments)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("side", [1, 10, 11, 25, 40])
-def test_sliding_crops_cover_the_image_and_stay_in_it(side: int) -> None:
+def test_sliding_crops_cover_the_image_and_stay_inside(side: int) -> None:
     starts = positions(side, 10)
     assert set(range(side)) <= {pixel for start in starts for pixel in range(start, start + 10)}
     assert starts == sorted(set(starts)) and starts[0] == 0
@@ -193,7 +195,7 @@ def test_sliding_crops_cover_the_image_and_stay_in_it(side: int) -> None:
 
 
 class Brightness(torch.nn.Module):
-    """Stands for the quality model: a crop's mean red value at full scale, not normalised."""
+    """Replaces the quality model: the mean red value of the full-scale crop, without normalisation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +205,7 @@ class Brightness(torch.nn.Module):
         return full[:, 0].mean(dim=(1, 2)) * 0.229 + 0.485 + self.zero
 
 
-def test_local_scores_lie_where_the_quality_is() -> None:
+def test_local_scores_follow_the_local_quality() -> None:
     pixels = np.zeros((40, 60, 3), dtype=np.uint8)
     pixels[:, 30:] = 255
     quality = local_scores(Brightness(), Image.fromarray(pixels), crop_size=10)
@@ -211,12 +213,12 @@ def test_local_scores_lie_where_the_quality_is() -> None:
     assert np.allclose(quality[:, :20], 0, atol=1e-6) and np.allclose(quality[:, 40:], 1, atol=1e-6)
 
 
-def test_quality_map_is_painted(photos: Path, released: Path, tmp_path: Path) -> None:
+def test_quality_map_is_drawn(photos: Path, released: Path, tmp_path: Path) -> None:
     path = tmp_path / "map.png"
     assert run("--img_path", photos / "b.png", "--weights_dir", released, "--quality_map", path) == 0
     with Image.open(path) as painted:
         pixels = np.asarray(painted.convert("RGB"), dtype=int)
     colourful = np.ptp(pixels, axis=2) > 20
-    assert colourful.mean() > 0.2  # the map and its bar; text and margin are black and white
+    assert colourful.mean() > 0.2  # the map and the colour bar; text and margins are black and white
     with pytest.raises(UserError, match="6 images"):
         run("--img_path", photos, "--weights_dir", released, "--quality_map", path)

@@ -1,4 +1,4 @@
-"""test.py on a small dataset in KADID-10k's layout, with an untrained encoder."""
+"""test.py on a small dataset with the folder layout of KADID-10k, with an untrained encoder."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ REFERENCES = 10
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with KADID10K: 10 references, two types, two levels; and the splits."""
+    """A folder with a small KADID10K: 10 references, two types, two levels, and splits."""
     folder = tmp_path_factory.mktemp("data") / "KADID10K"
     (folder / "images").mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def configuration(base: Path, **test: object) -> Config:
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with an experiment that has a best checkpoint."""
+    """A working directory with an experiment and its best checkpoint."""
     folder = tmp_path_factory.mktemp("work")
     torch.manual_seed(0)
     model = SimCLR({"embedding_dim": 8, "pretrained": False, "use_norm": True}, 0.1)
@@ -71,7 +71,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_test_leaves_results_and_a_regressor(
+def test_a_test_writes_results_and_a_regressor(
     base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(experiment)
@@ -96,7 +96,7 @@ def test_a_test_leaves_results_and_a_regressor(
     assert regressor.bias.item() == pytest.approx(intercept, rel=1e-5)
 
 
-def test_a_failing_dataset_does_not_lose_the_others(
+def test_a_failing_dataset_does_not_affect_the_others(
     base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(experiment)
@@ -121,7 +121,7 @@ def test_a_failing_dataset_does_not_lose_the_others(
     assert content["datasets"][0]["validation_srocc"] is None
 
 
-def test_the_released_encoder_leaves_its_results_apart(
+def test_results_of_the_released_encoder_have_their_own_folder(
     base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(experiment)
@@ -133,20 +133,22 @@ def test_the_released_encoder_leaves_its_results_apart(
     assert (experiment / "experiments" / "tried" / "arniqa" / "regressors" / "regressor_kadid10k.pth").exists()
 
 
-def test_no_checkpoint_is_one_line(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_checkpoint_gives_a_one_line_message(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"best_epoch_\*\.pth"):
         script.run_test(configuration(base), "scratch", CPU)
 
 
 class Scored:
-    """A dataset of scores only."""
+    """A dataset that has only scores."""
 
     def __init__(self, mos: np.ndarray, mos_type: str) -> None:
         self.mos, self.mos_type = mos, mos_type
 
 
-def test_cross_dataset_maps_the_direction() -> None:
+def test_cross_dataset_handles_mos_and_dmos() -> None:
     rng = np.random.default_rng(0)
     mos = rng.uniform(0, 1, 30)
     features = mos[:, None, None] * rng.standard_normal(4) + rng.standard_normal((30, 5, 4)) / 100

@@ -1,4 +1,4 @@
-"""The training loop on a small set: kills, stops, refusals. Runs main's own functions in processes of their own."""
+"""The training loop on a small dataset: kills, stops and errors. Each run is a separate process."""
 
 import csv
 import os
@@ -53,12 +53,12 @@ test: {crop_size: 32, batch_size: 4, num_workers: 0, datasets: [kadid10k]}
 model: {encoder: {pretrained: false}}
 logging: {use_wandb: false}
 """
-STEPS = 5  # an epoch: 20 images in batches of 4
+STEPS = 5  # steps per epoch: 20 images in batches of 4
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with 20 training images and a KADID-10k-style set of 4 references, 3 levels each."""
+    """A working directory with 20 training images and a small KADID-10k: 4 references, one type, 3 levels."""
     folder = tmp_path_factory.mktemp("train")
     rng = np.random.default_rng(0)
     pristine, kadid = folder / "data" / "KADIS700" / "ref_imgs", folder / "data" / "KADID10K"
@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def remove_experiments(folder: Path) -> Iterator[None]:
-    """After each test; a run's checkpoints take 300 MB. The one that others are compared with stays."""
+    """Deletes the experiments after each test, because the checkpoints of a run take 300 MB. Keeps `uninterrupted`."""
     yield
     for experiment in (folder / "experiments").glob("*"):
         if experiment.name != "uninterrupted":
@@ -116,7 +116,7 @@ def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
 
 
 def outcome(folder: Path, name: str) -> tuple[dict, list[dict], list[str]]:
-    """The final state, the history without its timings, and the names of the checkpoints."""
+    """The final state, the history without the timings, and the names of the checkpoints."""
     pretrain = folder / "experiments" / name / "pretrain"
     state = load_checkpoint(Experiment(pretrain.parent, name).last_checkpoints()[-1])
     with (pretrain.parent / "metrics.csv").open(newline="", encoding="utf-8") as file:
@@ -125,7 +125,7 @@ def outcome(folder: Path, name: str) -> tuple[dict, list[dict], list[str]]:
 
 
 def assert_same(one: tuple, other: tuple) -> None:
-    """Bit-identical weights, optimizer, scheduler and history."""
+    """Checks that the weights, optimizer, scheduler and history are bit-identical."""
     for key in ("model_state_dict", "optimizer_state_dict", "scheduler_state_dict", "scaler_state_dict"):
         torch.testing.assert_close(one[0][key], other[0][key], rtol=0, atol=0)
     for key in ("epoch", "step", "validated", "best"):
@@ -141,7 +141,7 @@ def uninterrupted(folder: Path) -> tuple:
     return outcome(folder, "uninterrupted")
 
 
-def test_a_run_leaves_its_checkpoints_and_history(folder: Path, uninterrupted: tuple) -> None:
+def test_a_run_writes_its_checkpoints_and_history(folder: Path, uninterrupted: tuple) -> None:
     state, history, names = uninterrupted
     assert (state["epoch"], state["step"], state["validated"]) == (1, STEPS, True)
     assert [int(row["step"]) for row in history] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
@@ -151,9 +151,9 @@ def test_a_run_leaves_its_checkpoints_and_history(folder: Path, uninterrupted: t
     assert len(names) == 2
 
 
-def test_the_learning_rate_is_the_schedule_stepped_with_the_fractional_epoch(uninterrupted: tuple) -> None:
+def test_the_learning_rate_follows_the_schedule_at_fractional_epochs(uninterrupted: tuple) -> None:
     rates = [float(row["learning_rate"]) for row in uninterrupted[1] if row["loss"]]
-    # Cosine from 1e-3 to 1e-6 over restarts of 1, 2, 4 ... epochs; the rate of a step is set after the one before it.
+    # Cosine from 1e-3 to 1e-6 with cycles of 1, 2, 4 ... epochs. The rate of a step is set after the previous step.
     positions = [0, *(np.arange(9) / STEPS)]
     expected = []
     for t in positions:
@@ -168,12 +168,12 @@ def test_the_same_seed_gives_the_same_weights(folder: Path, uninterrupted: tuple
     assert_same(outcome(folder, "again"), uninterrupted)
 
 
-def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(folder: Path, uninterrupted: tuple) -> None:
+def test_a_run_that_is_killed_several_times_gives_the_same_result(folder: Path, uninterrupted: tuple) -> None:
     random_times = random.Random(0)
     kills = 0
     while True:
         process = start(folder, "killed", "--training.resume_training", "true")
-        # Most of a run's time here goes into starting; every kill comes somewhere after that.
+        # Starting takes most of the time of this run, so wait for the first step before the kill.
         metrics = folder / "experiments" / "killed" / "metrics.csv"
         stamp = metrics.stat().st_mtime_ns if metrics.exists() else 0
         while process.poll() is None and (not metrics.exists() or metrics.stat().st_mtime_ns == stamp):
@@ -197,7 +197,7 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(folder: Pa
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
 @pytest.mark.parametrize("workers", ["0", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_says_how_to_go_on_and_does(
+def test_a_stopped_run_prints_how_to_resume_and_resumes(
     folder: Path, uninterrupted: tuple, number: signal.Signals, workers: str
 ) -> None:
     name = f"stopped_{number.name}_{workers}"
@@ -206,7 +206,7 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
     while not metrics.exists():
         time.sleep(0.01)
     time.sleep(0.3)
-    os.killpg(process.pid, number)  # to all processes, as terminals and schedulers send it
+    os.killpg(process.pid, number)  # to all processes, like a terminal or a scheduler
     _, err = process.communicate(timeout=120)
     assert process.returncode == 128 + number
     assert f"--experiment_name {name} --training.resume_training true" in err
@@ -217,7 +217,9 @@ def test_a_stopped_run_says_how_to_go_on_and_does(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL")
-def test_a_dying_worker_ends_the_run_with_one_line_and_nothing_is_lost(folder: Path, uninterrupted: tuple) -> None:
+def test_a_dead_worker_ends_the_run_with_a_one_line_message_and_the_run_resumes(
+    folder: Path, uninterrupted: tuple
+) -> None:
     dying = """
 import os, signal
 from data import KADIS700Dataset
@@ -248,19 +250,19 @@ def one_line_error(result: tuple[int, str, str]) -> str:
     return lines[0]
 
 
-def test_an_existing_experiment_is_refused_with_both_ways_out(folder: Path, uninterrupted: tuple) -> None:
+def test_an_existing_experiment_is_an_error_that_names_both_options(folder: Path, uninterrupted: tuple) -> None:
     message = one_line_error(finish(folder, "uninterrupted"))
     assert "--training.resume_training true" in message and "--experiment_name" in message
 
 
-def test_another_configuration_is_not_resumed(folder: Path, uninterrupted: tuple) -> None:
+def test_resuming_with_another_configuration_is_an_error(folder: Path, uninterrupted: tuple) -> None:
     options = ("--training.resume_training", "true", "--training.lr", "0.5", "--training.num_workers", "1")
     message = one_line_error(finish(folder, "uninterrupted", *options))
     assert "training.lr was 0.001 and is now 0.5" in message
     assert "training.num_workers was" not in message
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(folder: Path) -> None:
+def test_a_non_finite_loss_stops_the_run(folder: Path) -> None:
     message = one_line_error(
         finish(folder, "diverged", "--training.lr", "1e30", "--training.lr_scheduler.name", "null")
     )
@@ -286,5 +288,5 @@ def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path) ->
         (("--data_base_path", "nowhere"), "nowhere"),
     ],
 )
-def test_bad_input_is_one_line(folder: Path, options: tuple[str, ...], expected: str) -> None:
+def test_bad_input_gives_a_one_line_message(folder: Path, options: tuple[str, ...], expected: str) -> None:
     assert expected in one_line_error(finish(folder, "bad", *options))

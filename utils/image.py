@@ -1,4 +1,4 @@
-"""Images as files, crops and tensors."""
+"""Reading images, crops, and conversion to tensors."""
 
 from pathlib import Path
 
@@ -17,20 +17,20 @@ _STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 def open_image(path: str | Path) -> Image.Image:
-    """The decoded image as RGB, as stored: an EXIF rotation is not applied, as in the published pipeline.
+    """Reads an image file as RGB.
 
-    Grey and palette images get three channels, an alpha channel is dropped, CMYK is converted by Pillow's formula, and
-    16-bit grey is scaled to 8 bits (65535 to 255).
+    As in the published pipeline, an EXIF rotation is not applied. Grey and palette images get three channels, an alpha
+    channel is dropped, CMYK is converted with Pillow's formula, and 16-bit grey is scaled to 8 bits (65535 to 255).
 
     Raises:
-        UserError: the file is missing, a folder, empty, cut or no image.
+        UserError: the file is missing, a folder, empty, truncated or not an image.
     """
     try:
         with Image.open(path) as image:
-            if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip it at 255
+            if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip at 255
                 return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
             image.load()
-            # Pillow would copy an image that is RGB already.
+            # Do not convert an RGB image, because Pillow would copy it.
             return image if image.mode == "RGB" else image.convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -38,10 +38,10 @@ def open_image(path: str | Path) -> Image.Image:
 
 
 def open_thumbnail(path: str | Path, longest: int) -> Image.Image:
-    """The image of `open_image`, made smaller where its longer side has more than `longest` pixels.
+    """Reads an image with `open_image` and downscales it if its longer side has more than `longest` pixels.
 
     Raises:
-        UserError: as `open_image`.
+        UserError: see `open_image`.
     """
     image = open_image(path)
     image.thumbnail((longest, longest))
@@ -49,14 +49,15 @@ def open_thumbnail(path: str | Path, longest: int) -> Image.Image:
 
 
 def half_scale(image: Image.Image) -> Image.Image:
-    """The image at (W // 2, H // 2), by Pillow's bicubic."""
+    """The image resized to (W // 2, H // 2), at least 1 x 1, with Pillow's bicubic filter."""
     return image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BICUBIC)
 
 
 def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]:
     """Centre, top-left, bottom-left, top-right and bottom-right crops of crop_size x crop_size (paper section 4.2).
 
-    A crop that leaves the image is padded with zeros: one beside its corner's image, the centre's on all sides.
+    A crop that is larger than the image is padded with zeros. In a corner crop, the image stays at this corner; in the
+    centre crop, it is in the centre.
     """
     w, h, s = image.width, image.height, crop_size
     corners = [((w - s) // 2, (h - s) // 2), (0, 0), (0, h - s), (w - s, 0), (w - s, h - s)]
@@ -64,15 +65,15 @@ def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """RGB image -> 3 x H x W float32 in [0, 1], channels apart in memory."""
+    """RGB image -> 3 x H x W float32 in [0, 1], contiguous."""
     return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).astype(np.float32, order="C")).div_(255)
 
 
 def normalize(image: Tensor) -> Tensor:
-    """... x 3 x H x W in [0, 1] -> ImageNet-normalised."""
+    """ImageNet normalisation of ... x 3 x H x W values in [0, 1]."""
     return (image - _MEAN).div_(_STD)
 
 
 def denormalize(image: Tensor) -> Tensor:
-    """The inverse of `normalize`, clipped to [0, 1]."""
+    """Inverse of `normalize`, clipped to [0, 1]."""
     return (image * _STD + _MEAN).clamp_(0, 1)

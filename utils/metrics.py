@@ -1,8 +1,7 @@
 """Agreement between predicted and subjective quality scores.
 
-Predictions and scores are float arrays of one length N >= 3. A correlation of values that are all equal is
-mathematically undefined; it is defined here as 0, since such predictions order nothing. `is_constant` tells
-that case.
+Predictions and scores are float arrays of the same length N >= 3. If all predictions or all scores are equal, their
+correlation is mathematically undefined. Here it is defined as 0. `is_constant` detects this case.
 """
 
 import numpy as np
@@ -10,19 +9,19 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
 
 Array = NDArray[np.float64]
-MIN_IMAGES = 3  # with fewer, a correlation is undefined or +-1 whatever the predictions
-CONSTANT = 1e-12  # spread relative to the magnitude below which differences are rounding
+MIN_IMAGES = 3  # with fewer images, a correlation is always undefined, 1 or -1
+CONSTANT = 1e-12  # a relative spread below this value is a rounding error
 
 
 def is_constant(values: Array) -> NDArray[np.bool_]:
-    """Whether the values along the last axis are all equal up to rounding: (..., N) -> (...) of bool."""
+    """Whether all values along the last axis are equal up to rounding: (..., N) -> (...)."""
     return np.ptp(values, axis=-1) <= CONSTANT * np.abs(values).max(axis=-1)
 
 
 def plcc(predictions: Array, scores: Array) -> Array:
-    """Pearson's linear correlation coefficient, in [-1, 1]; (..., N) and (N,) -> (...).
+    """Pearson's linear correlation coefficient, in [-1, 1]: (..., N) and (N,) -> (...).
 
-    No logistic function is fitted beforehand, as in the paper.
+    As in the paper, no logistic function is fitted to the predictions first.
     """
     x = predictions - predictions.mean(axis=-1, keepdims=True)
     y = scores - scores.mean()
@@ -32,23 +31,23 @@ def plcc(predictions: Array, scores: Array) -> Array:
 
 
 def srocc(predictions: Array, scores: Array) -> Array:
-    """Spearman's rank-order correlation coefficient, in [-1, 1]; (..., N) and (N,) -> (...).
+    """Spearman's rank-order correlation coefficient, in [-1, 1]: (..., N) and (N,) -> (...).
 
-    Ties share their mean rank.
+    Tied values get their mean rank.
     """
     undefined = is_constant(predictions) | is_constant(scores)
     return np.where(undefined, 0.0, plcc(rankdata(predictions, axis=-1), rankdata(scores)))
 
 
 def krocc(predictions: Array, scores: Array) -> float:
-    """Kendall's rank correlation coefficient tau-b, in [-1, 1]; (N,) and (N,)."""
+    """Kendall's rank correlation coefficient tau-b, in [-1, 1], of (N,) predictions and (N,) scores."""
     if is_constant(predictions) or is_constant(scores):
         return 0.0
     return float(kendalltau(predictions, scores).statistic)
 
 
 def rmse(predictions: Array, scores: Array) -> float:
-    """Root of the mean squared error, in units of the scores, >= 0; (N,) and (N,)."""
+    """Root mean squared error, >= 0, in units of the scores, of (N,) predictions and (N,) scores."""
     return float(np.sqrt(np.mean((predictions - scores) ** 2)))
 
 

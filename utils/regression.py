@@ -1,12 +1,12 @@
 """Ridge regression from crop features to quality scores, for many splits and many alphas of one dataset.
 
-Every crop is a row and carries its image's score; the intercept is fitted and not penalised; an image's
-prediction is the mean of its crops' predictions (paper section 4.2). With X the centred rows and c = X'y,
-the weights are (X'X + alpha I)^-1 c. Fitting each of 100 alphas anew is not needed: one orthogonal
-reduction X'X = Q T Q' with T diagonal or tridiagonal serves them all, since (X'X + alpha I)^-1 c = Q (T +
-alpha I)^-1 Q'c. And the Gram matrix X'X of a split is that of the whole dataset less that of the images
-held out. Where a split has fewer rows than columns, the smaller XX' takes the place of X'X (the dual form).
-All arithmetic is in float64.
+Each crop is one row with the score of its image. The intercept is fitted and not penalised. The prediction for an image
+is the mean of the predictions for its crops (paper section 4.2).
+
+With the centred rows X and c = X'y, the weights are (X'X + alpha I)^-1 c. One orthogonal reduction X'X = Q T Q' with a
+diagonal or tridiagonal T is enough for all alphas, because (X'X + alpha I)^-1 c = Q (T + alpha I)^-1 Q'c. The Gram
+matrix X'X of a split is computed as X'X of the whole dataset minus X'X of the held-out images. If a split has fewer
+rows than columns, the smaller matrix XX' is used instead (dual form). All computations are in float64.
 """
 
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ from utils.metrics import srocc as spearman
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-CHUNK = 256  # images whose crops are turned into float64 at a time
-BLOCK = 512  # columns of the Gram matrix computed at a time, each from its diagonal block downwards
+CHUNK = 256  # number of images whose crops are converted to float64 at once
+BLOCK = 512  # number of Gram matrix columns computed at once, from the diagonal block downwards
 CPU = torch.device("cpu")
 
 
 class RidgePath:
-    """Ridge regressions on subsets of one set of images.
+    """Ridge regression on subsets of one set of images.
 
     Args:
-        features: (N, crops, d), any float type; read in chunks, so that a memory map will do.
+        features: (N, crops, d), any float type. Read in chunks, so it can be a memory map.
         scores: (N,).
-        device: where to compute; it must have float64.
+        device: device for the computation; it must support float64.
     """
 
     def __init__(self, features: NDArray[np.floating], scores: Array, device: torch.device = CPU) -> None:
@@ -43,12 +43,12 @@ class RidgePath:
         self.crops, self.columns = features.shape[1:]
         self.device = device
         self.scores = torch.tensor(scores, dtype=torch.float64, device=device)
-        # Offsets near the means keep the sums below from cancelling; the fits do not depend on them.
+        # Subtracting values near the means avoids cancellation in the sums below. The fits do not depend on them.
         self.offset = torch.from_numpy(features[:CHUNK].mean(axis=(0, 1), dtype=np.float64)).to(device)
         self.score_offset = self.scores.mean()
 
     def predict(self, train: Indices, images: Indices, alphas: Sequence[float] | Array) -> Array:
-        """Predictions of `images` by a fit on `train` for each alpha: (len(alphas), len(images))."""
+        """Predictions for `images` from a fit on `train`, for each alpha: (len(alphas), len(images))."""
         if self.crops * len(train) < self.columns:
             gram, vectors, score_mean = self._dual(train, images)
         else:
@@ -72,7 +72,7 @@ class RidgePath:
         return coef.cpu().numpy(), float(intercept)
 
     def _primal(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """X'X (d x d, lower triangle), [X'y | image means centred as X] (d x 1 + n), and the mean score."""
+        """X'X (d x d, lower triangle), [X'y | image means, centred like X] (d x (1 + n)), and the mean score."""
         gram, c, mean, score_mean = self._normal_equations(train)
         vectors = torch.empty(self.columns, 1 + len(images), dtype=torch.float64, device=self.device)
         vectors[:, 0] = c
@@ -82,7 +82,7 @@ class RidgePath:
         return gram, vectors, score_mean
 
     def _dual(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """XX' (rows x rows), [y | X times centred image means] (rows x 1 + n), and the mean score."""
+        """XX' (rows x rows), [y | X times the centred image means] (rows x (1 + n)), and the mean score."""
         rows, mean = self._centred_rows(train)
         y, score_mean = self._centred_scores(train)
         vectors = torch.empty(len(rows), 1 + len(images), dtype=torch.float64, device=self.device)
@@ -93,11 +93,11 @@ class RidgePath:
         return rows @ rows.T, vectors, score_mean
 
     def _rows(self, images: Indices) -> Tensor:
-        """Features of some images less the offset: (n, crops, d) on the device."""
+        """Features of the images minus the offset, on the device: (n, crops, d)."""
         return torch.from_numpy(np.asarray(self.features[images])).to(self.device, torch.float64) - self.offset
 
     def _centred_rows(self, images: Indices) -> tuple[Tensor, Tensor]:
-        rows = self._rows(images).flatten(0, 1)  # few: called where there are fewer than columns
+        rows = self._rows(images).flatten(0, 1)  # fits in memory: fewer rows than columns
         mean = rows.mean(dim=0)
         return rows - mean, mean
 
@@ -107,7 +107,7 @@ class RidgePath:
         return scores - mean, mean
 
     def _normal_equations(self, train: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """X'X (lower triangle), X'y, and the training means of rows (less the offset) and scores."""
+        """X'X (lower triangle), X'y, the mean training row (minus the offset) and the mean training score."""
         n = self.crops * len(train)
         held_out = np.setdiff1d(np.arange(len(self.features)), train)
         if len(held_out) < len(train):
@@ -127,7 +127,7 @@ class RidgePath:
         return self._moments(np.arange(len(self.features)))
 
     def _moments(self, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums over the crops x of some images: x x' (lower triangle), x y, x."""
+        """Sums of x x' (lower triangle), x y and x over all crops x of the images."""
         gram = torch.zeros(self.columns, self.columns, dtype=torch.float64, device=self.device)
         c = torch.zeros(self.columns, dtype=torch.float64, device=self.device)
         total = torch.zeros_like(c)
@@ -154,16 +154,17 @@ def select_alpha(
     alphas: Sequence[float] | Array,
     device: torch.device = CPU,
 ) -> tuple[float, Array]:
-    """The alpha with the highest median over splits of the validation SROCC; the first of equals.
+    """Selects the alpha with the highest median validation SROCC over the splits (the first one in case of ties).
 
     Args:
         features: (N, crops, d).
         scores: (N,).
         splits: pairs of training and validation indices.
         alphas: candidates, each > 0.
+        device: device for the computation; it must support float64.
 
     Returns:
-        alpha, and the SROCC of every split and alpha: (len(splits), len(alphas)).
+        The selected alpha, and the SROCC of every split and alpha: (len(splits), len(alphas)).
     """
     path = RidgePath(features, scores, device)
     grid = np.array([spearman(path.predict(train, val, alphas), scores[val]) for train, val in splits])
@@ -171,7 +172,7 @@ def select_alpha(
 
 
 def best_alpha(grid: Array, alphas: Sequence[float] | Array) -> float:
-    """The alpha of the highest median over the rows of `grid` (splits x alphas); the first of equals."""
+    """The alpha with the highest median over the rows of `grid` (splits x alphas); the first one in case of ties."""
     return float(alphas[int(np.argmax(np.median(grid, axis=0)))])
 
 
@@ -183,19 +184,25 @@ def fit_predict(
     alpha: float,
     device: torch.device = CPU,
 ) -> Array:
-    """Predictions (len(test),) of test images by a fit on training images; arguments as `select_alpha`."""
+    """Predictions (len(test),) for the test images from a fit on the training images; see `select_alpha`."""
     return RidgePath(features, scores, device).predict(train, test, [alpha])[0]
 
 
 def fit_whole(
     features: NDArray[np.floating], scores: Array, alpha: float, device: torch.device = CPU
 ) -> tuple[Array, float]:
-    """Coefficients (d,) and intercept of the fit on all images; arguments as `select_alpha`."""
+    """Coefficients (d,) and intercept of a fit on all images; see `select_alpha`."""
     return RidgePath(features, scores, device).fit(np.arange(len(scores)), alpha)
 
 
 def _solve(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
-    """c' (gram + alpha I)^-1 vectors for each alpha; gram m x m (lower triangle), c m x 1, vectors m x n.
+    """Computes c' (gram + alpha I)^-1 vectors for each alpha.
+
+    Args:
+        gram: (m, m), lower triangle; may be overwritten.
+        c: (m, 1).
+        vectors: (m, n).
+        alphas: values of alpha.
 
     Returns:
         (len(alphas), n).
@@ -213,7 +220,7 @@ def _cholesky_solve(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def _solve_eigen(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
-    """`_solve` by the eigendecomposition of gram."""
+    """`_solve` with the eigendecomposition of gram."""
     values, q = torch.linalg.eigh(gram)
     shifts = torch.as_tensor(np.asarray(alphas), dtype=torch.float64, device=gram.device)
     solved = (q.T @ c).T / (values.clamp(min=0) + shifts[:, None])  # alphas x m
@@ -221,17 +228,16 @@ def _solve_eigen(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[floa
 
 
 def _solve_tridiagonal(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
-    """`_solve` by Householder tridiagonalisation, the first of an eigendecomposition's three steps (m > 1).
+    """`_solve` with Householder tridiagonalisation, the first of the three steps of an eigendecomposition (m > 1).
 
-    The other two, which take most of its time, are not needed: a tridiagonal system is solved in O(m) for
+    The other two steps take most of the time and are not needed, because a tridiagonal system can be solved in O(m) for
     each alpha. LAPACK is called through SciPy because PyTorch has no tridiagonalisation.
     """
     m = len(gram)
     work = int(lapack.dsytrd_lwork(m, lower=1)[0])
     packed, diagonal, off_diagonal, tau, _ = lapack.dsytrd(gram.numpy(), lower=1, lwork=work)
     rotated = torch.cat([c, vectors], dim=1).numpy()
-    # Q leaves the first row alone; on the others it acts as the Q of a QR decomposition stored below the
-    # diagonal.
+    # Q does not change the first row. On the other rows it is the Q of a QR decomposition, stored below the diagonal.
     reflectors, rest = packed[1:, :-1], rotated[1:]
     work = int(lapack.dormqr("L", "T", reflectors, tau, rest, -1)[1][0])
     rotated[1:] = lapack.dormqr("L", "T", reflectors, tau, rest, work)[0]

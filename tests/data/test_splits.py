@@ -130,15 +130,40 @@ def test_the_command_creates_splits(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(pd.Series(dataset.mos), pd.Series(dataset.mos))
 
 
-def test_interrupted_splits_are_created_again(tmp_path: Path) -> None:
-    """A kill after the first of our files must not leave the dataset unusable."""
+@pytest.mark.parametrize("left", [(), ("test",), ("test", "train")])
+def test_splits_whose_creation_was_interrupted_are_created_again(tmp_path: Path, left: tuple[str, ...]) -> None:
+    """A kill after some of the files must not leave the dataset unusable."""
     names = [f"{i}.png" for i in range(10)]
-    splits = make_splits(10, None)
-    save_splits(tmp_path, splits, names)
+    save_splits(tmp_path, make_splits(10, None), names, on_first_use=True)
     assert has_splits(tmp_path)
-    (tmp_path / "test.npy").unlink()
+    for phase in {"train", "val", "test"} - set(left):
+        (tmp_path / f"{phase}.npy").unlink()
     assert not has_splits(tmp_path)
-    (tmp_path / "made_for.json").unlink()  # without it they are somebody else's, and what is missing is reported
+
+
+def test_incomplete_splits_of_the_user_are_reported_and_not_replaced(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(10)]
+    save_splits(tmp_path, make_splits(10, None, seed=1), names)
+    (tmp_path / "test.npy").unlink()
     assert has_splits(tmp_path)
     with pytest.raises(UserError, match=r"test\.npy: not found"):
         load_splits(tmp_path, names, None)
+
+
+FIRST_USE = """
+import sys
+from data import get_dataset
+print(get_dataset("mine", sys.argv[1], crop_size=32).get_split_indices(3, "test").tolist())
+"""
+
+
+def test_eight_processes_that_use_a_dataset_first_have_the_same_splits(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    rows = "\n".join(f"{i}.png,{i}" for i in range(50))
+    (tmp_path / "mine" / "labels.csv").write_text(f"image,score\n{rows}\n")
+    command = [sys.executable, "-c", FIRST_USE, str(tmp_path)]
+    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)]
+    outputs = {process.communicate(timeout=300)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0] * 8
+    assert len(outputs) == 1
+    assert not list((tmp_path / "mine").rglob("*.partial"))

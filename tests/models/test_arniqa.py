@@ -29,7 +29,9 @@ def expected_embedding(encoder: ResNet, images: tuple[Tensor, Tensor]) -> Tensor
         return torch.cat([encoder(scale)[0] for scale in images], dim=1)
 
 
-def test_score_is_the_regressor_output_for_both_scales(model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
+def test_score_is_the_regressor_output_for_both_scales(
+    model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]
+) -> None:
     score, embedding = model(*images, return_embedding=True, scale_score=False)
     expected = expected_embedding(encoder, images)
     assert embedding.shape == (2, 4096)
@@ -51,12 +53,14 @@ def test_one_batch_for_equal_sizes_gives_the_same_features(
 def test_scaling_maps_the_range_and_flips_dmos(released: Path, dataset: str) -> None:
     (low, high), mos_type = RELEASED_SCORES[dataset]
     model = ARNIQA(dataset, released)
-    raw = torch.tensor([low, (low + high) / 2, high, high + (high - low)])  # the last one is outside the range and is not clipped
+    raw = torch.tensor([low, (low + high) / 2, high, high + (high - low)])  # the last one is not clipped
     expected = [1, 0.5, 0, -1] if mos_type == "dmos" else [0, 0.5, 1, 2]
     assert torch.allclose(model._scale(raw), torch.tensor(expected, dtype=torch.float32))
 
 
-def test_regressor_and_encoder_of_an_experiment(experiment: Path, encoder: ResNet, images: tuple[Tensor, Tensor]) -> None:
+def test_regressor_and_encoder_of_an_experiment(
+    experiment: Path, encoder: ResNet, images: tuple[Tensor, Tensor]
+) -> None:
     model = ARNIQA("mine", experiment=experiment)
     expected = random_regressor(101)(expected_embedding(encoder, images)).squeeze(1) / 10
     assert torch.allclose(model(*images), expected, rtol=0, atol=1e-5)

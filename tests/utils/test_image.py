@@ -13,7 +13,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("size", ["300x260", "481x321", "150x120", "225x225"])
-def test_crops_are_the_published_ones(size: str) -> None:
+def test_crops_match_the_published_code(size: str) -> None:
     data = golden("crops.npz")
     image = Image.fromarray(data[f"{size}/input"])
     for scale, key in ((image, "crops"), (half_scale(image), "half_crops")):
@@ -32,19 +32,19 @@ def test_crops_are_the_centre_and_the_corners() -> None:
     np.testing.assert_array_equal(bottom_right, PIXELS[-8:, -8:])
 
 
-def test_a_crop_larger_than_the_image_keeps_it_at_its_corner() -> None:
+def test_a_crop_larger_than_the_image_is_padded() -> None:
     crops = [np.asarray(crop) for crop in center_corners_crop(Image.fromarray(PIXELS), 40)]
     np.testing.assert_array_equal(crops[0][10:30, 5:35], PIXELS)
     np.testing.assert_array_equal(crops[4][-20:, -30:], PIXELS)
     assert all(crop.sum(dtype=int) == PIXELS.sum(dtype=int) for crop in crops)
 
 
-def test_the_half_scale_of_one_pixel_is_one_pixel() -> None:
+def test_half_scale_has_at_least_one_pixel() -> None:
     assert half_scale(Image.new("RGB", (1, 1))).size == (1, 1)
     assert half_scale(Image.new("RGB", (9, 5))).size == (4, 2)
 
 
-def test_normalize_is_imagenets_and_denormalize_undoes_it() -> None:
+def test_normalize_uses_imagenet_statistics_and_denormalize_is_the_inverse() -> None:
     tensor = to_tensor(Image.fromarray(PIXELS))
     np.testing.assert_allclose(tensor.permute(1, 2, 0).numpy(), PIXELS / 255, atol=1e-7)
     expected = (PIXELS / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
@@ -57,7 +57,7 @@ def save(image: Image.Image, path: Path, **options: object) -> np.ndarray:
     return np.asarray(open_image(path))
 
 
-def test_images_as_users_have_them(tmp_path: Path) -> None:
+def test_all_image_modes_are_read_as_rgb(tmp_path: Path) -> None:
     rgb = Image.fromarray(PIXELS)
     grey = rgb.convert("L")
     three = np.repeat(np.asarray(grey)[..., None], 3, axis=2)
@@ -80,7 +80,7 @@ def test_an_exif_rotation_is_not_applied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text", "cut"])
-def test_what_is_no_image_is_one_line_with_its_name(tmp_path: Path, kind: str) -> None:
+def test_an_unreadable_image_gives_a_one_line_message_with_its_name(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "photo.jpg"
     if kind == "folder":
         path.mkdir()

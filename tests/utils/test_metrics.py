@@ -1,4 +1,4 @@
-"""utils.metrics against SciPy."""
+"""Compares utils.metrics with SciPy."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from utils.metrics import all_metrics, is_constant, plcc, srocc
 
 
 @given(st.integers(0, 10_000), st.integers(3, 40), st.booleans())
-def test_like_scipy(seed: int, n: int, ties: bool) -> None:
+def test_metrics_match_scipy(seed: int, n: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
     p, t = rng.standard_normal(n), rng.standard_normal(n)
     if ties:
@@ -22,7 +22,7 @@ def test_like_scipy(seed: int, n: int, ties: bool) -> None:
     assert found["rmse"] == pytest.approx(float(np.sqrt(np.mean((p - t) ** 2))))
 
 
-def test_many_predictions_at_once() -> None:
+def test_metrics_of_several_predictions_at_once() -> None:
     rng = np.random.default_rng(0)
     p, t = rng.standard_normal((6, 20)), rng.standard_normal(20)
     np.testing.assert_allclose(srocc(p, t), [spearmanr(row, t).statistic for row in p], atol=1e-12)
@@ -30,7 +30,7 @@ def test_many_predictions_at_once() -> None:
 
 
 @pytest.mark.parametrize("constant", [np.zeros(5), np.full(5, 3.7), 3.7 + 1e-15 * np.arange(5)])
-def test_constant_values_correlate_with_nothing(constant: np.ndarray) -> None:
+def test_correlations_of_constant_values_are_zero(constant: np.ndarray) -> None:
     scores = np.arange(5.0)
     assert is_constant(constant)
     for found in (all_metrics(constant, scores), all_metrics(scores, constant)):

@@ -1,4 +1,4 @@
-"""utils.regression against scikit-learn's Ridge, fitted one by one, and the reference's results."""
+"""Compares utils.regression with separate fits by scikit-learn's Ridge and with the published results."""
 
 from collections.abc import Callable
 
@@ -71,7 +71,7 @@ def random_splits(n: int, fractions: tuple[float, ...] = (0.7, 0.5, 0.3)) -> lis
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("alpha", [1e-3, 0.1, 1e3])
-def test_fit_predict_is_ridge(case: Callable[[], tuple[Array, Array]], alpha: float) -> None:
+def test_fit_predict_matches_ridge(case: Callable[[], tuple[Array, Array]], alpha: float) -> None:
     features, scores = case()
     for train, test in random_splits(len(scores)):
         expected = sklearn_predict(features, scores, train, test, alpha)
@@ -79,7 +79,7 @@ def test_fit_predict_is_ridge(case: Callable[[], tuple[Array, Array]], alpha: fl
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_path_is_ridge_at_every_alpha(case: Callable[[], tuple[Array, Array]]) -> None:
+def test_path_matches_ridge_at_every_alpha(case: Callable[[], tuple[Array, Array]]) -> None:
     features, scores = case()
     path = RidgePath(features, scores)
     for train, val in random_splits(len(scores)):
@@ -90,7 +90,7 @@ def test_path_is_ridge_at_every_alpha(case: Callable[[], tuple[Array, Array]]) -
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_select_alpha_is_the_exhaustive_search(case: Callable[[], tuple[Array, Array]]) -> None:
+def test_select_alpha_matches_an_exhaustive_search(case: Callable[[], tuple[Array, Array]]) -> None:
     features, scores = case()
     splits = random_splits(len(scores))
     alphas = ALPHAS[::9]
@@ -103,7 +103,7 @@ def test_select_alpha_is_the_exhaustive_search(case: Callable[[], tuple[Array, A
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_fit_whole_is_ridge(case: Callable[[], tuple[Array, Array]]) -> None:
+def test_fit_whole_matches_ridge(case: Callable[[], tuple[Array, Array]]) -> None:
     features, scores = case()
     coef, intercept = fit_whole(features, scores, 0.5)
     model = sklearn_fit(features, scores, np.arange(len(scores)), 0.5)
@@ -111,14 +111,14 @@ def test_fit_whole_is_ridge(case: Callable[[], tuple[Array, Array]]) -> None:
     assert intercept == pytest.approx(model.intercept_, rel=1e-8)
 
 
-def test_first_of_equal_alphas() -> None:
+def test_select_alpha_returns_the_first_of_tied_alphas() -> None:
     features, scores = plain(30, 1)  # one column: the order of the predictions does not depend on alpha
     alpha, grid = select_alpha(features, scores, random_splits(30), [0.1, 1.0, 10.0])
     assert np.ptp(grid, axis=1).max() == 0
     assert alpha == 0.1
 
 
-def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_do_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     features, scores = plain(60, 30)
     train, val = random_splits(60)[0]
     whole = RidgePath(features, scores).predict(train, val, ALPHAS)
@@ -150,12 +150,12 @@ def test_float32_features_are_computed_in_float64() -> None:
     np.testing.assert_allclose(fit_predict(features, scores, train, test, 0.1), expected, rtol=1e-8)
 
 
-def test_features_and_scores_must_fit_together() -> None:
+def test_different_numbers_of_features_and_scores_raise_an_error() -> None:
     with pytest.raises(ValueError, match="3 scores"):
         RidgePath(np.zeros((4, 5, 6)), np.zeros(3))
 
 
-def test_reference_results() -> None:
+def test_results_match_the_published_code() -> None:
     data = golden("evaluation.npz")
     scores = data["scores"]
     features = data["features"].reshape(len(scores), 5, -1)

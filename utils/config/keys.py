@@ -122,8 +122,8 @@ class ModelSection:
 @dataclass(frozen=True)
 class WandbSection:
     online: bool = key(True, "send to the W&B servers; false keeps the run in files")
-    project: str | None = key(None, "W&B project; must be set to log online")
-    entity: str | None = key(None, "W&B user or team; must be set to log online")
+    project: str | None = key(None, "W&B project; without one nothing is logged online")
+    entity: str | None = key(None, "W&B user or team; null: your default one")
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,10 @@ class Config:
     )
     data_base_path: str = key(help="folder that holds the datasets' folders")
     device: int | str = key(
-        0,
-        "where to compute",
-        pattern=r"-1|\d+|cpu|mps|cuda(:\d+)?",
-        allowed="cpu (or -1), GPU number, cuda, cuda:NUMBER or mps",
+        "auto",
+        "where to compute; auto: a GPU if there is one, else the CPU",
+        pattern=r"auto|-1|\d+|cpu|mps|cuda(:\d+)?",
+        allowed="auto, cpu (or -1), GPU number, cuda, cuda:NUMBER or mps",
     )
     seed: int = key(27, "of every random draw", within="[0, 4294967295]")
     training: TrainingSection = section(TrainingSection)
@@ -185,13 +185,7 @@ def complete(values: Mapping[str, Any], where: str) -> Config:
         UserError: a key that must be set is not.
     """
     missing = [name for name, known in KEYS.items() if known.required and name not in values]
-    online = all(values.get(name, KEYS[name].default) for name in ("logging.use_wandb", "logging.wandb.online"))
-    hint = ""
-    if online:
-        wandb = [n for n in ("logging.wandb.project", "logging.wandb.entity") if values.get(n) is None]
-        missing += wandb
-        hint = "; without W&B pass --logging.use_wandb false" if wandb else ""
     if missing:
         names = ", ".join(missing)
-        raise UserError(f"{where}{names} must be set, in the file or as --{missing[0]} VALUE{hint}")
+        raise UserError(f"{where}{names} must be set, in the file or as --{missing[0]} VALUE")
     return build(Config, values)

@@ -14,6 +14,11 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from utils.errors import UserError
 
 T = TypeVar("T")
+# As the published command line takes them.
+BOOLEANS = {
+    **dict.fromkeys(("true", "t", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "off", "0"), False),
+}
 NOUNS = {bool: "true or false", int: "integer", float: "number", str: "text"}
 
 
@@ -114,8 +119,8 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, 
 def read(keys: Mapping[str, Key], values: Mapping[Any, Any], where: str) -> dict[str, Any]:
     """Checks the values of nested (or dotted) mappings against `keys`; returns them by dotted name.
 
-    A section may be empty. A key that must be set may be null here: `keys.complete` checks that later. `where` begins
-    every message: the file and a colon, or the dashes of an option.
+    A section may be empty. A key that must be set may be null or "" in a file; `keys.complete` checks it later.
+    `where` begins every message: the file and a colon, or the dashes of an option.
 
     Raises:
         UserError: an unknown key, a key given twice, a wrong type, or a value out of range.
@@ -129,7 +134,7 @@ def read(keys: Mapping[str, Key], values: Mapping[Any, Any], where: str) -> dict
             raise UserError(f"{where}{name}: found {value!r}, allowed: a section with {', '.join(inner)}")
         if name not in keys:
             raise UserError(unknown_key(name, value, keys, where))
-        if keys[name].required and value is None:
+        if keys[name].required and (value is None or (value == "" and where != "--")):
             continue
         if name in parsed:
             raise UserError(f"{where}{name}: given twice; once is allowed")
@@ -176,7 +181,7 @@ def _convert(value: Any, kind: Any) -> Any:
     """`value` as `kind`, from a value of that type or from text; ValueError if it is neither."""
     origin, options = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        if type(None) in options and (value is None or value == "null"):
+        if type(None) in options and value in (None, "null", ""):
             return None
         return _first(value, [option for option in options if option is not type(None)])
     if origin is list:
@@ -188,10 +193,9 @@ def _convert(value: Any, kind: Any) -> Any:
             raise ValueError("not one of the choices")
         return value
     if kind is bool:
-        words = {"true": True, "false": False}
-        if not isinstance(value, bool) and str(value).lower() not in words:
+        if str(value).lower() not in BOOLEANS:
             raise ValueError("not true or false")
-        return words[str(value).lower()]
+        return BOOLEANS[str(value).lower()]
     if kind is str:
         if not isinstance(value, str) or not value.strip():
             raise ValueError("not a text")

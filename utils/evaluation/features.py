@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from utils.errors import UserError
-from utils.runtime.distributed import any_rank, barrier, from_main, is_main, rank, world_size
+from utils.runtime.distributed import any_rank, from_main, is_main, on_main, rank, shared_failure, world_size
 from utils.runtime.files import GrowingFile, locked, write_text
 from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
@@ -41,52 +41,63 @@ class CropDataset(Protocol):
 
 
 def extract_features(
+    encoder: nn.Module, dataset: CropDataset, batch_size: int, num_workers: int, device: torch.device
+) -> NDArray[np.float32]:
+    """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
+
+    With several processes, each encodes its share of every batch and all get the whole result.
+
+    Args:
+        encoder: its method `features` maps M x 3 x c x c to M x 2048. It is used in evaluation mode; its own mode is
+            restored afterwards.
+        dataset: whose crops to encode.
+        batch_size: images that a process encodes at once, with ten crops each.
+        num_workers: data-loading processes; 0 loads in the main one.
+        device: of the encoder.
+
+    Raises:
+        UserError: an image cannot be read, the features of an image are not finite, or there are no images.
+    """
+    features = np.empty((len(dataset), CROPS, EMBEDDING_DIM), np.float32)
+    done = 0
+    for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=0):
+        features[done : done + len(batch)] = batch
+        done += len(batch)
+    return features
+
+
+def cached_features(
     encoder: nn.Module,
     dataset: CropDataset,
     batch_size: int,
     num_workers: int,
     device: torch.device,
-    cache_dir: Path | None = None,
-    encoder_hash: str | None = None,
-) -> NDArray[np.float32]:
-    """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
+    cache_dir: Path,
+    encoder_hash: str,
+) -> NDArray[np.float32] | None:
+    """`extract_features`, kept in a file that is memory-mapped; an interrupted extraction goes on where it stopped.
 
-    With several processes, each encodes its share of every batch and all get the whole result. With `cache_dir`, the
-    features are kept in a file there, which is memory-mapped; an interrupted extraction goes on where it stopped.
+    With several processes only the first has the file and gets the features, because the others may be on machines that
+    do not see its disk. They get None.
 
     Args:
-        encoder: its method `features` maps M x 3 x c x c to M x 2048. It is used in evaluation mode; its own mode is
-            restored afterwards.
-        batch_size: images that a process encodes at once, with ten crops each.
-        num_workers: data-loading processes; 0 loads in the main one.
+        encoder, dataset, batch_size, num_workers, device: as for `extract_features`.
         cache_dir: folder for the file; `cache_key` names it.
-        encoder_hash: identifies the encoder's weights; required with `cache_dir`.
+        encoder_hash: identifies the encoder's weights.
 
     Raises:
-        UserError: an image cannot be read, the features of an image are not finite, there are no images, or
-            the file cannot be written.
+        UserError: as `extract_features`, or the file cannot be written.
     """
-    if len(dataset) == 0:
-        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
-    if cache_dir is None:
-        features = np.empty((len(dataset), CROPS, EMBEDDING_DIM), np.float32)
-        done = 0
-        for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=0):
-            features[done : done + len(batch)] = batch
-            done += len(batch)
-        return features
-    if encoder_hash is None:
-        raise ValueError("cache_dir needs encoder_hash")
-    path = cache_dir / f"{cache_key(dataset, encoder_hash)}.float32"
+    path = cache_dir / f"{on_main(lambda: cache_key(dataset, encoder_hash))}.float32"
     if not from_main(path.exists()):
         _extract_to_file(path, encoder, dataset, batch_size, num_workers, device)
-    return _map(path, len(dataset))
+    return _map(path, len(dataset)) if is_main() else None
 
 
 def cache_key(dataset: CropDataset, encoder_hash: str) -> str:
     """Name for a dataset's features, made from everything that they depend on.
 
-    The sizes of the image files represent their content, so that KonIQ-10k at another resolution has another name.
+    The sizes and modification times of the image files represent their content.
 
     Raises:
         UserError: an image is missing.
@@ -95,7 +106,8 @@ def cache_key(dataset: CropDataset, encoder_hash: str) -> str:
     digest.update(f" {dataset.crop_size}".encode())
     for path in dataset.images:
         try:
-            digest.update(f" {path.stat().st_size}".encode())
+            about = path.stat()
+            digest.update(f" {about.st_size} {about.st_mtime_ns}".encode())
         except OSError as error:
             raise UserError(f"{path}: not a readable image ({error.strerror})") from error
     return f"{dataset.name}_{encoder_hash}_{digest.hexdigest()[:16]}"
@@ -115,32 +127,42 @@ def _extract_to_file(
     may be longer than what reached the disk. If another program extracts the same features, this one waits for them.
     """
     partial, progress = path.with_suffix(".partial"), path.with_suffix(".progress")
-    wait = f"waiting for another process that extracts {path.name}"
-    with locked(path, wait) if is_main() else nullcontext():
+    with ExitStack() as opened:
+        with shared_failure():
+            if is_main():
+                opened.enter_context(locked(path, f"waiting for another process that extracts {path.name}"))
         if from_main(path.exists()):
             return
-        done = from_main(_progress(partial, progress))
-        with GrowingFile(partial) if is_main() else nullcontext() as file:
-            if file:
-                file.truncate(done * ROW)
-            for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=done):
-                done += len(batch)
+        file: GrowingFile | None = None
+        with shared_failure():
+            if is_main():
+                file = opened.enter_context(GrowingFile(partial))
+                file.truncate(_progress(partial, progress) * ROW)
+        done = from_main(partial.stat().st_size // ROW if file else 0)
+        for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=done):
+            done += len(batch)
+            with shared_failure():
                 if file:
                     file.append(batch.astype("<f4").tobytes())
                     write_text(progress, str(done))
-        if is_main():
-            try:
-                partial.replace(path)
-                progress.unlink()
-            except OSError as error:
-                raise UserError(f"{path}: cannot be written ({error})") from error
-    barrier()
+        with shared_failure():
+            if file:
+                file.close()
+                _rename(partial, path)
+                progress.unlink(missing_ok=True)
+
+
+def _rename(partial: Path, path: Path) -> None:
+    try:
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error})") from error
 
 
 def _progress(partial: Path, progress: Path) -> int:
     """Images whose features an earlier, interrupted extraction left."""
     try:
-        return min(int(progress.read_text()), partial.stat().st_size // ROW)
+        return max(0, min(int(progress.read_text()), partial.stat().st_size // ROW))
     except (OSError, ValueError):
         return 0
 
@@ -161,6 +183,8 @@ def _encode(
     start: int,
 ) -> Iterator[NDArray[np.float32]]:
     """Yields the features of the images from `start` on, in order, one batch of every process at a time."""
+    if len(dataset) == 0:
+        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
     batches = [range(i, min(i + batch_size, len(dataset))) for i in range(start, len(dataset), batch_size)]
     mine = batches[rank() :: world_size()]
     loader: DataLoader = DataLoader(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from utils.errors import UserError
 from utils.evaluation.inference import Score
-from utils.runtime.files import GrowingFile, locked, write_whole
+from utils.runtime.files import GrowingFile
 
 COLUMNS = ["image", "score", "error", "model"]
 
@@ -32,11 +32,12 @@ class ScoreFile:
     def __init__(self, path: Path, model: str, images: Sequence[Path]) -> None:
         self.model = model
         self.failed = 0
-        with locked(path):
-            done = _finished(path, model, {str(image) for image in images})
         self._file = GrowingFile(path)
-        if path.stat().st_size == 0:
-            self._file.append(_as_csv([COLUMNS]))
+        try:
+            done = self._finished({str(image) for image in images})
+        except BaseException:
+            self._file.close()
+            raise
         self.todo = [image for image in images if str(image) not in done]
 
     def add(self, result: Score) -> None:
@@ -51,27 +52,26 @@ class ScoreFile:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-
-def _finished(path: Path, model: str, images: set[str]) -> set[str]:
-    """The images that have a row in the file. First drops a row cut short by a kill, and the errors of `images`."""
-    if not path.exists():
-        return set()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    whole = content[: content.rfind(b"\n") + 1]
-    lines = list(csv.reader(io.StringIO(whole.decode("utf-8", errors="replace"), newline="")))
-    if content and (not lines or lines[0] != COLUMNS or any(len(line) != len(COLUMNS) for line in lines)):
-        raise UserError(f"{path}: not a file of scores ({','.join(COLUMNS)}); give another --output")
-    others = {line[3] for line in lines[1:]} - {model}
-    if others:
-        raise UserError(f"{path}: has scores of {others.pop()}, not of {model}; give another --output")
-    header, rows = lines[:1], lines[1:]
-    kept = [line for line in rows if not line[2] or line[0] not in images]
-    if whole != content or len(kept) < len(rows):
-        write_whole(path, lambda file: file.write(_as_csv([*header, *kept])))
-    return {line[0] for line in kept}
+    def _finished(self, images: set[str]) -> set[str]:
+        """The images that have a row in the file. First drops a row cut short by a kill, and the errors of `images`."""
+        path = self._file.path
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        whole = content[: content.rfind(b"\n") + 1]
+        lines = list(csv.reader(io.StringIO(whole.decode("utf-8", errors="replace"), newline="")))
+        if _as_csv([COLUMNS]).startswith(content):  # empty, or cut by a kill
+            lines = [COLUMNS]
+        if not lines or lines[0] != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+            raise UserError(f"{path}: not a file of scores ({','.join(COLUMNS)}); give another --output")
+        others = {line[3] for line in lines[1:]} - {self.model}
+        if others:
+            raise UserError(f"{path}: has scores of {others.pop()}, not of {self.model}; give another --output")
+        kept = [line for line in lines[1:] if not line[2] or line[0] not in images]
+        if len(content) < len(_as_csv([COLUMNS])) or whole != content or len(kept) < len(lines) - 1:
+            self._file.replace(_as_csv([COLUMNS, *kept]))
+        return {line[0] for line in kept}
 
 
 def _as_csv(rows: list[list[str]]) -> bytes:

@@ -1,6 +1,7 @@
 """Checkpoints of a training run: what is in one, writing it, and reading it back."""
 
 import pickle
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,15 +46,34 @@ class TrainState:
         return states | {name: getattr(self, name) for name in VALUES}
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Takes up what `save` gave; the model and the rest must be built as they were then."""
+        """Takes up what `save` gave; the model and the rest must be built as they were then.
+
+        A scaler of a run that began without one (on the CPU, say) starts afresh.
+        """
         for name, part in self._parts():
-            if part is not None:
-                part.load_state_dict(saved[f"{name}_state_dict"])
+            state = saved[f"{name}_state_dict"]
+            if name == "scaler" and not state and self.scaler.is_enabled():
+                print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
+            elif part is not None:
+                part.load_state_dict(state)
         for name in VALUES:
             setattr(self, name, saved[name])
 
     def _parts(self) -> Iterable[tuple[str, Any]]:
         return ((name, getattr(self, name)) for name in PARTS)
+
+
+def first_not_finite(content: Any, name: str = "") -> str | None:
+    """Name of the first tensor in nested dicts and lists with a value that is not finite; None if there is none."""
+    if isinstance(content, torch.Tensor):
+        return None if torch.isfinite(content).all() else name
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(content, Mapping):
+        pairs = content.items()
+    elif isinstance(content, list | tuple):
+        pairs = enumerate(content)
+    found = (first_not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in pairs)
+    return next((each for each in found if each is not None), None)
 
 
 def save_checkpoint(content: Any, path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from utils.errors import UserError
 
+NUMBERED = re.compile(r"best_epoch_(\d+)_")
 EXPERIMENTS = Path("experiments")  # in the working directory
 FEATURES = EXPERIMENTS / ".features"  # cached features of all experiments; a file's name says which encoder's they are
 
@@ -34,7 +35,11 @@ class Experiment:
 
     def of(self, eval_type: str) -> "Experiment":
         """Where a test leaves its files: of this experiment's encoder ("scratch") or of the released one ("arniqa")."""
-        return Experiment(self.folder / "arniqa", f"{self.title} (released encoder)") if eval_type == "arniqa" else self
+        if eval_type == "scratch":
+            return self
+        if eval_type == "arniqa":
+            return Experiment(self.folder / "arniqa", f"{self.title} (released encoder)")
+        raise ValueError(f"eval_type {eval_type!r} is neither 'scratch' nor 'arniqa'")
 
     @property
     def config(self) -> Path:
@@ -95,7 +100,8 @@ class Experiment:
 
         There are two only if the run was killed between writing one and removing the other.
         """
-        return sorted(self._pretrain.glob("best_epoch_*.pth"), key=_epoch)
+        numbered = [(int(m[1]), p) for p in self._pretrain.glob("best_epoch_*.pth") if (m := NUMBERED.match(p.name))]
+        return [path for _, path in sorted(numbered)]
 
     def last_checkpoints(self) -> list[Path]:
         """All last_epoch_*.pth, the newest last. There are two only after a kill, as above."""
@@ -126,11 +132,6 @@ class Experiment:
 
 def _scores(scores: Mapping[str, float]) -> str:
     return f"srocc_{scores['srocc']:.3f}_plcc_{scores['plcc']:.3f}"
-
-
-def _epoch(path: Path) -> int:
-    match = re.match(r"best_epoch_(\d+)_", path.name)
-    return int(match[1]) if match else -1
 
 
 def _progress(path: Path) -> tuple[int, int, int]:

@@ -27,6 +27,7 @@ MAY_DIFFER = (
     "test",
     "logging",
 )
+MUST_NOT_DIFFER = ("test.crop_size",)  # validation uses it, so another epoch could become the best
 
 
 def previous_state(config: Config) -> dict[str, Any] | None:
@@ -78,17 +79,22 @@ def check_same_run(config: Config, before: Mapping[str, Any]) -> None:
         UserError: such a key differs.
     """
     differing = diff(Config.from_dict(before), config)
-    free = [d for d in differing if any(d[0] == key or d[0].startswith(f"{key}.") for key in MAY_DIFFER)]
+    free = [d for d in differing if d[0] not in MUST_NOT_DIFFER and any(_is_in(d[0], key) for key in MAY_DIFFER)]
     fixed = [d for d in differing if d not in free]
     if fixed:
         changes = ", ".join(f"{key} was {old!r} and is now {new!r}" for key, old, new in fixed)
         raise UserError(
             f"cannot resume {config.experiment_name} with another configuration: {changes}; "
-            f"only these may differ: {', '.join(MAY_DIFFER)}"
+            f"only these may differ: {', '.join(MAY_DIFFER)} (but not {', '.join(MUST_NOT_DIFFER)})"
         )
     for key, old, new in free:
         if is_main() and key != "training.resume_training":
             print(f"{key}: {old!r} before, now {new!r}")
+
+
+def _is_in(name: str, key: str) -> bool:
+    """Whether a dotted name is that key or in that section."""
+    return name == key or name.startswith(f"{key}.")
 
 
 def resume_hint(config: Config) -> str:

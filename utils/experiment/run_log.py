@@ -45,24 +45,41 @@ class RunLog:
     ) -> None:
         self.columns = ["step", "epoch", *columns]
         self._file = GrowingFile(experiment.metrics)
-        kept = _size_until(experiment.metrics, step, validated)
-        self._file.truncate(kept)
-        if kept == 0:
-            self._append([dict(zip(self.columns, self.columns, strict=True))])
+        try:
+            header = _as_csv(self.columns, [dict(zip(self.columns, self.columns, strict=True))])
+            kept, last = _covered(experiment.metrics, header, step, validated)
+            if last < step:
+                print(
+                    f"{experiment.metrics}: has no row of step {step}; the log continues after that step",
+                    file=sys.stderr,
+                )
+            self._file.truncate(kept)
+            if kept == 0:
+                self._file.append(header)
+        except BaseException:
+            self._file.close()
+            raise
+        self._images: dict[int, dict[str, Any]] = {}  # of steps whose scalars are not sent yet
         self._wandb = start_wandb(experiment, wandb_settings) if wandb_settings is not None else None
 
     def scalars(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Appends rows; each has `step`, `epoch` and any of the columns."""
         self._append(rows)
         for row in rows:
+            self._send_images(row["step"] - 1)
             self._to_wandb({k: v for k, v in row.items() if k != "step"}, row["step"])
+            self._send_images(row["step"])
 
     def images(self, step: int, name: str, images: Sequence[Any], captions: Sequence[str]) -> None:
-        """Sends images (PIL) with captions to W&B; does nothing without it."""
+        """Sends images (PIL) with captions to W&B; does nothing without it.
+
+        They are sent with the scalars of that step, because W&B drops what arrives after a larger step.
+        """
         if self._wandb is not None:
             import wandb
 
-            self._to_wandb({name: [wandb.Image(i, caption=c) for i, c in zip(images, captions, strict=True)]}, step)
+            content = [wandb.Image(i, caption=c) for i, c in zip(images, captions, strict=True)]
+            self._images.setdefault(step, {})[name] = content
 
     def input_images(self, step: int, batch: Mapping[str, Any], count: int = 4) -> None:
         """Sends the first pairs of full-scale crops of a training batch, with the composition that degraded them."""
@@ -74,15 +91,20 @@ class RunLog:
             ]
             self.images(step, f"input_{view}", images, captions[:count])
 
-    def close(self) -> None:
+    def close(self, exit_code: int = 0) -> None:
+        """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
+        self._send_images(max(self._images, default=0))
         self._file.close()
         if self._wandb is not None:
-            self._wandb.finish()
+            self._wandb.finish(exit_code=exit_code)
+
+    def _send_images(self, until: int) -> None:
+        """Sends the images of all steps up to that one."""
+        for step in sorted(step for step in self._images if step <= until):
+            self._to_wandb(self._images.pop(step), step)
 
     def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        text = io.StringIO(newline="")
-        csv.DictWriter(text, self.columns).writerows(rows)
-        self._file.append(text.getvalue().encode("utf-8"))
+        self._file.append(_as_csv(self.columns, rows))
 
     def _to_wandb(self, content: Mapping[str, Any], step: int) -> None:
         if self._wandb is None:
@@ -96,30 +118,46 @@ class RunLog:
             self._wandb = None
 
 
-def _size_until(path: Path, step: int, validated: bool) -> int:
-    """Bytes of the file's header and of the rows that the run's checkpoint covers; 0 for a new run."""
+def _as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.DictWriter(text, columns).writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def _covered(path: Path, header: bytes, step: int, validated: bool) -> tuple[int, int]:
+    """Bytes of the header and of the rows that the run's checkpoint covers, and the step of the last of these rows.
+
+    Both are 0 for a new run. What follows a row that cannot be read, after a power cut say, does not count.
+    """
     if step == 0:
-        return 0
+        return 0, 0
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
-    size = 0
-    for i, line in enumerate(lines):
-        if not line.endswith(b"\n"):  # cut by a kill
+    if not lines or lines[0] != header:
+        return 0, 0
+    size, last = len(header), 0
+    for line in lines[1:]:
+        try:
+            row = next(csv.DictReader([header.decode(), line.decode()]))
+            of = int(row["step"])
+        except (ValueError, TypeError, StopIteration, csv.Error):
             break
-        row = next(csv.DictReader([lines[0].decode(), line.decode()]))
-        if i > 0 and int(row["step"]) >= step and (int(row["step"]) > step or not (validated or row["loss"])):
+        if not line.endswith(b"\n") or of > step or (of == step and not (validated or row["loss"])):
             break
-        size += len(line)
-    return size
+        size, last = size + len(line), of
+    return size, last
 
 
 def wandb_settings(config: Config) -> dict[str, Any] | None:
-    """Arguments of `wandb.init` for a run of that configuration, or None where it does without W&B."""
+    """Arguments of `wandb.init` for a run of that configuration, or None if it does without W&B."""
+    where = config.logging.wandb
     if not config.logging.use_wandb:
         return None
-    where = config.logging.wandb
+    if where.online and where.project is None:
+        print("W&B is off, because logging.wandb.project is not set")
+        return None
     return {
         "project": where.project,
         "entity": where.entity,

@@ -1,5 +1,6 @@
 """Pictures of the manifold for papers: PNG files, drawn by matplotlib."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,21 @@ def draw_manifold(
 ) -> list[Path]:
     """Leaves manifold.json and its pictures in an experiment's folder; arguments as `make_manifold`, `save_pictures`.
 
-    Returns:
-        The paths of the pictures; none if the dataset has no manifold.
+    A picture is not worth a run: whatever goes wrong is printed in one line on standard error.
 
-    Raises:
-        UserError: a file cannot be written.
+    Returns:
+        The paths of the pictures; none if the dataset has no manifold or it could not be drawn.
     """
-    manifold = make_manifold(features, dataset, settings, seed)
-    if manifold is None:
+    try:
+        manifold = make_manifold(features, dataset, settings, seed)
+        if manifold is None:
+            return []
+        manifold.save(experiment.manifold)
+        return save_pictures(manifold, experiment, title)
+    except Exception as error:  # the libraries that project and draw raise errors of many kinds
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        print(f"the manifold of {dataset.name} is not drawn: {reason}", file=sys.stderr)
         return []
-    manifold.save(experiment.manifold)
-    return save_pictures(manifold, experiment, title)
 
 
 def opacity(level: int) -> float:

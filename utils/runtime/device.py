@@ -1,21 +1,31 @@
 """The device that the configuration or the command line names."""
 
+import sys
+
 import torch
 
 from utils.errors import UserError
+from utils.runtime.distributed import is_main
 
 
 def resolve_device(value: int | str) -> torch.device:
-    """The device for a value of the key `device`: -1 or `cpu`, a GPU number, `cuda`, `cuda:1` or `mps`.
+    """The device for a value of the key `device`: `auto`, -1 or `cpu`, a GPU number, `cuda`, `cuda:1` or `mps`.
+
+    `auto` is the GPU if there is one, else the CPU, and is printed.
 
     Raises:
         UserError: this machine or this build of PyTorch does not have it.
     """
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if value == "auto":
+        device = torch.device(accelerator.type) if accelerator else torch.device("cpu")
+        if is_main():
+            print(f"device: {device} (auto)", file=sys.stderr)
+        return device
     if value in (-1, "cpu"):
         return torch.device("cpu")
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if accelerator is None:
-        raise UserError(f"device: found {value!r}, but PyTorch sees no GPU here; pass --device cpu to do without")
+        raise UserError(f"device: found {value!r}, but PyTorch sees no GPU here; use --device cpu or auto")
     device = torch.device(accelerator.type, value) if isinstance(value, int) else torch.device(value)
     count = torch.accelerator.device_count()
     if device.type != accelerator.type or (device.index or 0) >= count:

@@ -1,14 +1,17 @@
 """One process or several: what `torchrun` started."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 
+from utils.errors import UserError
+
 T = TypeVar("T")
+LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets for each process
 
 
 def rank() -> int:
@@ -36,6 +39,9 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     if world_size() == 1:
         yield device
         return
+    missing = [name for name in LAUNCHED if name not in os.environ]
+    if missing:
+        raise UserError(f"WORLD_SIZE is {world_size()}, but {', '.join(missing)} is not set; start with torchrun")
     if device.type != "cpu":
         device = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
         torch.get_device_module(device).set_device(device)
@@ -62,6 +68,58 @@ def from_main(value: T) -> T:
     values = [value]
     dist.broadcast_object_list(values)
     return values[0]
+
+
+def on_main(work: Callable[[], T]) -> T:
+    """What `work` returns on the first process, on all of them; only that process calls it.
+
+    An exception there is raised on all, so that none waits for another.
+    """
+    if world_size() == 1:
+        return work()
+    result, failure = None, None
+    if is_main():
+        try:
+            result = work()
+        except Exception as error:
+            failure = error
+    result, failure = from_main((result, failure))
+    if failure is not None:
+        raise failure
+    return cast(T, result)
+
+
+@contextmanager
+def shared_failure() -> Iterator[None]:
+    """If an exception leaves the context on one process, it leaves it on all, so that none waits for another."""
+    if world_size() == 1:
+        yield
+        return
+    failure: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        failure = error
+    failures: list[Exception | None] = [None] * world_size()
+    dist.all_gather_object(failures, failure)
+    first = failure or next((f for f in failures if f is not None), None)
+    if first is not None:
+        raise first
+
+
+def check_same(what: str, value: object) -> None:
+    """Compares a value over the processes, whose machines may have different files.
+
+    Raises:
+        UserError: on all of them, if it is not the same everywhere.
+    """
+    if world_size() == 1:
+        return
+    values: list[object] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    for other, found in enumerate(values):
+        if found != values[0]:
+            raise UserError(f"{what}: process {other} has {found}, process 0 has {values[0]}; they must be the same")
 
 
 def barrier() -> None:

@@ -1,5 +1,6 @@
 """Files that are complete or absent, and files that grow."""
 
+import errno
 import os
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from utils.errors import UserError
 
+NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems without locks
 PATIENCE = 10  # seconds to wait for a lock: the workers of a killed process end, and let go of it, after about 5
 
 
@@ -29,7 +31,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         UserError: the file cannot be written (disk full, no permission).
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    partial = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -51,22 +53,23 @@ def write_text(path: Path, text: str) -> None:
 
 
 def make_folder_whole(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Makes `folder` by filling another one beside it and renaming that, so that it is complete or absent.
+    """Makes `folder` by filling another one beside it and renaming that, so that a kill leaves it complete or absent.
 
     A folder that is already there is replaced.
 
     Raises:
         UserError: it cannot be written.
     """
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = _beside(folder)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         fill(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -74,7 +77,7 @@ def locked(path: Path, wait: str | None = None) -> Iterator[None]:
     """Within the context no other process that asks for `path` goes on.
 
     The lock is the operating system's and ends with the process, so a killed process leaves none behind. The hidden
-    file `.NAME.lock` beside `path` stays and means nothing.
+    file `.NAME.lock` beside `path` stays and means nothing. On a file system without locks a line says so.
 
     Args:
         path: of a file, which need not exist. Its folder is made.
@@ -93,9 +96,9 @@ def locked(path: Path, wait: str | None = None) -> Iterator[None]:
                 raise UserError(f"{path}: another process is writing to it; let it finish or stop it") from None
             print(wait, file=sys.stderr)
             lock.acquire()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
-    except NotImplementedError:
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise UserError(f"{path}: cannot be written ({error})") from error
         print(f"{path}: this file system has no locks; let one process at a time write to it", file=sys.stderr)
     try:
         yield
@@ -119,35 +122,39 @@ class GrowingFile:
         self.path = path
         with ExitStack() as opened:
             opened.enter_context(locked(path))
-            try:
-                self._file = opened.enter_context(path.open("ab"))
-            except OSError as error:
-                raise UserError(f"{path}: cannot be written ({error})") from error
+            self._open()
+            opened.callback(lambda: self._file.close())
             self._opened = opened.pop_all()
 
     def append(self, data: bytes) -> None:
         """Adds data at the end.
 
         Raises:
-            UserError: it cannot be written; the file ends where it ended before, so far as the disk allows.
+            UserError: it cannot be written (disk full); the file keeps what it held before.
         """
-        end = self._file.tell()
+        end = self._file.seek(0, os.SEEK_END)
+        rest = memoryview(data)
         try:
-            self._file.write(data)
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(end)
-            raise UserError(f"{self.path}: cannot be written ({error}); what it held before is kept") from error
+            raise UserError(f"{self.path}: cannot be written ({error}); it keeps what it held before") from error
 
     def truncate(self, size: int) -> None:
         """Drops everything after the first `size` bytes."""
         try:
             self._file.truncate(size)
-            self._file.seek(0, os.SEEK_END)
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error})") from error
+
+    def replace(self, data: bytes) -> None:
+        """Replaces the whole content by `write_whole`."""
+        self._file.close()  # Windows replaces no open file
+        write_whole(self.path, lambda file: file.write(data))
+        self._open()
 
     def close(self) -> None:
         self._opened.close()
@@ -158,13 +165,25 @@ class GrowingFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _open(self) -> None:
+        try:
+            self._file = self.path.open("ab", buffering=0)  # a buffer would keep what a full disk did not take
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error})") from error
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name beside `path` that no other process uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+
 
 def _sync_folder(folder: Path) -> None:
-    """Puts a rename in the folder on disk; Windows has no such call and does it by itself."""
+    """Puts a rename in the folder on disk. Windows has no such call, and some network file systems refuse it."""
     if os.name == "nt":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

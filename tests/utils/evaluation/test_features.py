@@ -1,5 +1,6 @@
-"""utils.features with a small encoder in the place of the ResNet."""
+"""utils.evaluation.features with a small encoder instead of the ResNet."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,13 @@ from torch import Tensor, nn
 
 from utils.errors import UserError
 from utils.evaluation import features as module
-from utils.evaluation.features import cache_key, extract_features
+from utils.evaluation.features import cache_key, cached_features, extract_features
 
 CPU = torch.device("cpu")
 
 
 class FakeEncoder(nn.Module):
-    """M x 3 x c x c -> M x 2048: the crop's value in another unit in each column."""
+    """M x 3 x c x c -> M x 2048: the mean of the crop times a different factor in each column."""
 
     def __init__(self, scale: float = 1.0) -> None:
         super().__init__()
@@ -31,7 +32,7 @@ class FakeEncoder(nn.Module):
 
 
 class FakeDataset:
-    """Image i has the value i + k/10 in full-scale crop k, and the negative of it at half scale."""
+    """The value of image i is i + k/10 in full-scale crop k, and -(i + k/10) in half-scale crop k."""
 
     name = "fake"
     annotation_hash = "abc"
@@ -41,7 +42,8 @@ class FakeDataset:
         self.images = [folder / f"{i}.png" for i in range(n)]
         self.unreadable = unreadable
         for image in self.images:
-            image.write_bytes(b"x")
+            if not image.exists():
+                image.write_bytes(b"x")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,7 +62,7 @@ def expected(n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
-def test_values_order_and_mode(tmp_path: Path, num_workers: int) -> None:
+def test_values_and_order_are_correct_and_the_mode_is_restored(tmp_path: Path, num_workers: int) -> None:
     encoder = FakeEncoder().train()
     found = extract_features(encoder, FakeDataset(tmp_path, 7), 3, num_workers, CPU)
     assert found.dtype == np.float32
@@ -69,29 +71,29 @@ def test_values_order_and_mode(tmp_path: Path, num_workers: int) -> None:
     assert encoder.dropout.training
 
 
-def test_cache_is_read_the_second_time(tmp_path: Path) -> None:
+def test_the_second_extraction_reads_the_cache(tmp_path: Path) -> None:
     dataset, cache = FakeDataset(tmp_path, 7), tmp_path / "cache"
-    extract_features(FakeEncoder(), dataset, 3, 0, CPU, cache, "hash")
+    cached_features(FakeEncoder(), dataset, 3, 0, CPU, cache, "hash")
     again = FakeEncoder()
-    np.testing.assert_allclose(extract_features(again, dataset, 3, 0, CPU, cache, "hash"), expected(7), rtol=1e-5)
+    np.testing.assert_allclose(cached_features(again, dataset, 3, 0, CPU, cache, "hash"), expected(7), rtol=1e-5)
     assert again.images == 0
 
 
-def test_an_interrupted_extraction_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_extraction_is_resumed(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     with pytest.raises(UserError, match=r"^5.png: not a readable image$"):
-        extract_features(FakeEncoder(), FakeDataset(tmp_path, 8, unreadable=5), 2, 0, CPU, cache, "hash")
+        cached_features(FakeEncoder(), FakeDataset(tmp_path, 8, unreadable=5), 2, 0, CPU, cache, "hash")
     partial = next(cache.glob("*.partial"))
     with partial.open("ab") as file:
         file.write(b"half a row")
     encoder = FakeEncoder()
-    found = extract_features(encoder, FakeDataset(tmp_path, 8), 2, 0, CPU, cache, "hash")
+    found = cached_features(encoder, FakeDataset(tmp_path, 8), 2, 0, CPU, cache, "hash")
     np.testing.assert_allclose(found, expected(8), rtol=1e-5)
-    assert encoder.images == 4 * 10  # images 0 to 3 were there
+    assert encoder.images == 4 * 10  # images 0 to 3 were cached
     assert not partial.exists()
 
 
-def test_everything_that_matters_changes_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_relevant_change_changes_the_cache_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = FakeDataset(tmp_path, 3)
     keys = {cache_key(dataset, "hash"), cache_key(dataset, "other")}
     for name, value in (("crop_size", 8), ("annotation_hash", "abd"), ("name", "fake2")):
@@ -105,52 +107,58 @@ def test_everything_that_matters_changes_the_key(tmp_path: Path, monkeypatch: py
     assert first in keys
     dataset.images[1].write_bytes(b"another image")
     keys.add(cache_key(dataset, "hash"))
-    assert len(keys) == 7
+    before = dataset.images[2].stat()
+    dataset.images[2].write_bytes(b"y")  # other content of the same size, a moment later
+    os.utime(dataset.images[2], ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
+    keys.add(cache_key(dataset, "hash"))
+    assert len(keys) == 8
 
 
-def test_damaged_cache_is_named(tmp_path: Path) -> None:
+def test_a_damaged_cache_gives_a_message_with_its_path(tmp_path: Path) -> None:
     dataset = FakeDataset(tmp_path, 3)
     path = tmp_path / f"{cache_key(dataset, 'hash')}.float32"
     path.write_bytes(b"cut")
     with pytest.raises(UserError, match="damaged") as error:
-        extract_features(FakeEncoder(), dataset, 2, 0, CPU, tmp_path, "hash")
+        cached_features(FakeEncoder(), dataset, 2, 0, CPU, tmp_path, "hash")
     assert str(path) in str(error.value)
 
 
-def test_a_cache_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
-        extract_features(FakeEncoder(), FakeDataset(tmp_path, 3), 2, 0, CPU, tmp_path / "cache", "hash")
+        cached_features(FakeEncoder(), FakeDataset(tmp_path, 3), 2, 0, CPU, tmp_path / "cache", "hash")
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_an_unreadable_image_is_one_line(tmp_path: Path, num_workers: int) -> None:
+def test_an_unreadable_image_gives_a_one_line_message(tmp_path: Path, num_workers: int) -> None:
     with pytest.raises(UserError, match=r"^5.png: not a readable image$"):
         extract_features(FakeEncoder(), FakeDataset(tmp_path, 8, unreadable=5), 2, num_workers, CPU)
 
 
-def test_not_finite_features_name_the_image(tmp_path: Path) -> None:
+def test_error_for_non_finite_features_names_the_image(tmp_path: Path) -> None:
     encoder = FakeEncoder(scale=0.9e38)  # overflows from image 4 on
     with pytest.raises(UserError, match=r"fake: the features of .*4\.png are not finite"):
         extract_features(encoder, FakeDataset(tmp_path, 8), 3, 0, CPU)
 
 
-def test_an_empty_dataset_is_refused(tmp_path: Path) -> None:
+def test_an_empty_dataset_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fake: has no images"):
         extract_features(FakeEncoder(), FakeDataset(tmp_path, 0), 3, 0, CPU)
 
 
 def _on_rank(rank: int, folder: Path, unreadable: int | None) -> None:
-    import os
-
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     try:
-        for n in (7, 9):  # the last batch short on one rank, and missing on the other
+        for n in (7, 9):  # the last batch is smaller on one rank and missing on the other
             dataset = FakeDataset(folder, n, unreadable)
-            for cache in (None, folder / f"cache{n}"):
-                found = extract_features(FakeEncoder(), dataset, 2, 0, CPU, cache, "hash")
+            np.testing.assert_allclose(extract_features(FakeEncoder(), dataset, 2, 0, CPU), expected(n), rtol=1e-5)
+            cache = folder / f"machine{rank}" / f"cache{n}"  # each process on a machine of its own
+            found = cached_features(FakeEncoder(), dataset, 2, 0, CPU, cache, "hash")
+            if rank == 0:
                 np.testing.assert_allclose(found, expected(n), rtol=1e-5)
+            else:
+                assert found is None and not cache.exists()
     except UserError as error:
         (folder / f"error{rank}").write_text(str(error), encoding="utf-8")
     finally:
@@ -158,14 +166,14 @@ def _on_rank(rank: int, folder: Path, unreadable: int | None) -> None:
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
-def test_two_processes_have_the_same_result(tmp_path: Path) -> None:
+def test_two_processes_give_the_same_result(tmp_path: Path) -> None:
     mp.spawn(_on_rank, (tmp_path, None), nprocs=2)
     assert not list(tmp_path.glob("error*"))
-    assert len(list(tmp_path.glob("cache*/*.float32"))) == 2
+    assert len(list(tmp_path.glob("machine0/cache*/*.float32"))) == 2
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
-def test_a_mistake_on_one_process_is_told_on_both(tmp_path: Path) -> None:
+def test_an_error_on_one_process_is_raised_on_both(tmp_path: Path) -> None:
     mp.spawn(_on_rank, (tmp_path, 2), nprocs=2)
     errors = [(tmp_path / f"error{rank}").read_text(encoding="utf-8") for rank in (0, 1)]
     assert errors == ["2.png: not a readable image"] * 2

@@ -14,7 +14,7 @@ FLAT = VisualizationSection(tsne=TsneSection(n_components=2, n_iter=300), umap=U
 
 
 class Degraded:
-    """4 references x 3 types in 2 groups x 5 levels, and what of these an embedding shows."""
+    """A dataset with 4 references x 3 types (in 2 groups) x 5 levels, and embeddings of these attributes."""
 
     name = "kadid10k"
 
@@ -33,7 +33,7 @@ class Degraded:
         return np.arange(30)
 
     def embed(self, *shown: np.ndarray, noise: float = 0.01) -> np.ndarray:
-        """Crops whose centre shows these values, each as a one-hot part, and noise."""
+        """Embeddings whose centre crop has the values in one-hot encoding, plus noise. The other crops are random."""
         parts = [np.eye(values.max() + 1)[values] for values in shown]
         centre = np.concatenate(parts, axis=1)
         centre = centre + noise * np.random.default_rng(0).standard_normal(centre.shape)
@@ -41,7 +41,7 @@ class Degraded:
         return np.concatenate([centre[:, None], others], axis=1).astype(np.float32)
 
 
-def test_embeddings_of_the_distortion_are_told_from_those_of_the_content() -> None:
+def test_separability_is_high_for_distortions_and_low_for_content() -> None:
     dataset = Degraded()
     of_distortion = separability(dataset.embed(dataset.types, dataset.levels), dataset)
     assert of_distortion["type_accuracy"] == of_distortion["level_accuracy"] == 1
@@ -52,7 +52,7 @@ def test_embeddings_of_the_distortion_are_told_from_those_of_the_content() -> No
     assert of_content["type_accuracy"] < 0.6 and of_content["silhouette"] < 0.1
 
 
-def test_the_figures_are_those_of_their_definitions() -> None:
+def test_separability_follows_its_definition() -> None:
     dataset = Degraded()
     features = dataset.embed(dataset.types, dataset.levels, dataset.references, noise=0.5)
     found = separability(features, dataset)
@@ -77,14 +77,14 @@ def test_the_manifold_keeps_neighbours(components: int) -> None:
     points = np.array(manifold.points["t-SNE"])
     assert points.shape == (30, components)
     assert manifold.names[:2] == ["0.png", "1.png"] and manifold.levels[:5] == [1, 2, 3, 4, 5]
-    # 3-D t-SNE of 30 points is loose; by chance a third of the neighbours would be of the same type.
+    # A 3-D t-SNE of 30 points is not very accurate. By chance, a third of the neighbours would have the same type.
     nearest = (cdist(points, points) + np.diag(np.full(30, np.inf))).argmin(1)
     assert (dataset.types[:30][nearest] == dataset.types[:30]).mean() > 0.6
     again = make_manifold(dataset.embed(dataset.types), dataset, settings, seed=0)
     assert again is not None and again.points["t-SNE"] == manifold.points["t-SNE"]
 
 
-def test_umap_where_it_is_installed() -> None:
+def test_umap_if_it_is_installed() -> None:
     pytest.importorskip("umap", reason="the optional package umap-learn is not installed")
     dataset = Degraded()
     points = project_umap(dataset.embed(dataset.types)[:, 0], FLAT, seed=0)
@@ -101,7 +101,7 @@ def test_a_dataset_without_types_has_no_manifold() -> None:
         separability(features, dataset)
 
 
-def test_kadid10k_is_drawn_where_it_is_named() -> None:
+def test_kadid10k_is_drawn_if_it_is_in_the_list() -> None:
     assert to_draw(["live", "kadid10k"]) == "kadid10k"
     assert to_draw(["mine", "live"]) == "mine"
     assert to_draw([]) is None

@@ -1,4 +1,4 @@
-"""utils.evaluation against the reference's results, and where figures are undefined."""
+"""Compares utils.evaluation.protocol with the published results, and tests undefined correlations."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def random_dataset(n: int = 40, types: list[str] | None = None) -> tuple[np.ndar
     return features, FakeDataset(mos, splits, types)
 
 
-def test_reference_results() -> None:
+def test_results_match_the_published_code() -> None:
     data = golden("evaluation.npz")
     splits = [{phase: data[phase][i] for phase in ("train", "val", "test")} for i in range(len(data["train"]))]
     dataset = FakeDataset(data["scores"], splits, data["types"].tolist())
@@ -92,7 +92,7 @@ def test_constant_scores_count_as_zero_with_a_note() -> None:
     assert any("all scores are equal" in note for note in result.notes)
 
 
-def test_types_with_too_few_images_are_left_out_with_a_note() -> None:
+def test_types_with_too_few_images_are_excluded_with_a_note() -> None:
     features, dataset = random_dataset(types=["rare"] + ["common"] * 39)
     result = evaluate(features, dataset, "test", 3, [0.1])
     assert list(result.scores) == ["global", "common"]
@@ -100,25 +100,25 @@ def test_types_with_too_few_images_are_left_out_with_a_note() -> None:
 
 
 @pytest.mark.parametrize("phase", ["train", "val", "test"])
-def test_a_split_of_two_images_is_refused(phase: str) -> None:
+def test_a_split_of_two_images_is_an_error(phase: str) -> None:
     features, dataset = random_dataset()
     dataset._splits[1][phase] = np.arange(2)
     with pytest.raises(UserError, match=f"fake: split 1 has 2 {phase} images"):
         evaluate(features, dataset, "test", 3, ALPHAS[::20])
 
 
-def test_an_empty_dataset_is_refused() -> None:
+def test_an_empty_dataset_is_an_error() -> None:
     with pytest.raises(UserError, match="fake: has no images"):
         evaluate(np.empty((0, 5, 12)), FakeDataset(np.empty(0), []), "test", 3, [0.1])
 
 
-def test_mps_falls_to_the_cpu_for_float64() -> None:
+def test_mps_falls_back_to_the_cpu_for_float64() -> None:
     features, dataset = random_dataset()
     result = evaluate(features, dataset, "test", 3, [0.1], device=torch.device("mps"))
     assert result.srocc == evaluate(features, dataset, "test", 3, [0.1]).srocc
 
 
-def test_training_part_keeps_references_whole() -> None:
+def test_training_part_does_not_split_references() -> None:
     _, dataset = random_dataset()
     dataset.ref_images = [f"ref{i // 4}" for i in range(40)]
     train = dataset.get_split_indices(0, "train")

@@ -1,4 +1,4 @@
-"""utils.results: what stands in the tables and files."""
+"""utils.evaluation.results: the content of the tables and files."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def row(table: pd.DataFrame, dataset: str, group: str = "global", fraction: floa
     return table[chosen].iloc[0]
 
 
-def test_summary_has_medians_spread_and_averages(results: Results) -> None:
+def test_summary_has_medians_standard_deviations_and_averages(results: Results) -> None:
     table = summary_table(results)
     kadid = row(table, "kadid10k")
     assert kadid["srocc"] == pytest.approx(0.7)
@@ -67,7 +67,7 @@ def test_summary_has_medians_spread_and_averages(results: Results) -> None:
     assert not table.isin([np.nan]).any().any() or table.map(lambda v: v is None or v == v).all().all()
 
 
-def test_published_figures_only_beside_the_released_encoder(results: Results) -> None:
+def test_published_results_are_shown_only_for_the_released_encoder(results: Results) -> None:
     assert "published" not in render(results)
     assert "published_srocc" not in summary_table(results)
     results.published = True
@@ -76,7 +76,7 @@ def test_published_figures_only_beside_the_released_encoder(results: Results) ->
     assert "published_srocc" in render(results)
 
 
-def test_cross_table_is_fitted_on_by_tested_on(results: Results) -> None:
+def test_cross_table_has_rows_fitted_on_and_columns_tested_on(results: Results) -> None:
     matrix = cross_table(results, "srocc")
     assert matrix.loc["kadid10k", "spaq"] == 0.31
     assert matrix.loc["spaq", "kadid10k"] == 0.41
@@ -96,7 +96,7 @@ def test_printed_text_without_any_dataset() -> None:
     assert "LIVE: no such folder" in text
 
 
-def test_files_hold_the_same_figures(results: Results, tmp_path: Path) -> None:
+def test_all_files_have_the_same_values(results: Results, tmp_path: Path) -> None:
     write_results(results, Experiment(tmp_path / "new", "new"))
     folder = tmp_path / "new"
     frame = pd.read_csv(folder / "results.csv")
@@ -118,19 +118,19 @@ def test_files_hold_the_same_figures(results: Results, tmp_path: Path) -> None:
     assert sorted(kadid[(kadid["group"] == "global") & (kadid["train_fraction"] == 1)]["srocc"]) == sorted(SROCC)
 
 
-def test_split_table_leaves_out_what_has_no_value() -> None:
+def test_split_table_excludes_missing_values() -> None:
     table = split_table(result("kadid10k"))
     assert len(table) == 5
     assert not table.isna().any().any()
 
 
-def test_dataset_names_that_excel_refuses(tmp_path: Path) -> None:
+def test_dataset_names_that_excel_does_not_allow(tmp_path: Path) -> None:
     names = ["a" * 40, "a" * 39 + "b", "my:data", "summary"]
     write_results(Results([result(name) for name in names], "0"), Experiment(tmp_path, "names"))
     assert len(pd.read_excel(tmp_path / "results.xlsx", sheet_name=None)) == 5
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(results: Results, tmp_path: Path) -> None:
+def test_an_unwritable_folder_gives_a_one_line_message(results: Results, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         write_results(results, Experiment(tmp_path / "file", "file"))

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from utils.errors import UserError
-from utils.experiment.checkpoint import load_checkpoint, replace_checkpoint, save_checkpoint
+from utils.experiment.checkpoint import (
+    TrainState,
+    first_not_finite,
+    load_checkpoint,
+    replace_checkpoint,
+    save_checkpoint,
+)
 
 STATE = {
     "model_state_dict": {"w": torch.arange(3.0)},
@@ -21,7 +27,7 @@ STATE = {
 }
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "last_epoch_0.pth"
     save_checkpoint(STATE, path)
     before = path.read_bytes()
@@ -30,7 +36,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_partial_one(tmp_path: Path) -
     assert path.read_bytes() == before
 
 
-def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_gives_a_one_line_message_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "last_epoch_0.pth"
     save_checkpoint(STATE, path)
     before = path.read_bytes()
@@ -46,14 +54,14 @@ def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path: Path, monkeypa
     assert [p.name for p in tmp_path.iterdir()] == [path.name] and path.read_bytes() == before
 
 
-def test_an_unwritable_folder_is_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_folder_gives_a_one_line_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written") as error:
         save_checkpoint(STATE, tmp_path / "file" / "last_epoch_0.pth")
     assert "\n" not in str(error.value)
 
 
-def test_only_the_newest_stays(tmp_path: Path) -> None:
+def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         replace_checkpoint(STATE, tmp_path / f"last_epoch_0_step_{step}.pth", list(tmp_path.iterdir()))
     assert [p.name for p in tmp_path.iterdir()] == ["last_epoch_0_step_3.pth"]
@@ -61,7 +69,7 @@ def test_only_the_newest_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04cut"])
-def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_checkpoint_gives_a_one_line_message(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "last_epoch_0.pth"
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"last_epoch_0\.pth: not a readable checkpoint") as error:
@@ -69,7 +77,7 @@ def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> Non
     assert "\n" not in str(error.value)
 
 
-def test_a_cut_checkpoint_is_one_line(tmp_path: Path) -> None:
+def test_a_truncated_checkpoint_gives_a_one_line_message(tmp_path: Path) -> None:
     path = tmp_path / "last_epoch_0.pth"
     save_checkpoint(STATE, path)
     path.write_bytes(path.read_bytes()[:-100])
@@ -77,7 +85,50 @@ def test_a_cut_checkpoint_is_one_line(tmp_path: Path) -> None:
         load_checkpoint(path)
 
 
-def test_a_file_of_another_kind_names_what_it_lacks(tmp_path: Path) -> None:
+def test_error_for_another_kind_of_file_lists_the_missing_keys(tmp_path: Path) -> None:
     save_checkpoint({"epoch": 1}, tmp_path / "last_epoch_0.pth")
     with pytest.raises(UserError, match="lacks best, config, model_state_dict"):
         load_checkpoint(tmp_path / "last_epoch_0.pth")
+
+
+def state(scaler: torch.amp.GradScaler) -> TrainState:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=1)
+    return TrainState(model, optimizer, scheduler, scaler)
+
+
+def test_what_is_saved_is_restored(tmp_path: Path) -> None:
+    one, other = (state(torch.amp.GradScaler("cpu", enabled=True)) for _ in range(2))
+    for _ in range(3):
+        one.optimizer.zero_grad()
+        one.scaler.scale(one.model(torch.ones(1, 2)).sum()).backward()
+        one.scaler.step(one.optimizer)
+        one.scaler.update()
+        one.scheduler.step(0.3)
+    one.epoch, one.step, one.validated, one.best, one.unreadable = 2, 3, True, {"epoch": 1, "srocc": 0.5}, ["a.png"]
+    path = tmp_path / "last_epoch_2.pth"
+    save_checkpoint(one.save() | {"config": {}}, path)
+    other.restore(load_checkpoint(path))
+    assert other.unreadable == one.unreadable
+    one.unreadable, other.unreadable = [], []  # texts cannot be compared below
+    torch.testing.assert_close(other.save(), one.save(), rtol=0, atol=0)
+
+
+def test_a_run_begun_without_a_scaler_goes_on_with_one_and_the_other_way_round(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As when a run on the CPU is resumed on CUDA."""
+    without, with_one = (state(torch.amp.GradScaler("cpu", enabled=enabled)) for enabled in (False, True))
+    with_one.restore(without.save())
+    assert with_one.scaler.get_scale() == 2.0**16 and "a new one is used" in capsys.readouterr().err
+    without.restore(with_one.save())
+    assert not without.scaler.is_enabled() and capsys.readouterr().err == ""
+
+
+def test_the_first_value_that_is_not_finite_is_named() -> None:
+    momentum = [torch.ones(1)]
+    content = {"model_state_dict": {"a": torch.ones(2)}, "optimizer_state_dict": {"state": {0: momentum}}, "epoch": 1}
+    assert first_not_finite(content) is None
+    momentum.append(torch.tensor([1.0, float("nan")]))
+    assert first_not_finite(content) == "optimizer_state_dict.state.0.1"

@@ -24,6 +24,7 @@ def write_five(folder: Path) -> None:
     log = RunLog(Experiment(folder, "log"), COLUMNS)
     log.scalars([{"step": s, "epoch": 0, "loss": 1 / s, "learning_rate": 0.1} for s in range(1, 6)])
     log.scalars([{"step": 5, "epoch": 0, "srocc": 0.5}])
+    log.close()
 
 
 def test_rows_are_appended(tmp_path: Path) -> None:
@@ -33,35 +34,35 @@ def test_rows_are_appended(tmp_path: Path) -> None:
     assert float(rows[1]["loss"]) == 0.5 and rows[1]["srocc"] == "" and rows[5]["srocc"] == "0.5"
 
 
-def test_a_resumed_run_drops_what_its_checkpoint_does_not_cover(tmp_path: Path) -> None:
+def test_a_resumed_run_drops_rows_after_its_checkpoint(tmp_path: Path) -> None:
     write_five(tmp_path)
-    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=3)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=3).close()
     assert [row["step"] for row in read(tmp_path)] == ["1", "2", "3"]
 
 
-def test_a_finished_validation_is_kept_and_an_unfinished_one_made_again(tmp_path: Path) -> None:
+def test_a_finished_validation_is_kept_and_an_unfinished_one_is_repeated(tmp_path: Path) -> None:
     write_five(tmp_path)
-    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5, validated=True)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5, validated=True).close()
     assert len(read(tmp_path)) == 6
-    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5, validated=False)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5, validated=False).close()
     assert [row["srocc"] for row in read(tmp_path)] == [""] * 5
 
 
-def test_a_row_cut_by_a_kill_is_dropped(tmp_path: Path) -> None:
+def test_an_incomplete_row_is_dropped(tmp_path: Path) -> None:
     write_five(tmp_path)
     with (tmp_path / "metrics.csv").open("a", encoding="utf-8") as file:
         file.write("1")
-    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5).close()
     assert [row["step"] for row in read(tmp_path)] == ["1", "2", "3", "4", "5"]
 
 
 def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
     write_five(tmp_path)
-    RunLog(Experiment(tmp_path, "log"), COLUMNS)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS).close()
     assert read(tmp_path) == []
 
 
-def test_input_images_are_shown_as_pixels_with_their_compositions() -> None:
+def test_input_images_are_logged_as_pixels_with_their_compositions() -> None:
     sent: dict[str, Any] = {}
     log: Any = SimpleNamespace(
         images=lambda step, name, images, captions: sent.update({name: (step, images, captions)})
@@ -79,7 +80,7 @@ def test_input_images_are_shown_as_pixels_with_their_compositions() -> None:
         assert np.abs(np.asarray(image).astype(int) - crop.permute(1, 2, 0).numpy()).max() <= 1
 
 
-def test_a_second_run_of_the_same_experiment_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_of_the_same_experiment_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("utils.runtime.files.PATIENCE", 0.1)
     first = RunLog(Experiment(tmp_path, "log"), COLUMNS)
     first.scalars([{"step": 1, "epoch": 0, "loss": 1.0}])
@@ -88,3 +89,26 @@ def test_a_second_run_of_the_same_experiment_is_refused(tmp_path: Path, monkeypa
     first.close()
     assert [row["step"] for row in read(tmp_path)] == ["1"]
     RunLog(Experiment(tmp_path, "log"), COLUMNS, step=1).close()
+
+
+@pytest.mark.parametrize("damage", [b"\n", b"\0\0\0\0\n", b"\xff\xfe\n", b"4,0,nothing here\n"])
+def test_rows_after_a_damaged_one_are_dropped(tmp_path: Path, damage: bytes) -> None:
+    write_five(tmp_path)
+    path = tmp_path / "metrics.csv"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], damage, *lines[3:]]))
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=3).close()
+    assert [row["step"] for row in read(tmp_path)] == ["1", "2"]
+
+
+def test_rows_that_are_missing_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_five(tmp_path)
+    RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5, validated=True).close()
+    assert capsys.readouterr().err == ""
+    for content in (b"", b"\0\1\2", b"another,header\n1,2\n"):
+        (tmp_path / "metrics.csv").write_bytes(content)
+        log = RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5)
+        log.scalars([{"step": 6, "epoch": 1, "loss": 1.0}])
+        log.close()
+        assert [row["step"] for row in read(tmp_path)] == ["6"]
+        assert "metrics.csv: has no row of step 5; the log continues after that step" in capsys.readouterr().err

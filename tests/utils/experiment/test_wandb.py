@@ -1,15 +1,18 @@
-"""The real W&B client, offline: what is logged is read back from the file that it writes."""
+"""Logs with the real W&B client in offline mode and reads the values from the file that it writes."""
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from utils.config.keys import Config
 from utils.experiment.layout import Experiment
-from utils.experiment.run_log import RunLog
+from utils.experiment.run_log import RunLog, wandb_settings
 
 wandb_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")
 
@@ -17,11 +20,11 @@ SETTINGS = {"project": "p", "entity": None, "name": "n", "mode": "offline", "con
 BLOCK = 32768
 
 
-def records(path: Path) -> Iterator[object]:
-    """The records of a .wandb file: a LevelDB log (7-byte file header; chunks of crc, length, type) of messages."""
+def records(path: Path) -> Iterator[Any]:
+    """The records of a .wandb file: a LevelDB log with a 7-byte header and chunks of crc, length, type and data."""
     content, position, message = path.read_bytes(), 7, b""
     while position + 7 <= len(content):
-        if BLOCK - position % BLOCK < 7:  # the tail of a block is padding
+        if BLOCK - position % BLOCK < 7:  # the end of a block is padding
             position += BLOCK - position % BLOCK
             continue
         _, length, kind = struct.unpack_from("<IHB", content, position)
@@ -35,15 +38,25 @@ def records(path: Path) -> Iterator[object]:
 
 
 def history(folder: Path) -> list[dict[str, object]]:
-    rows = []
-    for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")):
-        for record in records(path):
-            if record.WhichOneof("record_type") == "history":
-                rows.append({".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
-    return rows
+    """The rows of all runs below the folder. Waits for their ends: W&B writes them after `finish` has returned."""
+    deadline = time.monotonic() + 60
+    while True:
+        found = [list(records(path)) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
+        ended = [any(r.WhichOneof("record_type") == "exit" for r in of) for of in found]
+        runs = len(list(folder.glob("wandb/offline-run-*")))
+        if len(ended) == runs and all(ended):
+            break
+        assert time.monotonic() < deadline, f"{sum(ended)} of {runs} runs have ended"
+        time.sleep(0.1)
+    return [
+        {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
+        for of in found
+        for record in of
+        if record.WhichOneof("record_type") == "history"
+    ]
 
 
-def test_scalars_and_images_arrive_and_a_resumed_run_is_the_same_one(
+def test_scalars_and_images_are_logged_and_a_resumed_run_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -64,7 +77,7 @@ def test_scalars_and_images_arrive_and_a_resumed_run_is_the_same_one(
     assert any("gaublur 1" in json.dumps(row) for row in rows)
 
 
-def test_a_client_that_does_not_start_stops_nothing(
+def test_training_continues_if_the_client_does_not_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import wandb
@@ -78,3 +91,29 @@ def test_a_client_that_does_not_start_stops_nothing(
     log.close()
     assert "W&B did not start (no network); the run goes on without it" in capsys.readouterr().err
     assert "1,0,1.0" in (tmp_path / "metrics.csv").read_text()
+
+
+def test_no_loss_is_dropped_around_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Losses are sent ten steps late, after the images of a step in between."""
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    log = RunLog(Experiment(tmp_path, "log"), ["loss"], wandb_settings=SETTINGS)
+    for last in (10, 20):
+        for step in (last - 3, last):
+            log.images(step, "input_A", [Image.new("RGB", (8, 8))], [f"step {step}"])
+        log.scalars([{"step": s, "epoch": 0, "loss": 1 / s} for s in range(last - 9, last + 1)])
+    log.images(20, "manifold", [Image.new("RGB", (8, 8))], ["after the last step"])
+    log.close()
+    rows = history(tmp_path)
+    assert [row["loss"] for row in rows if "loss" in row] == [1 / s for s in range(1, 21)]
+    pictures = json.dumps(rows)
+    assert all(f'"step {step}"' in pictures for step in (7, 10, 17, 20)) and "after the last step" in pictures
+
+
+def test_online_without_a_project_is_off_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up = {"experiment_name": "mine", "data_base_path": "d"}
+    assert wandb_settings(Config.from_dict(set_up)) is None
+    assert "W&B is off, because logging.wandb.project is not set" in capsys.readouterr().out
+    assert wandb_settings(Config.from_dict({**set_up, "logging.use_wandb": False})) is None
+    assert capsys.readouterr().out == ""
+    assert wandb_settings(Config.from_dict({**set_up, "logging.wandb.project": "p"}))["mode"] == "online"
+    assert wandb_settings(Config.from_dict({**set_up, "logging.wandb.online": False}))["mode"] == "offline"

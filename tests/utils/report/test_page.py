@@ -1,4 +1,4 @@
-"""The report: of what is not there, of bad files, and of a small real run in a real browser."""
+"""The report: missing files, damaged files, and the report of a small real run in a real browser."""
 
 import json
 import os
@@ -50,13 +50,13 @@ def test_the_cross_dataset_matrix_has_rows_fitted_on_and_columns_tested_on(tmp_p
     assert "SROCC across datasets" in page(tmp_path)
 
 
-def test_an_empty_experiment_says_what_is_missing(tmp_path: Path) -> None:
+def test_the_report_of_an_empty_experiment_lists_what_is_missing(tmp_path: Path) -> None:
     text = page(tmp_path)
     for line in ("no training:", "no test results yet", "no manifold"):
         assert line in text
 
 
-def test_an_unfinished_training_says_so(tmp_path: Path) -> None:
+def test_the_report_says_that_the_training_is_not_finished(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("training: {epochs: 5}\nseed: 3\n")
     (tmp_path / "metrics.csv").write_text(
         "step,epoch,loss,learning_rate,images_per_second,srocc,plcc\n1,0,4.0,0.1,9,,\n2,0,3.5,0.1,9,,\n2,0,,,,0.4,0.5\n3,1,3"
@@ -70,14 +70,14 @@ def test_an_unfinished_training_says_so(tmp_path: Path) -> None:
     assert "loss that is not finite" in page(tmp_path)
 
 
-def test_failures_and_published_figures_are_named(tmp_path: Path) -> None:
+def test_failures_and_published_results_are_shown(tmp_path: Path) -> None:
     write_results(results(published=True, failures={"live": "LIVE: no such folder"}), Experiment(tmp_path, "title"))
     text = page(tmp_path)
     assert "live has no result: LIVE: no such folder" in text
     assert "published_srocc" in text and "0.908" in text and "the authors' figures" in text
 
 
-def test_texts_from_users_data_are_escaped_and_lost_pictures_named(tmp_path: Path) -> None:
+def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> None:
     write_results(results(NASTY), Experiment(tmp_path, "title"))
     text = page(tmp_path)
     assert "<img src=x" not in text
@@ -94,14 +94,14 @@ def test_texts_from_users_data_are_escaped_and_lost_pictures_named(tmp_path: Pat
         ("metrics.csv", "nothing\n1\n", "not a log of training"),
     ],
 )
-def test_a_damaged_file_is_one_line(tmp_path: Path, file: str, content: str, match: str) -> None:
+def test_a_damaged_file_gives_a_one_line_message(tmp_path: Path, file: str, content: str, match: str) -> None:
     (tmp_path / file).write_text(content)
     with pytest.raises(UserError, match=match) as error:
         write_report(Experiment(tmp_path, "title"))
     assert str(tmp_path / file) in str(error.value)
 
 
-def test_no_such_experiment() -> None:
+def test_a_missing_experiment_is_an_error() -> None:
     command = [sys.executable, "-m", "utils.report", "--experiment_name", "none_such"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
@@ -143,7 +143,7 @@ logging: {{wandb: {{online: false}}}}
     experiment = folder / "experiments" / "small"
     made = {path.name for path in experiment.iterdir()}
     assert {"report.html", "manifold.json", "manifold_tsne_groups.png", "manifold_tsne_mos.png"} <= made
-    # UMAP's points, with which a browser draws three dimensions, need not be here: the optional package may be missing.
+    # Add 3-D UMAP points, because the optional package may be missing. The browser test also needs a 3-D plot.
     manifold = json.loads((experiment / "manifold.json").read_text(encoding="utf-8"))
     manifold["points"]["UMAP"] = [[*point[:2], 1.0] for point in manifold["points"]["t-SNE"]]
     (experiment / "manifold.json").write_text(json.dumps(manifold), encoding="utf-8")
@@ -153,7 +153,7 @@ logging: {{wandb: {{online: false}}}}
     return experiment / "report.html"
 
 
-def test_wandb_gets_the_manifold_and_the_results_of_that_run(real_report: Path) -> None:
+def test_wandb_gets_the_manifold_and_the_results(real_report: Path) -> None:
     rows = history(real_report.parent)
     logged = {key.split(".")[0]: value for row in rows for key, value in row.items()}
     pictures = json.dumps([row for row in rows if any(key.startswith("manifold") for key in row)])
@@ -193,7 +193,7 @@ def test_the_report_in_a_browser(browser: Any, real_report: Path, width: int, sc
     assert tab.locator("#results table").first.locator("tbody tr").count() == 3
     assert tab.locator("#pictures img").count() == 2 * 16
     assert tab.evaluate("[...document.images].every(i => i.naturalWidth > 0 && i.alt)")
-    # Three of training, three of the test, two of each projection.
+    # Three training plots, three test plots and two plots per projection.
     assert tab.locator("#training .js-plotly-plot").count() == 3
     assert tab.locator("#results .js-plotly-plot").count() == 3
     assert tab.locator("#manifold .js-plotly-plot").count() == 4

@@ -1,6 +1,8 @@
+import errno
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,7 +14,7 @@ from utils.errors import UserError
 from utils.runtime.files import GrowingFile, locked, make_folder_whole, write_text, write_whole
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "a.txt"
     write_text(path, "old é")
 
@@ -33,8 +35,8 @@ def interrupt(_: BinaryIO) -> None:
     raise KeyboardInterrupt
 
 
-def test_two_writers_do_not_meet(tmp_path: Path) -> None:
-    """The second finishes while the first is in the middle: each file is one writer's, and the last rename counts."""
+def test_two_writers_do_not_mix_their_content(tmp_path: Path) -> None:
+    """The second writer finishes before the first one, so the content of the first one remains."""
     path = tmp_path / "a.txt"
 
     def write_slowly(file: BinaryIO) -> None:
@@ -48,7 +50,7 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_appears_once_it_is_complete(tmp_path: Path) -> None:
+def test_a_folder_exists_only_when_it_is_complete(tmp_path: Path) -> None:
     folder = tmp_path / "made"
 
     def fill(inside: Path) -> None:
@@ -62,7 +64,7 @@ def test_a_folder_appears_once_it_is_complete(tmp_path: Path) -> None:
         make_folder_whole(tmp_path / "file" / "made", fill)
 
 
-def test_what_was_appended_is_there_and_can_be_cut(tmp_path: Path) -> None:
+def test_appended_data_is_written_and_can_be_truncated(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "grows.csv"
     with GrowingFile(path) as file:
         file.append(b"one\n")
@@ -90,7 +92,7 @@ def started(path: Path, seconds: float) -> multiprocessing.process.BaseProcess:
     return process
 
 
-def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(
+def test_a_second_process_gets_an_error_and_a_killed_process_releases_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("utils.runtime.files.PATIENCE", 0.1)
@@ -109,7 +111,7 @@ def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
 def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
-    """Data-loading workers are forked while the log is open, and outlive a killed parent by some seconds."""
+    """Data-loading workers are forked while the log is open, and live some seconds longer than a killed parent."""
     path = tmp_path / "grows.csv"
     file = GrowingFile(path)
     child = os.fork()
@@ -125,9 +127,55 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
         os.waitpid(child, 0)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the resource limit is POSIX's")
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk. In a process of its own, because the limit stays."""
+    script = f"""
+import resource, signal
+from pathlib import Path
+from utils.errors import UserError
+from utils.runtime.files import GrowingFile
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+with GrowingFile(Path({str(tmp_path / "grows.csv")!r})) as file:
+    file.append(b"x" * 1000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1010, 1010))
+    try:
+        file.append(b"y" * 20)
+    except UserError as error:
+        print(error)
+"""
+    root = Path(__file__).resolve().parents[3]
+    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "cannot be written" in ended.stdout and len(ended.stdout.splitlines()) == 1
+    assert (tmp_path / "grows.csv").read_bytes() == b"x" * 1000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fcntl")
+def test_a_file_system_without_locks_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("utils.runtime.files.FileLock.acquire", refuse)
+    with GrowingFile(tmp_path / "grows.csv") as file:
+        file.append(b"one")
+    assert (tmp_path / "grows.csv").read_bytes() == b"one"
+    assert "this file system has no locks" in capsys.readouterr().err
+
+
+def test_the_whole_content_is_replaced(tmp_path: Path) -> None:
+    with GrowingFile(tmp_path / "grows.csv") as file:
+        file.append(b"one")
+        file.replace(b"two")
+        file.append(b"three")
+    assert (tmp_path / "grows.csv").read_bytes() == b"twothree"
+
+
 def test_waiting_for_another_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "grows.csv"
-    process = started(path, 1)
+    process = started(path, 5)
     with locked(path, "waiting for the other one"):
         assert path.read_bytes() == b"theirs\n"
     process.join()

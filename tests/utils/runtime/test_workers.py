@@ -14,10 +14,10 @@ print(next(left)[0].tolist())
 """
 
 
-def test_a_program_ends_though_a_loader_was_left_in_the_middle_of_its_data() -> None:
+def test_a_program_exits_cleanly_with_a_partly_read_loader() -> None:
     for persistent in (False, True):
         script = LEFT_IN_THE_MIDDLE.format(persistent=persistent)
         root = Path(__file__).parents[3]
-        command = [sys.executable, "-W", "ignore", "-c", script]  # PyTorch warns where there is one core only
+        command = [sys.executable, "-W", "ignore", "-c", script]  # PyTorch warns if there is only one core
         ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[0, 1]\n", "")

@@ -1,0 +1,88 @@
+"""Two processes without a shared folder, as on two machines: each has the data, only the first has the experiment."""
+
+import csv
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.test_train import ROOT, folder
+
+__all__ = ["folder"]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo over TCP needs libuv, which Windows builds lack")
+
+
+@pytest.fixture
+def machines(folder: Path, tmp_path: Path) -> list[Path]:
+    for name in ("first", "second"):
+        shutil.copytree(folder / "data", tmp_path / name / "data")
+        shutil.copy(folder / "config.yaml", tmp_path / name)
+    return [tmp_path / "first", tmp_path / "second"]
+
+
+def run(machines: list[Path], script: str, *options: str) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of the script on each machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank, machine in enumerate(machines):
+        launched = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        command = [sys.executable, str(ROOT / script), "--config", "config.yaml", "--experiment_name", "shared"]
+        process = subprocess.Popen(
+            [*command, *options],
+            cwd=machine,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in launched.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+    try:
+        outputs = [process.communicate(timeout=300) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(p.returncode, out, err) for p, (out, err) in zip(processes, outputs, strict=True)]
+
+
+def steps(machine: Path) -> list[tuple[str, str]]:
+    """(step, loss) of each training step, and (step, "") of each validation."""
+    with (machine / "experiments" / "shared" / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
+
+
+def test_training_resuming_and_testing(machines: list[Path]) -> None:
+    for more in ((), ("--training.epochs", "3", "--training.resume_training", "true")):
+        ended = run(machines, "main.py", "--training.epochs", "1", *more)
+        assert [code for code, _, _ in ended] == [0, 0], ended
+        assert not (machines[1] / "experiments").exists()
+    experiment = machines[0] / "experiments" / "shared"
+    assert [step for step, loss in steps(machines[0]) if loss] == [str(i) for i in range(1, 16)]
+    assert [step for step, loss in steps(machines[0]) if not loss] == ["5", "10", "15"]
+    assert (experiment / "results.json").exists() and (experiment / "regressors").is_dir()
+    ended = run(machines, "test.py")
+    assert [code for code, _, _ in ended] == [0, 0], ended
+    assert "kadid10k" in ended[0][1] and not (machines[1] / "experiments").exists()
+
+
+def test_other_training_images_on_one_machine_end_both(machines: list[Path]) -> None:
+    (machines[1] / "data" / "KADIS700" / "ref_imgs" / "07.png").rename(machines[1] / "data" / "other.png")
+    for code, _, errors in run(machines, "main.py"):
+        assert code == 2 and "process 1 has 19 (names" in errors and "process 0 has 20 (names" in errors, errors
+
+
+def test_a_dataset_that_one_machine_lacks_fails_on_both_and_the_others_are_tested(machines: list[Path]) -> None:
+    assert [code for code, _, _ in run(machines, "main.py", "--training.epochs", "1")] == [0, 0]
+    shutil.copytree(machines[0] / "data" / "KADID10K" / "images", machines[0] / "data" / "mine" / "images")
+    names = sorted(path.name for path in (machines[0] / "data" / "mine" / "images").iterdir())
+    rows = [f"images/{name},{i}" for i, name in enumerate(names)]
+    (machines[0] / "data" / "mine" / "labels.csv").write_text("\n".join(["image,score", *rows]) + "\n")
+    ended = run(machines, "test.py", "--test.datasets", "mine", "kadid10k")
+    assert [code for code, _, _ in ended] == [1, 1], ended
+    assert "mine failed: " in ended[0][2] and "labels.csv" in ended[0][2]
+    assert (machines[0] / "experiments" / "shared" / "regressors" / "regressor_kadid10k.pth").exists()

@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from utils.config.keys import OptimizerSection, SchedulerSection
+from utils.optimization import build_optimizer, build_scheduler
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_the_optimizer_has_the_values_of_the_configuration(name: str) -> None:
+    settings = OptimizerSection(name=name, momentum=0.5, weight_decay=0.01, betas=[0.8, 0.9], eps=1e-5)  # type: ignore
+    optimizer = build_optimizer(torch.nn.Linear(2, 1), lr=0.3, **vars(settings))
+    assert type(optimizer).__name__ == name
+    group = optimizer.param_groups[0]
+    assert (group["lr"], group["weight_decay"], len(group["params"])) == (0.3, 0.01, 2)
+    if name == "SGD":
+        assert group["momentum"] == 0.5
+    else:
+        assert (tuple(group["betas"]), group["eps"]) == ((0.8, 0.9), 1e-5)
+
+
+def test_the_learning_rate_follows_its_formula() -> None:
+    """eta_min + (lr - eta_min)(1 + cos(pi t / T)) / 2 in each cycle of T = 1, 2, 4 epochs."""
+    optimizer = build_optimizer(torch.nn.Linear(2, 1), lr=1e-3, **vars(OptimizerSection()))
+    scheduler = build_scheduler(optimizer, **vars(SchedulerSection()))
+    assert scheduler is not None
+    for epoch in (0.0, 0.25, 0.9, 1.0, 1.5, 2.9, 3.0, 5.0):
+        scheduler.step(epoch)
+        start, length = next((s, t) for s, t in ((3, 4), (1, 2), (0, 1)) if epoch >= s)
+        angle = torch.pi * (epoch - start) / length
+        expected = 1e-6 + (1e-3 - 1e-6) * (1 + torch.cos(torch.tensor(angle, dtype=torch.float64)).item()) / 2
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-12)
+    assert build_scheduler(optimizer, None, 1, 2, 0.0) is None
