@@ -34,8 +34,8 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: Any) -> Any:
 
     Args:
         regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k.
-        options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files),
-            `experiment` (folder of a training run) and `use_norm` (must be the same as in that run).
+        options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files) or
+            `experiment` (folder of a training run).
     """
     _load_models()
     module = importlib.import_module(f"{_NAME}.arniqa")

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from models.arniqa import ARNIQA
 from models.errors import WeightsError
 from models.weights import RELEASED_SCORES
-from utils.config.yaml_file import load_config
 from utils.errors import UserError, run_command
 from utils.evaluation.inference import find_images, score_images
 from utils.evaluation.score_file import ScoreFile
@@ -78,7 +77,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--crop_size",
         type=positive,
-        help="side of the crops in pixels; default: 224, or test.crop_size of the experiment",
+        help="side of the crops in pixels; default: that of the crops that the regressor was fitted on",
     )
     add("--device", help="-1 or cpu, a GPU number, cuda or mps; default: a GPU if available")
     add("--batch_size", type=positive, default=4, help="images (ten crops each) per batch")
@@ -100,25 +99,21 @@ def positive(text: str) -> int:
 
 def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
     """Returns the model on its device, the crop size, and a description of the weights."""
-    name, crop_size, use_norm, folder = "released weights", 224, True, None
+    name, folder = "released weights", None
     if arguments.experiment_name:
         experiment = Experiment.named(arguments.experiment_name)
         folder = experiment.of(arguments.eval_type).folder
         if not experiment.folder.is_dir():
             raise UserError(f"--experiment_name: {experiment.folder} not found; train the experiment first (main.py)")
-        if arguments.eval_type == "arniqa":
-            name = f"released encoder, {folder}"
-        else:
-            config = load_config(experiment.config)
-            name, crop_size, use_norm = str(folder), config.test.crop_size, config.model.encoder.use_norm
+        name = f"released encoder, {folder}" if arguments.eval_type == "arniqa" else str(folder)
     if arguments.device is None:
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         device = device or torch.device("cpu")
     else:
         number = arguments.device.lstrip("-").isdigit()
         device = resolve_device(int(arguments.device) if number else arguments.device)
-    model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder, use_norm)
-    return model.to(device), arguments.crop_size or crop_size, f"{name}, {arguments.regressor_dataset}"
+    model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
+    return model.to(device), arguments.crop_size or model.crop_size, f"{name}, {arguments.regressor_dataset}"
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     def load() -> ResNet:
         if eval_type == "arniqa":
             return published_encoder()
-        return load_encoder(trained.find_best_checkpoint(), config.model.encoder.use_norm)
+        return load_encoder(trained.find_best_checkpoint())
 
     encoder = on_main(load)  # the other processes may not see its disk
     experiment = trained.of(eval_type)
@@ -181,6 +181,7 @@ def _save(path: Path, dataset: IQADataset, regressor: Regressor, result: Dataset
         mos_range=dataset.mos_range,
         mos_type=dataset.mos_type,
         encoder_hash=encoder,
+        crop_size=dataset.crop_size,
         srocc=result.srocc,
         plcc=result.plcc,
     )

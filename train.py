@@ -274,7 +274,9 @@ class Trainer:
         """Saves the weights in the place of the best ones so far."""
         if is_main():
             path = self.experiment.best_checkpoint(self.state.epoch, scores)
-            weights = {name: value.contiguous() for name, value in self.model.state_dict().items()}
+            weights = self.model.state_dict()  # not copied to a plain dict, which would lose its metadata
+            for name, value in weights.items():
+                weights[name] = value.contiguous()
             replace_checkpoint(weights, path, self.experiment.best_checkpoints())
 
     def _begin(self) -> RunLog:

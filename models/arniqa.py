@@ -30,11 +30,11 @@ class ARNIQA(nn.Module):
         experiment: folder of an experiment whose weights to use instead of the released ones. experiments/<name>
             gives the best checkpoint and the regressor of a training run. experiments/<name>/arniqa gives a regressor
             that test.py fitted on the released encoder; the encoder is then loaded from `weights_dir` or the release.
-        use_norm: whether the encoder L2-normalises its features. The weights files do not store this.
 
     Attributes:
         mos_range: nominal lowest and highest score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
+        crop_size: side in pixels of the crops that the regressor was fitted on; 224 if its file does not say.
 
     Raises:
         WeightsError: a weights file is missing, invalid or cannot be downloaded.
@@ -45,13 +45,12 @@ class ARNIQA(nn.Module):
         regressor_dataset: str = "kadid10k",
         weights_dir: str | Path | None = None,
         experiment: str | Path | None = None,
-        use_norm: bool = True,
     ) -> None:
         super().__init__()
         if experiment is not None:
             path = find_regressor(experiment, regressor_dataset)
             if is_training_run(experiment):
-                encoder = load_encoder(find_best_checkpoint(experiment), use_norm)
+                encoder = load_encoder(find_best_checkpoint(experiment))
             else:
                 encoder = published_encoder(weights_dir)
             self.regressor, about = load_regressor(path, encoder_hash(encoder))
@@ -62,6 +61,7 @@ class ARNIQA(nn.Module):
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.mos_range: tuple[float, float] = tuple(about["mos_range"])
         self.mos_type: str = about["mos_type"]
+        self.crop_size: int = about.get("crop_size", 224)
         self.requires_grad_(False).eval()
 
     def forward(

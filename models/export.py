@@ -55,6 +55,11 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
         WeightsError: a weights file is invalid or cannot be written.
     """
     encoder = load_encoder(experiment.find_best_checkpoint())
+    if not encoder.use_norm:
+        raise UserError(
+            f"{experiment.folder}: its encoder does not normalise features (model.encoder.use_norm false), which the "
+            "released form cannot express"
+        )
     regressors = experiment.regressors()
     if not regressors:
         raise UserError(f"{experiment.folder}: has no regressors; test the experiment first (test.py)")

@@ -1,5 +1,7 @@
 """The encoder: a ResNet-50 backbone and the projection head for pre-training (paper section 3.2)."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ class ResNet(nn.Module):
     Args:
         embedding_dim: dimension of the projection `g`; the paper uses 128.
         pretrained: start from torchvision's IMAGENET1K_V1 weights instead of a random initialisation.
-        use_norm: L2-normalise each row of `f` and `g`.
+        use_norm: L2-normalise each row of `f` and `g`. It is part of the metadata of the state dict.
 
     Raises:
         WeightsError: the ImageNet weights are not in torch.hub's cache and cannot be downloaded.
@@ -28,6 +30,7 @@ class ResNet(nn.Module):
     def __init__(self, embedding_dim: int = 128, pretrained: bool = True, use_norm: bool = True) -> None:
         super().__init__()
         self.use_norm = use_norm
+        self.register_state_dict_post_hook(_note_use_norm)
         backbone = imagenet_resnet50() if pretrained else resnet50(weights=None)
         self.model = nn.Sequential(*list(backbone.children())[:-1])
         self.projector = nn.Sequential(
@@ -44,6 +47,11 @@ class ResNet(nn.Module):
         f = self.features(x)
         g = self.projector(f)
         return f, F.normalize(g, dim=1) if self.use_norm else g
+
+
+def _note_use_norm(encoder: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+    """Keeps `use_norm` in the metadata of the state dict, because the keys must be those of the released weights."""
+    metadata["use_norm"] = encoder.use_norm
 
 
 def imagenet_resnet50() -> nn.Module:

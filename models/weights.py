@@ -45,26 +45,31 @@ READ_ERRORS = (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeE
 T = TypeVar("T")
 
 
-def encoder_hash(encoder: nn.Module) -> str:
+def encoder_hash(encoder: ResNet) -> str:
     """Hash of the weights of an encoder's backbone: 16 hexadecimal digits.
 
     These are the first digits of the SHA-256 of the name, shape and bytes of every `model.*` tensor, sorted by name.
-    The counters `num_batches_tracked` are excluded because they do not affect the features.
+    The counters `num_batches_tracked` are excluded because they do not affect the features. An encoder that does not
+    normalise its features has another hash.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(encoder.state_dict().items()):
         if name.startswith("model.") and not name.endswith("num_batches_tracked"):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(memoryview(tensor.detach().cpu().contiguous().numpy()).cast("B"))
+    if not encoder.use_norm:
+        digest.update(b"use_norm false")
     return digest.hexdigest()[:16]
 
 
-def load_encoder(path: str | Path, use_norm: bool = True) -> ResNet:
+def load_encoder(path: str | Path) -> ResNet:
     """Loads an encoder to the CPU, in evaluation mode.
 
     Args:
         path: the released ARNIQA.pth, or the best_epoch_*.pth of an experiment (names with the prefix `encoder.`).
-        use_norm: see `ResNet`. The files do not store this.
+
+    The file also says whether the encoder normalises its features (`use_norm` of `ResNet`); if it does not say, as the
+    released file, it does.
 
     Raises:
         WeightsError: the file is missing, damaged or does not contain exactly the weights of this encoder.
@@ -73,7 +78,9 @@ def load_encoder(path: str | Path, use_norm: bool = True) -> ResNet:
     state = _torch_load(path, "the weights of an encoder")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path}: not the weights of an encoder; use an ARNIQA.pth or a best_epoch_*.pth")
-    if state and all(name.startswith("encoder.") for name in state):
+    prefix = "encoder" if state and all(name.startswith("encoder.") for name in state) else ""
+    use_norm = getattr(state, "_metadata", {}).get(prefix, {}).get("use_norm", True)
+    if prefix:
         state = {name.removeprefix("encoder."): value for name, value in state.items()}
     head = state.get("projector.2.weight")
     if head is None or head.ndim != 2:
@@ -104,6 +111,7 @@ def save_regressor(
     mos_range: Sequence[float],
     mos_type: str,
     encoder_hash: str,
+    crop_size: int,
     srocc: float,
     plcc: float,
 ) -> None:
@@ -118,6 +126,7 @@ def save_regressor(
         mos_range: (lowest, highest) nominal score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
         encoder_hash: `encoder_hash` of the encoder that computed the features.
+        crop_size: side in pixels of the crops that it was fitted on.
         srocc, plcc: test correlations, medians over the splits.
 
     Raises:
@@ -131,6 +140,7 @@ def save_regressor(
         "mos_range": [float(mos_range[0]), float(mos_range[1])],
         "mos_type": mos_type,
         "encoder_hash": encoder_hash,
+        "crop_size": int(crop_size),
         "srocc": float(srocc),
         "plcc": float(plcc),
     }

@@ -12,7 +12,6 @@ from models.errors import WeightsError
 from models.resnet import ResNet
 from models.weights import RELEASED_SCORES
 from tests.models.arniqa_files import random_regressor
-from utils.config.yaml_file import load_config, save_config
 from utils.errors import UserError
 from utils.evaluation.inference import find_images
 from utils.report.quality_map import local_scores, positions
@@ -91,20 +90,13 @@ def test_16_bit_and_8_bit_images_have_the_same_score(
 
 
 @torch.no_grad()
-def test_scores_with_an_experiment(
+def test_an_experiment_is_scored_with_the_crops_that_its_regressor_was_fitted_on(
     photos: Path,
     experiment: Path,
     encoder: ResNet,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    overrides = {
-        "experiment_name": "tried",
-        "data_base_path": "none",
-        "test.crop_size": CROP,
-        "logging.use_wandb": False,
-    }
-    save_config(load_config(CONFIG, overrides), experiment / "config.yaml")
     monkeypatch.chdir(experiment.parents[1])
     arguments = ["--img_path", photos / "b.png", "--regressor_dataset", "mine", "--device", "cpu"]
     arguments += ["--eval_type", "scratch", "--experiment_name", "tried"]

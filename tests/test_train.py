@@ -93,7 +93,7 @@ def remove_experiments(folder: Path) -> Iterator[None]:
     """Deletes the experiments after each test, because the checkpoints of a run take 300 MB. Keeps `uninterrupted`."""
     yield
     for experiment in (folder / "experiments").glob("*"):
-        if experiment.name != "uninterrupted":
+        if experiment.is_dir() and experiment.name != "uninterrupted":
             shutil.rmtree(experiment)
 
 

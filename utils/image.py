@@ -10,6 +10,7 @@ from torch import Tensor
 from utils.errors import UserError
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+SIXTEEN_BITS_AS_I = ("PNG", "PPM")  # formats whose 16-bit grey Pillow reads in mode I (PNG: older releases)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
@@ -21,12 +22,15 @@ def open_image(path: str | Path) -> Image.Image:
 
     As in the published pipeline, an EXIF rotation is not applied. Grey and palette images get three channels, an alpha
     channel is dropped, CMYK is converted with Pillow's formula, and 16-bit grey is scaled to 8 bits (65535 to 255).
+    Files with 32-bit integers or floats are refused, because nothing says which value is white.
 
     Raises:
-        UserError: the file is missing, a folder, empty, truncated or not an image.
+        UserError: the file is missing, a folder, empty, truncated, not an image, or has 32-bit pixels.
     """
     try:
         with Image.open(path) as image:
+            if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS_AS_I):
+                raise ValueError(f"{image.mode} pixels of 32 bits have no known range; convert them to 8 or 16 bits")
             if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip at 255
                 return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
             image.load()

@@ -61,3 +61,14 @@ def test_missing_checkpoint_gives_a_one_line_message(tmp_path: Path, monkeypatch
         main(["--experiment_name", "none", "--out", "out"])
     assert "\n" not in str(error.value)
     assert not Path("out").exists()
+
+
+def test_an_encoder_that_does_not_normalise_cannot_be_exported(tmp_path: Path) -> None:
+    tried = Experiment(tmp_path, "tried")
+    encoder = ResNet(8, pretrained=False, use_norm=False)
+    path = tried.best_checkpoint(0, {"srocc": 0.5, "plcc": 0.5})
+    path.parent.mkdir()
+    torch.save(encoder.state_dict(), path)
+    with pytest.raises(UserError, match="does not normalise features"):
+        export(tried, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

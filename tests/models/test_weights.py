@@ -1,5 +1,7 @@
+import copy
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from data import IQA_DATASETS
 from models.experiment_files import find_best_checkpoint
 from models.resnet import ResNet
+from models.simclr import SimCLR
 from models.weights import (
     RELEASED_SCORES,
     WeightsError,
@@ -19,7 +22,8 @@ from models.weights import (
 )
 from tests.models.arniqa_files import random_regressor
 
-ABOUT = {"dataset": "mine", "alpha": 1.0, "mos_range": (0, 1), "mos_type": "mos", "srocc": 0.1, "plcc": 0.2}
+ABOUT: dict[str, Any] = {"dataset": "mine", "alpha": 1.0, "mos_range": (0, 1), "mos_type": "mos"}
+ABOUT |= {"crop_size": 96, "srocc": 0.1, "plcc": 0.2}
 
 
 def one_line(error: pytest.ExceptionInfo[WeightsError], *words: str) -> bool:
@@ -144,3 +148,26 @@ def test_environment_variable_sets_the_folder(released: Path, monkeypatch: pytes
     monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))
     linear, _ = published_regressor("live")
     assert torch.equal(linear.weight, random_regressor(0).weight)
+
+
+@pytest.mark.parametrize("use_norm", [True, False])
+def test_files_say_whether_features_are_normalised(tmp_path: Path, use_norm: bool) -> None:
+    """In the metadata of the state dict: the keys stay those of the released file, and a strict load ignores it."""
+    model = SimCLR({"embedding_dim": 8, "pretrained": False, "use_norm": use_norm})
+    encoder = model.encoder.eval()
+    torch.save(encoder.state_dict(), tmp_path / "ARNIQA.pth")
+    torch.save(model.state_dict(), tmp_path / "best_epoch_0_srocc_0.5_plcc_0.5.pth")
+    images = torch.rand(2, 3, 32, 32)
+    for path in tmp_path.iterdir():
+        loaded = load_encoder(path)
+        assert loaded.use_norm is use_norm
+        torch.testing.assert_close(loaded.features(images), encoder.features(images))
+        assert encoder_hash(loaded) == encoder_hash(encoder)
+    assert list(encoder.state_dict()) == list(ResNet(8, pretrained=False).state_dict())
+    ResNet(8, pretrained=False).load_state_dict(torch.load(tmp_path / "ARNIQA.pth", weights_only=True), strict=True)
+
+
+def test_normalising_is_part_of_the_identity(encoder: ResNet) -> None:
+    other = copy.deepcopy(encoder)
+    other.use_norm = False
+    assert encoder_hash(other) != encoder_hash(encoder)

@@ -92,3 +92,19 @@ def test_an_unreadable_image_gives_a_one_line_message_with_its_name(tmp_path: Pa
     with pytest.raises(UserError, match=r"photo\.jpg: not a readable image") as error:
         open_image(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [200, 100_000, 0.5])
+def test_pixels_of_32_bits_are_refused(tmp_path: Path, value: float) -> None:
+    """Scaled as 16 bits, 200 became 1, 100000 wrapped round to 133 and floats became 0."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.full((8, 8), value, np.float32 if isinstance(value, float) else np.int32)).save(path)
+    with pytest.raises(UserError, match=r"a\.tif: not a readable image \(. pixels of 32 bits have no known range"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
+def test_16_bit_grey_is_scaled_in_every_format(tmp_path: Path, name: str) -> None:
+    grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 257 * 4
+    Image.fromarray(grey).save(tmp_path / name)
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / name))[..., 0], grey // 257)
