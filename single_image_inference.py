@@ -5,18 +5,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from models.arniqa import ARNIQA
 from models.errors import WeightsError
 from models.weights import RELEASED_SCORES
+from utils.config.command_line import OneLineParser, integer
+from utils.config.keys import KEYS, MAX_SIDE
 from utils.errors import UserError, run_command
 from utils.evaluation.inference import find_images, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
 from utils.image import open_image
-from utils.report.quality_map import local_scores, save_quality_map
+from utils.report.quality_map import check_target, local_scores, save_quality_map
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
 
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         description="Predicts the quality of images: from about 0 (bad) to 1 (good), on the scale of a dataset."
     )
     add = parser.add_argument
@@ -76,25 +77,32 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
     add(
         "--crop_size",
-        type=positive,
+        type=integer(1, MAX_SIDE),
         help="side of the crops in pixels; default: that of the crops that the regressor was fitted on",
     )
-    add("--device", help="-1 or cpu, a GPU number, cuda or mps; default: a GPU if available")
-    add("--batch_size", type=positive, default=4, help="images (ten crops each) per batch")
-    add("--num_workers", type=int, default=0, help="processes that read images; 0: read in the main process")
+    add("--device", default="auto", help="auto (default), cpu (or -1), a GPU number, cuda or mps")
+    add("--batch_size", type=integer(1, 100_000), default=4, help="images (ten crops each) per batch")
+    add(
+        "--num_workers",
+        type=integer(0, 1000),
+        default=0,
+        help="processes that read images; 0: the main one",
+    )
     arguments = parser.parse_args(argv)
     if arguments.eval_type == "scratch" and not arguments.experiment_name:
         raise UserError("--experiment_name: missing; --eval_type scratch needs the experiment with your weights")
     if arguments.output and arguments.quality_map:
         raise UserError("--output, --quality_map: found both; use only one of them")
+    if not arguments.img_path.strip():
+        raise UserError("--img_path: is empty; give an image file, a folder of images or a glob pattern in quotes")
+    if arguments.quality_map:
+        check_target(arguments.quality_map, Path(arguments.img_path))
+    try:
+        arguments.device = KEYS["device"].parse(arguments.device)
+    except ValueError as error:
+        allowed = KEYS["device"].describe()
+        raise UserError(f"--device: found {arguments.device!r}, allowed: {allowed}") from error
     return arguments
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"found {number}; must be at least 1")
-    return number
 
 
 def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
@@ -106,14 +114,9 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
         if not experiment.folder.is_dir():
             raise UserError(f"--experiment_name: {experiment.folder} not found; train the experiment first (main.py)")
         name = f"released encoder, {folder}" if arguments.eval_type == "arniqa" else str(folder)
-    if arguments.device is None:
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        device = device or torch.device("cpu")
-    else:
-        number = arguments.device.lstrip("-").isdigit()
-        device = resolve_device(int(arguments.device) if number else arguments.device)
     model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
-    return model.to(device), arguments.crop_size or model.crop_size, f"{name}, {arguments.regressor_dataset}"
+    about = f"{name}, {arguments.regressor_dataset}"
+    return model.to(resolve_device(arguments.device)), arguments.crop_size or model.crop_size, about
 
 
 if __name__ == "__main__":

@@ -24,29 +24,20 @@ from utils.errors import UserError
 from utils.evaluation.features import extract_features
 from utils.evaluation.manifold import to_draw
 from utils.evaluation.protocol import evaluate, mean_over_datasets
-from utils.experiment.checkpoint import TrainState, first_not_finite, replace_checkpoint, save_checkpoint
+from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
 from utils.experiment.layout import Experiment
-from utils.experiment.resume import begin_run, previous_state, resume_hint
+from utils.experiment.resume import begin_run, resume_hint, take_up
 from utils.experiment.run_log import RunLog, wandb_settings
 from utils.image import open_image
 from utils.optimization import build_optimizer, build_scheduler
 from utils.report.pictures import draw_manifold
 from utils.runtime.distributed import any_rank, barrier, check_same, is_main, on_main, world_size
-from utils.runtime.files import locked
 from utils.runtime.progress import progress_bar
-from utils.runtime.signals import StopRequest, stop_on_signal
+from utils.runtime.signals import Stopped, StopRequest, stop_on_signal
 from utils.runtime.workers import WorkerDied, batches
 
 READ_LOSSES = 10  # steps between two reads of the losses; each read waits for the device
 UNREADABLE_LIMIT = 0.01  # largest share of training images that may be unreadable
-
-
-class Stopped(Exception):
-    """The run was asked to stop and has saved its state; `signal_number` is the signal that asked."""
-
-    def __init__(self, signal_number: int, message: str) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
 
 
 def train(config: Config, device: torch.device) -> None:
@@ -62,7 +53,7 @@ def train(config: Config, device: torch.device) -> None:
         Stopped: SIGTERM or Ctrl-C was received and the state is saved.
     """
     with ExitStack() as locks:
-        saved = on_main(lambda: _take_up(config, locks))  # the other processes may not see its disk
+        saved = on_main(lambda: take_up(config, locks))  # the other processes may not see its disk
         trainer = Trainer(config, device, saved)
         try:
             with stop_on_signal(trainer.stop):
@@ -72,12 +63,6 @@ def train(config: Config, device: torch.device) -> None:
             raise
         trainer.close(exit_code=0)
         barrier()
-
-
-def _take_up(config: Config, locks: ExitStack) -> dict[str, Any] | None:
-    """Locks the experiment, so that one run at a time reads and writes it, and then reads its last checkpoint."""
-    locks.enter_context(locked(Experiment.named(config.experiment_name).folder))
-    return previous_state(config)
 
 
 class Trainer:
@@ -260,12 +245,7 @@ class Trainer:
     def _save_last(self, scores: Mapping[str, float] | None) -> None:
         """Saves all that resuming needs; `scores` are those of the epoch's validation, once it is done."""
         content = self.state.save() | {"config": self.config.to_dict()}
-        broken = first_not_finite(content)
-        if broken is not None:
-            raise UserError(
-                f"{broken} is not finite after step {self.state.step} of epoch {self.state.epoch}, so the state is not "
-                "saved; the last checkpoint is good: resume from it with a smaller training.lr"
-            )
+        check_finite(content, f"after step {self.state.step} of epoch {self.state.epoch}")
         if is_main():
             path = self.experiment.last_checkpoint(self.state.epoch, self.state.step, scores)
             replace_checkpoint(content, path, self.experiment.last_checkpoints())

@@ -1,6 +1,5 @@
 """Checks that datasets are complete: python -m data.check --data_base_path PATH [--datasets NAME ...]."""
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from tqdm import tqdm
 
 from data import IQA_DATASETS, IQADataset, get_dataset
 from data.custom import LABELS
+from utils.config.command_line import OneLineParser
 from utils.errors import UserError, run_command
 
 
@@ -57,7 +57,7 @@ def _scores(dataset: IQADataset) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m data.check", description=__doc__)
+    parser = OneLineParser(prog="python -m data.check", description=__doc__)
     parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
     parser.add_argument("--datasets", nargs="+", help="names; default: the eight, and every folder with a labels.csv")
     arguments = parser.parse_args()

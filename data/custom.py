@@ -1,5 +1,6 @@
 """A user's own dataset: any folder with a labels.csv. No new class is needed."""
 
+import math
 import sys
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class CustomDataset(IQADataset):
         if direction not in ("higher", "lower"):
             raise UserError(f"{path}: direction is {direction!r}; allowed: higher or lower (the better scores)")
         bounds = settings.get("range", [lowest, highest])
-        if not (isinstance(bounds, list) and len(bounds) == 2 and all(isinstance(b, int | float) for b in bounds)):
+        if not (isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds))):
             raise UserError(f"{path}: range is {bounds!r}; expected [lowest, highest]")
         if not bounds[0] < bounds[1]:
             raise UserError(f"{self.root}: score range {bounds} is empty; set range: [lowest, highest] in {SETTINGS}")
@@ -70,3 +71,7 @@ class CustomDataset(IQADataset):
                 f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})",
                 file=sys.stderr,
             )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

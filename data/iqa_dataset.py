@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -89,6 +90,12 @@ class IQADataset(Dataset):
             raise UserError(f"{self.root}: the annotation of {self.name} has no rows")
         if not np.isfinite(self.mos).all():
             raise UserError(f"{self.root}: {self.names[int(np.argmin(np.isfinite(self.mos)))]} has no valid score")
+        counts = Counter(name.casefold() for name in self.names)
+        twice = next((name for name in self.names if counts[name.casefold()] > 1), None)
+        if twice is not None:  # it could be in training and test
+            raise UserError(
+                f"{self.root}: the annotation lists {twice} {counts[twice.casefold()]} times; allowed: once"
+            )
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
         self.ref_images = None if annotation.references is None else list(annotation.references)
         self.distortion_types = None if annotation.types is None else list(annotation.types)

@@ -51,7 +51,7 @@ class KADIS700Dataset(Dataset):
                 f"{self.folder}: no such folder; it must contain the pristine training images "
                 "(for KADIS700, see 'Train' in README.md; for a small example, run 'python -m data.quickstart')"
             )
-        self.images = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        self.images = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not self.images:
             raise UserError(f"{self.folder}: no images found; expected files with {', '.join(sorted(IMAGE_SUFFIXES))}")
         self.patch_size = patch_size

@@ -5,7 +5,6 @@ reference with all 24 distortion types at all 5 levels. The other photos become 
 `<out>/KADIS700/ref_imgs/`. No photo is in both. The scores are PSEUDO-SCORES (SSIM mapped to 1..5), not human scores.
 """
 
-import argparse
 import csv
 import shutil
 from pathlib import Path
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from data.kadis700 import sample_generator
 from data.pseudo_scores import RANGE, distorted, pseudo_score
+from utils.config.command_line import OneLineParser, integer
 from utils.distortions import DISTORTIONS, NUM_LEVELS
 from utils.errors import UserError, run_command
 from utils.image import IMAGE_SUFFIXES, open_image
@@ -80,11 +80,12 @@ def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m data.photo_set", description=__doc__)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of pristine photos (read only)")
-    parser.add_argument("--out", type=Path, required=True, help="new folder for the result, to use as data_base_path")
-    parser.add_argument("--references", type=int, default=30, help="number of photos for the test set (%(default)s)")
-    parser.add_argument("--seed", type=int, default=27, help="random seed of selection and distortions (%(default)s)")
+    parser = OneLineParser(prog="python -m data.photo_set", description=__doc__)
+    add = parser.add_argument
+    add("--photos", type=Path, required=True, help="folder of pristine photos (read only)")
+    add("--out", type=Path, required=True, help="new folder for the result, to use as data_base_path")
+    add("--references", type=integer(1, 100_000), default=30, help="photos for the test set (%(default)s)")
+    add("--seed", type=integer(0, 2**32 - 1), default=27, help="random seed (%(default)s)")
     arguments = parser.parse_args()
     make(arguments.photos, arguments.out, arguments.references, arguments.seed)
     print(f"{arguments.out}: created training images and {TEST_SET}, with pseudo-scores (SSIM), not human scores")

@@ -6,7 +6,6 @@ measure (SSIM) mapped to 1..5. They serve to check that the pipeline runs and le
 nothing about human judgement.
 """
 
-import argparse
 import csv
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from data.kadis700 import sample_generator
 from data.pseudo_scores import distorted, pseudo_score
 from data.split_files import make_splits, save_splits
+from utils.config.command_line import OneLineParser
 from utils.errors import UserError, run_command
 from utils.runtime.files import make_folder_whole
 
@@ -94,7 +94,7 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m data.quickstart", description=__doc__)
+    parser = OneLineParser(prog="python -m data.quickstart", description=__doc__)
     parser.add_argument("--data_base_path", type=Path, default=Path(FOLDER), help="folder to create (%(default)s)")
     folder = parser.parse_args().data_base_path
     make(folder)

@@ -1,21 +1,21 @@
 """Creates splits: python -m data.splits make --data_base_path PATH --datasets NAME ... [--seed 27] [--out FOLDER]."""
 
-import argparse
 from pathlib import Path
 
 from data import get_dataset
 from data.split_files import NUM_SPLITS, PHASES, RECORD, SEED, has_splits, make_splits, save_splits
+from utils.config.command_line import OneLineParser, integer
 from utils.errors import UserError, run_command
 from utils.runtime.files import locked
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m data.splits", description="Creates random splits.")
+    parser = OneLineParser(prog="python -m data.splits", description="Creates random splits.")
     parser.add_argument("command", choices=["make"])
     parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
     parser.add_argument("--datasets", nargs="+", required=True, help="dataset names")
-    parser.add_argument("--seed", type=int, default=SEED, help="random seed (%(default)s)")
-    parser.add_argument("--num_splits", type=int, default=NUM_SPLITS, help="number of splits (%(default)s)")
+    parser.add_argument("--seed", type=integer(0, 2**32 - 1), default=SEED, help="random seed (%(default)s)")
+    parser.add_argument("--num_splits", type=integer(1, 1000), default=NUM_SPLITS, help="how many (%(default)s)")
     parser.add_argument("--out", type=Path, help="folder for NAME/*.npy; default: the splits folder of each dataset")
     arguments = parser.parse_args()
     for name in arguments.datasets:

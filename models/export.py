@@ -5,7 +5,6 @@
 Writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested on.
 """
 
-import argparse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from models.errors import WeightsError
 from models.weights import encoder_hash, load_encoder, load_regressor
+from utils.config.command_line import OneLineParser
 from utils.errors import UserError, run_command
 from utils.experiment.layout import Experiment
 from utils.runtime.files import write_whole
@@ -73,7 +73,7 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m models.export", description="Writes an experiment's weights in the file format of the release."
     )
     parser.add_argument("--experiment_name", required=True, help="folder in experiments/")

@@ -169,6 +169,18 @@ def test_a_broken_image_gives_an_error_message_and_exit_code_1(
         (["--img_path", "nowhere"], "nowhere: no image found"),
         (["--img_path", "x", "--eval_type", "scratch"], "--experiment_name"),
         (["--img_path", CONFIG, "--eval_type", "scratch", "--experiment_name", "none"], "none"),
+        (["--img_path", ""], "--img_path: is empty"),
+        (["--img_path", CONFIG, "--device", "gpu"], "--device: found 'gpu', allowed: auto, cpu"),
+        (["--img_path", CONFIG, "--num_workers", "-1"], "found '-1'; allowed: integer in [0, 1000]"),
+        (["--img_path", CONFIG, "--crop_size", "1000000"], "allowed: integer in [1, 8192]"),
+        (["--img_path", CONFIG, "--quality_map", CONFIG], "is the image itself"),
+        (["--img_path", CONFIG, "--quality_map", CONFIG.parent], "is a folder"),
+        (["--img_path", CONFIG, "--quality_map", "map.xyz"], "no suffix of an image format"),
+        (
+            ["--img_path", CONFIG, "--eval_type", "scratch", "--experiment_name", "../x"],
+            "experiment_name: found '../x'",
+        ),
+        (["--img_path", CONFIG, "--no_such", "1"], "unrecognized arguments: --no_such"),
         (["--img_path", CONFIG, "--regressor_dataset", "kadid"], "koniq10k"),
     ],
 )

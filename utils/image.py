@@ -28,6 +28,8 @@ def open_image(path: str | Path) -> Image.Image:
         UserError: the file is missing, a folder, empty, truncated, not an image, or has 32-bit pixels.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for ever
+            raise ValueError("not a regular file")
         with Image.open(path) as image:
             if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS_AS_I):
                 raise ValueError(f"{image.mode} pixels of 32 bits have no known range; convert them to 8 or 16 bits")

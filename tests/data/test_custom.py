@@ -77,3 +77,18 @@ def test_an_empty_table_is_rejected(folder: Path) -> None:
     (folder / "labels.csv").write_text("image,score\n")
     with pytest.raises(UserError, match=r"labels\.csv: the table has no rows"):
         get_dataset("mydata", folder.parent)
+
+
+def test_an_image_that_is_listed_twice_is_refused(folder: Path) -> None:
+    """It could be in training and test: a perfect score for a part of the test images."""
+    labels = folder / "labels.csv"
+    labels.write_text(labels.read_text() + "img/3.PNG,9,r0,blur,1\n")
+    with pytest.raises(UserError, match=r"lists img/3\.png 2 times"):
+        get_dataset("mydata", folder.parent)
+
+
+@pytest.mark.parametrize("bounds", ["[0, .inf]", "[.nan, 5]", "[false, true]", "[0, 5, 9]", "5"])
+def test_a_range_must_be_two_finite_numbers(folder: Path, bounds: str) -> None:
+    (folder / "dataset.yaml").write_text(f"range: {bounds}\n")
+    with pytest.raises(UserError, match=r"dataset\.yaml: range is .*expected \[lowest, highest\]"):
+        get_dataset("mydata", folder.parent)

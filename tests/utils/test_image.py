@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +109,10 @@ def test_16_bit_grey_is_scaled_in_every_format(tmp_path: Path, name: str) -> Non
     grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 257 * 4
     Image.fromarray(grey).save(tmp_path / name)
     np.testing.assert_array_equal(np.asarray(open_image(tmp_path / name))[..., 0], grey // 257)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(UserError, match=r"x\.png: not a readable image \(not a regular file\)"):
+        open_image(tmp_path / "x.png")

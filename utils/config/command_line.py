@@ -1,6 +1,7 @@
 """The command line: `--config FILE`, and every key of the configuration as an option."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from itertools import takewhile
@@ -31,7 +32,7 @@ def parse_command_line(
     Raises:
         UserError: as `load_config`, or the command line is wrong.
     """
-    parser = _Parser(
+    parser = OneLineParser(
         description=description,
         usage="%(prog)s --config FILE [--KEY VALUE ...]",
         epilog="An option replaces the value in the file. A key that neither gives has its default.",
@@ -49,9 +50,22 @@ def parse_command_line(
     return load_config(arguments.config, overrides), arguments
 
 
-class _Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
+    """A parser that reports a mistake as a `UserError`, in one line; argparse would print its usage too."""
+
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """Type of an option that takes an integer in [low, high]."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"found {text!r}; allowed: integer in [{low}, {high}]")
+        return int(text)
+
+    return parse
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:

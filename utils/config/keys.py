@@ -11,13 +11,15 @@ from typing import Any, Literal
 from utils.config.schema import Key, build, flatten, key, keys_of, read, section
 from utils.errors import UserError
 
+MAX_SIDE = 8192  # of a crop in pixels; larger ones fit no memory
+NAME = r'[^./\\:*?"<>|][^/\\:*?"<>|]{0,99}'  # of an experiment, which is a folder
 DATASETS = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]  # those of the paper's tables
 
 
 @dataclass(frozen=True)
 class DataSection:
     pristine_path: str | None = key(None, "folder of pristine images to train on instead of KADIS700/ref_imgs")
-    patch_size: int = key(224, "side of the training crops in pixels", within="[32, inf)")
+    patch_size: int = key(224, "side of the training crops in pixels", within=f"[32, {MAX_SIDE}]")
     max_distortions: int = key(4, "most distortions in a composition; 0 degrades nothing", within="[0, 7]")
     num_levels: int = key(5, "levels to draw from, the mildest first", within="[1, 5]")
     pristine_prob: float = key(0.05, "probability that a sample is not degraded", within="[0, 1]")
@@ -89,7 +91,7 @@ class ValidationSection:
         True, "draw the embeddings of kadid10k if listed, else of the first dataset, after validation and test"
     )
     visualization: VisualizationSection = section(VisualizationSection)
-    datasets: list[str] = key(DATASETS, "datasets to validate on; a folder with labels.csv is one too")
+    datasets: list[str] = key(DATASETS, "datasets to validate on; a folder with labels.csv is one too", unique=True)
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ class TestSection:
     num_splits: int = key(10, "splits of each dataset to test on", within="[1, 10]")
     grid_search: bool = key(True, "choose the ridge alpha on the validation images")
     alpha: float = key(0.1, "ridge regularisation without grid_search", within="(0, inf)")
-    crop_size: int = key(224, "side in pixels of the five crops, in validation too", within="[32, inf)")
-    datasets: list[str] = key(DATASETS, "datasets to test on; a folder with labels.csv is one too")
+    crop_size: int = key(224, "side in pixels of the five crops, in validation too", within=f"[32, {MAX_SIDE}]")
+    datasets: list[str] = key(DATASETS, "datasets to test on; a folder with labels.csv is one too", unique=True)
     cross_dataset: bool = key(False, "also fit on each whole dataset and test on every other", alias="cross_dataset")
     compare_untrained: bool = key(False, "also test the encoder as it was before its first step")
     train_fraction: list[float] = key([1.0], "parts of each training split to fit on", within="(0, 1]")
@@ -138,8 +140,8 @@ class Config:
 
     experiment_name: str = key(
         help="name of the run and of its folder in experiments/",
-        pattern=r'[^./\\:*?"<>|][^/\\:*?"<>|]*',
-        allowed='folder name, none of / \\ : * ? " < > |, no leading dot',
+        pattern=NAME,
+        allowed='folder name of at most 100 characters, none of / \\ : * ? " < > |, no leading dot',
     )
     data_base_path: str = key(help="folder that holds the datasets' folders")
     device: int | str = key(

@@ -36,6 +36,7 @@ class Key:
         length: number of values in a list, any but none where it is None.
         allowed: says what is allowed where the pattern needs words.
         alias: a second name of the command-line option.
+        unique: whether the values of a list must differ.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Key:
     length: int | None = None
     allowed: str | None = None
     alias: str | None = None
+    unique: bool = False
 
     @property
     def is_list(self) -> bool:
@@ -61,6 +63,7 @@ class Key:
         if self.allowed:
             return self.allowed
         words = _noun(self.type) + (f" {_bounds(self.within)}" if self.within else "")
+        words += ", each once" if self.unique else ""
         return f"list of {self.length or 'one or more'}: {words}" if self.is_list else words
 
     def parse(self, value: Any) -> Any:
@@ -73,6 +76,8 @@ class Key:
         values = parsed if isinstance(parsed, list) else [parsed]
         if self.is_list and (not values or self.length not in (None, len(values))):
             raise ValueError("length")
+        if self.unique and len(set(values)) < len(values):
+            raise ValueError("twice")
         if self.within and not all(v is None or _inside(v, self.within) for v in values):
             raise ValueError("range")
         if self.pattern and not re.fullmatch(self.pattern, str(parsed)):

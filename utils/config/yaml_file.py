@@ -23,7 +23,10 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
         UserError: the file is missing or not YAML; a key is unknown, given twice, of the wrong type, out of
             range, or must be set and is not.
     """
-    values = read(KEYS, _read_yaml(Path(path)), f"{path}: ")
+    try:
+        values = read(KEYS, _read_yaml(Path(path)), f"{path}: ")
+    except RecursionError as error:
+        raise UserError(f"{path}: not valid YAML (an anchor refers to itself)") from error
     return complete(values | read(KEYS, dict(overrides), "--"), f"{path}: ")
 
 

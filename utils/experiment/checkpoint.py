@@ -63,6 +63,20 @@ class TrainState:
         return ((name, getattr(self, name)) for name in PARTS)
 
 
+def check_finite(content: Mapping[str, Any], when: str) -> None:
+    """Refuses a state that could not be trained on.
+
+    Raises:
+        UserError: a weight or another value is not finite.
+    """
+    broken = first_not_finite(content)
+    if broken is not None:
+        raise UserError(
+            f"{broken} is not finite {when}, so the state is not saved; the last checkpoint is good; resume it, or "
+            "start again with a smaller training.lr"
+        )
+
+
 def first_not_finite(content: Any, name: str = "") -> str | None:
     """Name of the first tensor in nested dicts and lists with a value that is not finite; None if there is none."""
     if isinstance(content, torch.Tensor):

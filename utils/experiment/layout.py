@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.config.keys import KEYS
 from utils.errors import UserError
 
 NUMBERED = re.compile(r"best_epoch_(\d+)_")
@@ -30,7 +31,16 @@ class Experiment:
 
     @classmethod
     def named(cls, name: str) -> "Experiment":
-        """The experiment of that name in the working directory."""
+        """The experiment of that name in the working directory.
+
+        Raises:
+            UserError: it is not a name, but a path for instance.
+        """
+        try:
+            KEYS["experiment_name"].parse(name)
+        except ValueError as error:
+            allowed = KEYS["experiment_name"].describe()
+            raise UserError(f"experiment_name: found {name!r}, allowed: {allowed}") from error
         return cls(EXPERIMENTS / name, name)
 
     def of(self, eval_type: str) -> "Experiment":

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from utils.config.keys import Config, diff
@@ -11,7 +12,7 @@ from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
 from utils.runtime.distributed import is_main
 from utils.runtime.environment import environment
-from utils.runtime.files import write_text
+from utils.runtime.files import locked, write_text
 
 # A resumed run may differ in these keys: they change where it runs and what it reports, not what it computes.
 MAY_DIFFER = (
@@ -28,6 +29,23 @@ MAY_DIFFER = (
     "logging",
 )
 MUST_NOT_DIFFER = ("test.crop_size",)  # validation uses it, so another epoch could become the best
+
+
+def take_up(config: Config, locks: ExitStack) -> dict[str, Any] | None:
+    """Locks the experiment, so that one run at a time reads and writes it, and then reads its last checkpoint.
+
+    Args:
+        config: of the run.
+        locks: keeps the lock until it is closed.
+
+    Returns:
+        As `previous_state`.
+
+    Raises:
+        UserError: as `previous_state`, or another run of this experiment is under way.
+    """
+    locks.enter_context(locked(Experiment.named(config.experiment_name).folder))
+    return previous_state(config)
 
 
 def previous_state(config: Config) -> dict[str, Any] | None:

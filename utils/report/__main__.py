@@ -1,14 +1,13 @@
 """Writes the report of an experiment: python -m utils.report --experiment_name NAME."""
 
-import argparse
-
+from utils.config.command_line import OneLineParser
 from utils.errors import run_command
 from utils.experiment.layout import Experiment
 from utils.report.page import write_report
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m utils.report", description=__doc__)
+    parser = OneLineParser(prog="python -m utils.report", description=__doc__)
     parser.add_argument("--experiment_name", required=True, help="of the folder in experiments/")
     parser.add_argument(
         "--eval_type", choices=("scratch", "arniqa"), default="scratch", help="arniqa: the test of the released encoder"

@@ -80,7 +80,20 @@ def save_quality_map(path: str | Path, image: Image.Image, quality: np.ndarray, 
     figure.colorbar(painted, ax=axes, label="local quality (higher is better)")
     axes.set_title(f"quality score {score:.4f}")
     axes.set_axis_off()
-    kind, formats = Path(path).suffix.removeprefix("."), figure.canvas.get_supported_filetypes()
-    if kind.lower() not in formats:
-        raise UserError(f"{path}: not an image format of its suffix; one of {', '.join(sorted(formats))} is expected")
-    write_whole(Path(path), lambda file: figure.savefig(file, format=kind))
+    write_whole(Path(path), lambda file: figure.savefig(file, format=Path(path).suffix.removeprefix(".")))
+
+
+def check_target(path: Path, image: Path) -> None:
+    """Whether a map of that image can be written to that path; asked before the image is scored.
+
+    Raises:
+        UserError: the path is the image itself or a folder, or its suffix is not that of an image format.
+    """
+    if path.is_dir():
+        raise UserError(f"--quality_map: {path} is a folder; give a file such as {path / 'map.png'}")
+    if path.exists() and image.exists() and path.samefile(image):
+        raise UserError(f"--quality_map: {path} is the image itself; give another file")
+    formats = Figure().canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in formats:
+        allowed = ", ".join(sorted(formats))
+        raise UserError(f"--quality_map: {path} has no suffix of an image format; allowed: {allowed}")

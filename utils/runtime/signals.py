@@ -6,6 +6,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Stopped(Exception):
+    """The run was asked to stop and has saved its state; `signal_number` is the signal that asked."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
 class StopRequest:
     """Whether a stop was asked for, and by which signal. Its truth value is whether one was."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.config.command_line import parse_command_line
@@ -170,7 +170,7 @@ UNKNOWN = [
     ("max_distortions", "training.data.max_distortions"),
     ("lr", "training.lr"),
     ("resume", "training.resume_training (true or false)"),
-    ("training.patch_size", "training.data.patch_size (integer >= 32)"),
+    ("training.patch_size", "training.data.patch_size (integer in [32, 8192])"),
     ("test.n_iter", "validation.visualization.tsne.n_iter"),
     ("traning.epochs", "training.epochs"),
     ("test.gridsearch", "test.grid_search (true or false)"),
@@ -221,6 +221,8 @@ WRONG = [
     ("device", "cuda:x", "auto, cpu (or -1), GPU number"),
     ("experiment_name", "a/b", "folder name"),
     ("experiment_name", "..", "folder name"),
+    ("experiment_name", "a" * 101, "folder name of at most 100 characters"),
+    ("training.data.patch_size", "10000000", "integer in [32, 8192]"),
 ]
 
 
@@ -307,6 +309,16 @@ def test_booleans_as_the_published_command_line_takes_them(write: Any, word: str
     assert config.test.grid_search is (word in ("1", "yes", "on", "t", "True"))
 
 
+def test_a_dataset_that_is_named_twice_is_refused(write: Any) -> None:
+    """It would count twice in the averages."""
+    message = message_of(write(), "--test.datasets", "live", "csiq", "live")
+    assert "found ['live', 'csiq', 'live'], allowed: list of one or more: text, each once" in message
+
+
+def test_an_anchor_that_refers_to_itself_is_one_line(write: Any) -> None:
+    assert "not valid YAML (an anchor refers to itself)" in message_of(write("training: &a {data: *a}\n"))
+
+
 def test_command_line_mistakes(write: Any) -> None:
     with pytest.raises(UserError, match=r"^the following arguments are required: --config$"):
         parse_command_line("test", argv=[])
@@ -343,10 +355,11 @@ def test_help_lists_every_key(capsys: pytest.CaptureFixture[str], monkeypatch: p
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1).filter(str.strip)
 
 
+@settings(deadline=None)  # each file is written to the disk
 @given(
     path=TEXTS.filter(lambda text: text != "null"),
     lr=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
-    datasets=st.lists(TEXTS, min_size=1),
+    datasets=st.lists(TEXTS, min_size=1, unique=True),
     device=st.sampled_from(["auto", -1, 0, 7, "cpu", "cuda", "cuda:1", "mps"]),
     resume=st.booleans(),
 )
