@@ -1,6 +1,7 @@
 """Scores one image or all images in a folder: python single_image_inference.py --img_path PATH."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ from utils.runtime.device import resolve_device
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 if every image has a score, else 1."""
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):  # names of files may be any bytes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = parse_arguments(argv)
     paths = find_images(arguments.img_path)
     if arguments.quality_map and len(paths) > 1:

@@ -52,6 +52,12 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
     return Report(name, True, len(dataset), missing, unreadable, _scores(dataset), splits, tuple(problems))
 
 
+def datasets_in(base: Path) -> list[str]:
+    """Names of the datasets whose folders are there, and of the user's own."""
+    known = [name for name, kind in IQA_DATASETS.items() if (base / kind.folder).is_dir()]
+    return known + sorted(path.parent.name for path in base.glob(f"*/{LABELS}"))
+
+
 def _scores(dataset: IQADataset) -> str:
     return f"{dataset.mos.min():.4g}..{dataset.mos.max():.4g}"
 
@@ -59,14 +65,17 @@ def _scores(dataset: IQADataset) -> str:
 def main() -> int:
     parser = OneLineParser(prog="python -m data.check", description=__doc__)
     parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
-    parser.add_argument("--datasets", nargs="+", help="names; default: the eight, and every folder with a labels.csv")
+    parser.add_argument("--datasets", nargs="+", help="names; default: those that are in the folder")
     arguments = parser.parse_args()
     if not arguments.data_base_path.is_dir():
         raise UserError(
             f"--data_base_path: {arguments.data_base_path} is not a folder; it must contain the dataset folders"
         )
-    own = sorted(path.parent.name for path in arguments.data_base_path.glob(f"*/{LABELS}"))
-    reports = [check_dataset(name, arguments.data_base_path) for name in arguments.datasets or [*IQA_DATASETS, *own]]
+    names = arguments.datasets or datasets_in(arguments.data_base_path)
+    if not names:
+        folders = ", ".join(kind.folder for kind in IQA_DATASETS.values())
+        raise UserError(f"{arguments.data_base_path}: has no dataset; expected {folders} or a folder with a {LABELS}")
+    reports = [check_dataset(name, arguments.data_base_path) for name in names]
     row = "{:14s} {:6s} {:>7s} {:>8s} {:>11s} {:>14s}  {}"
     print(row.format("dataset", "found", "rows", "missing", "unreadable", "scores", "splits"))
     for r in reports:

@@ -202,7 +202,9 @@ def numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
-        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {table[column].iloc[bad[0]]!r}; expected a number")
+        value = table[column].iloc[bad[0]]
+        found = "empty" if pd.isna(value) else repr(value)
+        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {found}; expected a number")
     return values
 
 

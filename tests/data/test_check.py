@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from PIL import Image
+
 from data import get_dataset
 from data.check import check_dataset
 from data.split_files import make_splits, save_splits
@@ -43,7 +45,19 @@ def test_wrong_splits_and_missing_datasets_exit_with_1(tmp_path: Path) -> None:
     root = make(tmp_path)
     lines = (root / "dmos.csv").read_text().splitlines()
     (root / "dmos.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    done = run(tmp_path)
+    done = run(tmp_path, "--datasets", "kadid10k", "live")
     assert done.returncode == 1
     assert "another order" in done.stdout
     assert "no such folder; it must contain live (source: https://" in done.stdout
+
+
+def test_without_names_the_datasets_that_are_there_are_checked(tmp_path: Path) -> None:
+    nothing = run(tmp_path)
+    assert nothing.returncode == 2 and "has no dataset; expected LIVE, CSIQ" in nothing.stderr
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "labels.csv").write_text("image,score\n" + "\n".join(f"{i}.png,{i}" for i in range(10)))
+    for i in range(10):
+        Image.new("RGB", (8, 8)).save(tmp_path / "mine" / f"{i}.png")
+    done = run(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mine" in done.stdout and "live" not in done.stdout and "no problems found" in done.stdout

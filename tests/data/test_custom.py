@@ -79,6 +79,13 @@ def test_an_empty_table_is_rejected(folder: Path) -> None:
         get_dataset("mydata", folder.parent)
 
 
+def test_a_missing_score_is_called_empty(folder: Path) -> None:
+    labels = folder / "labels.csv"
+    labels.write_text(labels.read_text() + "img/12.png,,r0,blur,1\n")
+    with pytest.raises(UserError, match=r"labels\.csv: score in row 13 is empty; expected a number"):
+        get_dataset("mydata", folder.parent)
+
+
 def test_an_image_that_is_listed_twice_is_refused(folder: Path) -> None:
     """It could be in training and test: a perfect score for a part of the test images."""
     labels = folder / "labels.csv"

@@ -130,6 +130,8 @@ def render(results: Results) -> str:
         "Median over the splits (std: standard deviation over them)",
         _text(total.rename(columns={"train_fraction": "fraction"})),
     ]
+    if not results.datasets:
+        parts = ["No dataset has a result"]
     if results.published:
         parts[0] += "; published_* are the authors' figures"
     if results.untrained:

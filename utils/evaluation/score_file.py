@@ -32,6 +32,8 @@ class ScoreFile:
     def __init__(self, path: Path, model: str, images: Sequence[Path]) -> None:
         self.model = model
         self.failed = 0
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: not a regular file; give another --output")
         self._file = GrowingFile(path)
         try:
             done = self._finished({str(image) for image in images})
@@ -60,7 +62,7 @@ class ScoreFile:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
         whole = content[: content.rfind(b"\n") + 1]
-        lines = list(csv.reader(io.StringIO(whole.decode("utf-8", errors="replace"), newline="")))
+        lines = list(csv.reader(io.StringIO(whole.decode("utf-8-sig", errors="surrogateescape"), newline="")))
         if _as_csv([COLUMNS]).startswith(content):  # empty, or cut by a kill
             lines = [COLUMNS]
         if not lines or lines[0] != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
@@ -77,4 +79,4 @@ class ScoreFile:
 def _as_csv(rows: list[list[str]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
-    return text.getvalue().encode("utf-8")
+    return text.getvalue().encode("utf-8", errors="surrogateescape")  # names of files may be any bytes

@@ -1,7 +1,7 @@
 """Writes the report of an experiment: python -m utils.report --experiment_name NAME."""
 
 from utils.config.command_line import OneLineParser
-from utils.errors import run_command
+from utils.errors import UserError, run_command
 from utils.experiment.layout import Experiment
 from utils.report.page import write_report
 
@@ -13,7 +13,11 @@ def main() -> None:
         "--eval_type", choices=("scratch", "arniqa"), default="scratch", help="arniqa: the test of the released encoder"
     )
     arguments = parser.parse_args()
-    print(write_report(Experiment.named(arguments.experiment_name).of(arguments.eval_type)))
+    experiment = Experiment.named(arguments.experiment_name)
+    empty = not (experiment.metrics.exists() or experiment.results("json").exists())
+    if arguments.eval_type == "scratch" and empty and experiment.of("arniqa").results("json").exists():
+        raise UserError(f"{experiment.folder}: has only a test of the released encoder; add --eval_type arniqa")
+    print(write_report(experiment.of(arguments.eval_type)))
 
 
 if __name__ == "__main__":

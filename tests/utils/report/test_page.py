@@ -108,6 +108,18 @@ def test_a_missing_experiment_is_an_error() -> None:
     assert "no such folder" in ended.stderr and len(ended.stderr.strip().splitlines()) == 1
 
 
+def test_a_test_of_the_released_encoder_alone_is_named(tmp_path: Path) -> None:
+    tested = tmp_path / "experiments" / "mine" / "arniqa"
+    write_results(results(), Experiment(tested, "mine"))
+    command = [sys.executable, "-m", "utils.report", "--experiment_name", "mine"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    ended = subprocess.run(command, check=False, **options)
+    assert ended.returncode == 2 and "add --eval_type arniqa" in ended.stderr
+    ended = subprocess.run([*command, "--eval_type", "arniqa"], check=False, **options)
+    assert ended.returncode == 0 and (tested / "report.html").exists()
+
+
 @pytest.fixture(scope="module")
 def real_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a small real run: 4 training photos, a test set of 5 references, 6 types and 3 levels."""

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UserError
+from utils.evaluation.inference import Score
+from utils.evaluation.score_file import ScoreFile
+
+HEADER = b"image,score,error,model\r\n"
+
+
+def add(path: Path, *results: Score, images: list[Path] | None = None) -> list[Path]:
+    with ScoreFile(path, "m", images or [result.path for result in results]) as file:
+        for result in results:
+            file.add(result)
+        return file.todo
+
+
+def test_scores_stay_and_errors_are_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    a, b, c = (Path(f"{name}.png") for name in "abc")
+    add(path, Score(a, 0.5), Score(b, error="broken"))
+    assert add(path, images=[a, b, c]) == [b, c]
+    assert path.read_bytes() == HEADER + b"a.png,0.500000,,m\r\n"
+
+
+@pytest.mark.parametrize("start", [b"", b"ima", HEADER[:-1], b"\xef\xbb\xbf" + HEADER])
+def test_a_cut_header_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path, start: bytes) -> None:
+    """A spreadsheet program adds the mark when it saves the file again."""
+    path = tmp_path / "scores.csv"
+    path.write_bytes(start)
+    add(path, Score(Path("a.png"), 0.5))
+    assert path.read_bytes().removeprefix(b"\xef\xbb\xbf") == HEADER + b"a.png,0.500000,,m\r\n"
+
+
+def test_a_name_that_is_not_utf_8_is_kept(tmp_path: Path) -> None:
+    path, image = tmp_path / "scores.csv", Path("\udcff.png")
+    add(path, Score(image, 0.5))
+    assert path.read_bytes() == HEADER + b"\xff.png,0.500000,,m\r\n"
+    assert add(path, images=[image, Path("b.png")]) == [Path("b.png")]
+
+
+@pytest.mark.parametrize("content", [b"other,file\r\n1,2\r\n", HEADER + b"a.png,0.5,,another model\r\n"])
+def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(content)
+    for _ in range(2):  # the lock of the first one is gone
+        with pytest.raises(UserError, match="give another --output"):
+            add(path, Score(Path("a.png"), 0.5))
+    assert path.read_bytes() == content
+    with pytest.raises(UserError, match="not a regular file"):
+        add(tmp_path, Score(Path("a.png"), 0.5))
