@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,15 +50,26 @@ class TrainState:
         """Takes up what `save` gave; the model and the rest must be built as they were then.
 
         A scaler of a run that began without one (on the CPU, say) starts afresh.
+
+        Raises:
+            UserError: the content does not fit.
         """
-        for name, part in self._parts():
-            state = saved[f"{name}_state_dict"]
-            if name == "scaler" and not state and self.scaler.is_enabled():
-                print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
-            elif part is not None:
-                part.load_state_dict(state)
+        try:
+            for name, part in self._parts():
+                state = saved[f"{name}_state_dict"]
+                if name == "scaler" and not state and self.scaler.is_enabled():
+                    print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
+                elif part is not None:
+                    part.load_state_dict(state)
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(f"the checkpoint's {name}_state_dict does not fit ({reason}); it was changed") from error
         for name in VALUES:
             setattr(self, name, saved[name])
+        if not all(type(value) is int and value >= 0 for value in (self.epoch, self.step)):
+            raise UserError(
+                f"the checkpoint's epoch {self.epoch!r} and step {self.step!r} must be integers; it was changed"
+            )
 
     def _parts(self) -> Iterable[tuple[str, Any]]:
         return ((name, getattr(self, name)) for name in PARTS)
@@ -116,6 +128,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            raise UserError(
+                f"{path}: holds objects of another program, such as the published code, so no run can be resumed from it; "
+                "that program's best_*.pth can be tested"
+            ) from error
         raise UserError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to start again"
         ) from error

@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from utils.errors import UserError
 
-NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}  # of file systems without locks
+# Errors of file systems without locks; not every system has all of these names.
+NO_LOCKS = {getattr(errno, name, None) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS")} - {None}
 PATIENCE = 10  # seconds to wait for a lock: the workers of a killed process end, and let go of it, after about 5
 
 

@@ -1,5 +1,6 @@
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -132,3 +133,28 @@ def test_the_first_value_that_is_not_finite_is_named() -> None:
     assert first_not_finite(content) is None
     momentum.append(torch.tensor([1.0, float("nan")]))
     assert first_not_finite(content) == "optimizer_state_dict.state.0.1"
+
+
+def test_a_checkpoint_of_the_published_code_is_called_so(tmp_path: Path) -> None:
+    """It holds its configuration as an object of a class of its own."""
+    path = tmp_path / "last_epoch_3.pth"
+    torch.save({**STATE, "config": SimpleNamespace(seed=27)}, path)
+    with pytest.raises(UserError, match=r"objects of another program.*best_\*\.pth can be tested") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"optimizer_state_dict": {}}, "optimizer_state_dict does not fit"),
+        ({"model_state_dict": {}}, "model_state_dict does not fit"),
+        ({"epoch": "three"}, "must be integers"),
+        ({"step": -1}, "must be integers"),
+    ],
+)
+def test_a_checkpoint_that_was_changed_is_one_line(change: dict[str, object], match: str) -> None:
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    with pytest.raises(UserError, match=match) as error:
+        state(scaler).restore(state(scaler).save() | change)
+    assert "\n" not in str(error.value)
