@@ -278,6 +278,9 @@ def _torch_load(path: Path, what: str) -> Any:
         raise WeightsError(f"{path}: no such file; expected a file with {what}")
     if _is_torchscript(path):
         raise WeightsError(f"{path}: a TorchScript archive; expected a file with {what}")
+    with path.open("rb") as file:
+        if file.read(1) == b"<":
+            raise WeightsError(f"{path}: a web page, as after a failed download; expected a file with {what}")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except READ_ERRORS as error:

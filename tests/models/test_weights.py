@@ -106,7 +106,7 @@ def test_invalid_files_give_a_one_line_message(tmp_path: Path, released: Path, e
     (tmp_path / "text.pth").write_text("<html>not found</html>", encoding="utf-8")
     for path, word in (
         (tmp_path / "head.pth", "another model"),
-        (tmp_path / "text.pth", "damaged"),
+        (tmp_path / "text.pth", "a web page, as after a failed download"),
         (short, "not the weights of an encoder"),
         (released / "regressor_live.pth", "TorchScript"),
         (tmp_path / "none.pth", "no such file"),

@@ -67,9 +67,8 @@ class TrainState:
         for name in VALUES:
             setattr(self, name, saved[name])
         if not all(type(value) is int and value >= 0 for value in (self.epoch, self.step)):
-            raise UserError(
-                f"the checkpoint's epoch {self.epoch!r} and step {self.step!r} must be integers; it was changed"
-            )
+            found = f"epoch {self.epoch!r} and step {self.step!r}"
+            raise UserError(f"the checkpoint's {found} must be integers; it was changed")
 
     def _parts(self) -> Iterable[tuple[str, Any]]:
         return ((name, getattr(self, name)) for name in PARTS)
@@ -130,8 +129,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
             raise UserError(
-                f"{path}: holds objects of another program, such as the published code, so no run can be resumed from it; "
-                "that program's best_*.pth can be tested"
+                f"{path}: holds objects of another program, such as the published code, so no run can be resumed from "
+                "it; that program's best_*.pth can be tested"
             ) from error
         raise UserError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to start again"
