@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from utils.errors import UserError
-from utils.runtime.distributed import any_rank, from_main, is_main, on_main, rank, shared_failure, world_size
+from utils.runtime.distributed import from_main, is_main, on_main, rank, shared_failure, world_size
 from utils.runtime.files import GrowingFile, locked, write_text
 from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
@@ -201,13 +201,9 @@ def _encode(
         with progress_bar(f"features of {dataset.name}", len(dataset), start, "image") as bar:
             for step in range(0, len(batches), world_size()):
                 features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
-                mistake = None
-                if step + rank() < len(batches):
-                    try:
-                        features = _encode_batch(encoder, next(loaded), device)
-                    except UserError as error:  # a worker's error begins with its traceback
-                        mistake = str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")
-                _share_mistake(mistake, device)
+                with shared_failure():
+                    if step + rank() < len(batches):
+                        features = _encode_next(encoder, loaded, device)
                 together = _gather(features, batches[step : step + world_size()], batch_size)
                 finite = np.isfinite(together).all(axis=(1, 2))
                 if not finite.all():
@@ -219,6 +215,14 @@ def _encode(
                 yield together
     finally:
         encoder.train(was_training)
+
+
+def _encode_next(encoder: nn.Module, loaded: Iterator[dict[str, Tensor]], device: torch.device) -> Tensor:
+    try:
+        return _encode_batch(encoder, next(loaded), device)
+    except UserError as error:  # a worker's error begins with its traceback
+        message = str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")
+        raise UserError(message) from error
 
 
 @torch.inference_mode()
@@ -240,14 +244,3 @@ def _gather(features: Tensor, batches: Sequence[range], batch_size: int) -> NDAr
     gathered = [torch.empty_like(padded) for _ in range(world_size())]
     dist.all_gather(gathered, padded)
     return torch.cat([g[: len(b)] for g, b in zip(gathered, batches, strict=False)]).cpu().numpy()
-
-
-def _share_mistake(mistake: str | None, device: torch.device) -> None:
-    """Raises one process's mistake on all of them, so that none waits for another."""
-    if not any_rank(mistake is not None, device):
-        return
-    mistakes: list[str | None] = [mistake]
-    if world_size() > 1:
-        mistakes = [None] * world_size()
-        dist.all_gather_object(mistakes, mistake)
-    raise UserError(next(m for m in mistakes if m is not None))

@@ -10,7 +10,6 @@ from utils.config.yaml_file import save_config
 from utils.errors import UserError
 from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
-from utils.runtime.distributed import is_main
 from utils.runtime.environment import environment
 from utils.runtime.files import locked, write_text
 
@@ -64,14 +63,10 @@ def previous_state(config: Config) -> dict[str, Any] | None:
             )
         return None
     checkpoints = experiment.last_checkpoints()
-    if is_main():
-        print(
-            f"resuming from {checkpoints[-1]}"
-            if checkpoints
-            else f"{experiment.folder} has no checkpoint yet: starting from the beginning"
-        )
     if not checkpoints:
+        print(f"{experiment.folder} has no checkpoint yet: starting from the beginning")
         return None
+    print(f"resuming from {checkpoints[-1]}")
     saved = load_checkpoint(checkpoints[-1])
     check_same_run(config, saved["config"])
     return saved
@@ -106,7 +101,7 @@ def check_same_run(config: Config, before: Mapping[str, Any]) -> None:
             f"only these may differ: {', '.join(MAY_DIFFER)} (but not {', '.join(MUST_NOT_DIFFER)})"
         )
     for key, old, new in free:
-        if is_main() and key != "training.resume_training":
+        if key != "training.resume_training":
             print(f"{key}: {old!r} before, now {new!r}")
 
 

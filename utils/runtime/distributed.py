@@ -75,18 +75,9 @@ def on_main(work: Callable[[], T]) -> T:
 
     An exception there is raised on all, so that none waits for another.
     """
-    if world_size() == 1:
-        return work()
-    result, failure = None, None
-    if is_main():
-        try:
-            result = work()
-        except Exception as error:
-            failure = error
-    result, failure = from_main((result, failure))
-    if failure is not None:
-        raise failure
-    return cast(T, result)
+    with shared_failure():
+        result = work() if is_main() else None
+    return cast(T, from_main(result))
 
 
 @contextmanager
