@@ -9,13 +9,14 @@ from train import Stopped, train
 from utils.config.command_line import parse_command_line
 from utils.errors import run_command
 from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import resolve_device
+from utils.runtime.device import choose_algorithms, resolve_device
 from utils.runtime.distributed import process_group
 
 
 def main() -> int:
     keep_freed_memory()
     config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
+    choose_algorithms(config.deterministic)
     for name in config.test.datasets:  # a missing dataset ends the run before the training, not after it
         get_dataset(name, config.data_base_path, config.test.crop_size)
     with process_group(resolve_device(config.device)) as device:

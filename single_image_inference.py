@@ -21,6 +21,7 @@ from utils.image import open_image
 from utils.report.quality_map import check_target, local_scores, save_quality_map
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
+from utils.runtime.precision import DTYPES, arithmetic, check_precision
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,13 +35,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.quality_map and len(paths) > 1:
         raise UserError(f"--quality_map: found {len(paths)} images; set --img_path to one image file")
     model, crop_size, about = load_model(arguments)
+    device = model.regressor.weight.device
+    check_precision("--precision", arguments.precision, device)
+    with arithmetic(arguments.precision, device):
+        return score(arguments, paths, model, crop_size, about)
+
+
+def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_size: int, about: str) -> int:
+    """Scores the images as the arguments say; returns the exit code of `main`."""
     options = {
         "crop_size": crop_size,
         "batch_size": arguments.batch_size,
         "num_workers": arguments.num_workers,
     }
+    precision = "" if arguments.precision == "float32" else f", {arguments.precision}"
     if arguments.output:
-        with ScoreFile(arguments.output, f"{about}, crops of {crop_size}", paths) as file:
+        with ScoreFile(arguments.output, f"{about}, crops of {crop_size}{precision}", paths) as file:
             results = score_images(model, file.todo, **options)
             for result in tqdm(results, total=len(file.todo), unit="image", disable=None):
                 file.add(result)
@@ -85,6 +95,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="side of the crops in pixels; default: that of the crops that the regressor was fitted on",
     )
     add("--device", default="auto", help="auto (default), cpu (or -1), a GPU number, cuda or mps")
+    add(
+        "--precision",
+        default="float32",
+        choices=list(DTYPES),
+        help="of the arithmetic: float32 (default); tf32 and float16 are faster on CUDA, bfloat16 on CPUs that have it",
+    )
     add("--batch_size", type=integer(1, 100_000), default=4, help="images (ten crops each) per batch")
     add(
         "--num_workers",

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data import IQADataset, get_dataset
 from models.errors import WeightsError
+from models.frozen import frozen
 from models.resnet import ResNet
 from models.simclr import initial_model
 from models.weights import encoder_hash, load_encoder, published_encoder, save_regressor
@@ -33,8 +34,9 @@ from utils.regression import fit_whole
 from utils.report.page import write_report
 from utils.report.pictures import draw_manifold
 from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import resolve_device, with_float64
+from utils.runtime.device import choose_algorithms, resolve_device, with_float64
 from utils.runtime.distributed import check_same, is_main, on_main, process_group, shared_failure
+from utils.runtime.precision import check_precision
 
 Features = NDArray[np.float32]
 Regressor = tuple[NDArray[np.float64], float]  # coefficients (4096,) and intercept
@@ -54,6 +56,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         WeightsError: the encoder's file is damaged, or cannot be fetched.
     """
     trained = Experiment.named(config.experiment_name)
+    check_precision("test.precision", config.test.precision, device)
 
     def load() -> ResNet:
         if eval_type == "arniqa":
@@ -99,6 +102,7 @@ def evaluate_encoder(
         experiment: gets the regressors fitted on whole datasets, and the manifold; None saves neither.
     """
     results = Results(datasets=[], encoder_hash=encoder_hash(encoder))
+    used = frozen(encoder)
     fitted: dict[str, Regressor] = {}
     tested: dict[str, tuple[IQADataset, Features]] = {}
     for name in config.test.datasets:
@@ -107,13 +111,14 @@ def evaluate_encoder(
                 dataset = get_dataset(name, config.data_base_path, config.test.crop_size)
             check_same(f"annotation of {name}", dataset.annotation_hash)
             features = cached_features(
-                encoder,
+                used,
                 dataset,
                 config.test.batch_size,
                 config.test.num_workers,
                 device,
                 cache_dir=FEATURES,
                 encoder_hash=results.encoder_hash,
+                precision=config.test.precision,
             )
             if features is None:  # not the first process, which evaluates
                 continue
@@ -137,7 +142,7 @@ def evaluate_encoder(
             fitted[name] = fit_whole(features, dataset.mos, best.alpha, with_float64(device))
             tested[name] = dataset, features
         if experiment is not None:
-            _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash)
+            _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash, config.test.precision)
     if config.test.cross_dataset:
         results.cross = cross_dataset(fitted, tested)
     return results
@@ -170,7 +175,9 @@ def _evaluate(
     return evaluate(features, dataset, "test", test.num_splits, alphas, train_fraction, config.seed, device)
 
 
-def _save(path: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str) -> None:
+def _save(
+    path: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str, precision: str
+) -> None:
     coef, intercept = regressor
     save_regressor(
         path,
@@ -182,6 +189,7 @@ def _save(path: Path, dataset: IQADataset, regressor: Regressor, result: Dataset
         mos_type=dataset.mos_type,
         encoder_hash=encoder,
         crop_size=dataset.crop_size,
+        precision=precision,
         srocc=result.srocc,
         plcc=result.plcc,
     )
@@ -199,6 +207,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def main() -> int:
     keep_freed_memory()
     config, arguments = parse_command_line("Test an encoder on datasets with scores.", _add_arguments)
+    choose_algorithms(config.deterministic)
     with process_group(resolve_device(config.device)) as device:
         return run_test(config, arguments.eval_type, device)
 

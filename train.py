@@ -18,6 +18,7 @@ from tqdm import tqdm
 from data import get_dataset
 from data.iqa_dataset import IQADataset
 from data.training_loader import batch_sampler, training_loader, training_set
+from models.frozen import frozen
 from models.simclr import initial_model, parallel_model
 from utils.config.keys import Config
 from utils.errors import UserError
@@ -32,8 +33,10 @@ from utils.image import open_image
 from utils.optimization import build_optimizer, build_scheduler
 from utils.report.pictures import draw_manifold
 from utils.runtime.distributed import any_rank, barrier, check_same, is_main, on_main, world_size
+from utils.runtime.precision import arithmetic, check_precision
 from utils.runtime.progress import progress_bar
 from utils.runtime.signals import Stopped, StopRequest, stop_on_signal
+from utils.runtime.transfer import Transfer
 from utils.runtime.workers import WorkerDied, batches
 
 READ_LOSSES = 10  # steps between two reads of the losses; each read waits for the device
@@ -83,12 +86,15 @@ class Trainer:
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))
         scheduler = build_scheduler(optimizer, **asdict(config.training.lr_scheduler))
-        scaler = torch.amp.GradScaler(device.type, enabled=device.type == "cuda")
+        self.precision = training_precision(config.training.precision, device)
+        check_precision("test.precision", config.test.precision, device)
+        scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
         self.state = TrainState(model, optimizer, scheduler, scaler)
         if saved is not None:
             self.state.restore(saved)
         self.model = model
         self.parallel = parallel_model(model, device, config.training.compile)
+        self.transfer = Transfer(device)
         self.log = self._begin() if is_main() else None
 
     def close(self, exit_code: int) -> None:
@@ -149,10 +155,9 @@ class Trainer:
     def _train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Two views, loss, update. Returns what is to be logged of the step, with the loss still on the device."""
         state = self.state
-        view_a = torch.cat([batch["img_A_orig"], batch["img_A_ds"]])
-        view_b = torch.cat([batch["img_B_orig"], batch["img_B_ds"]])
+        view_a, view_b = self.transfer([batch["view_a"], batch["view_b"]])
         learning_rate = state.optimizer.param_groups[0]["lr"]
-        loss = training_step(self.parallel, state.optimizer, state.scaler, view_a, view_b, self.device)
+        loss = training_step(self.parallel, state.optimizer, state.scaler, view_a, view_b, self.precision)
         if state.scheduler is not None:
             state.scheduler.step(state.epoch + state.step / self.steps)
         state.step += 1
@@ -190,7 +195,8 @@ class Trainer:
     def _validate_on(self, dataset: IQADataset) -> dict[str, float]:
         """Median SROCC and PLCC over a dataset's validation splits, at the fixed `validation.alpha` (no search)."""
         test, validation = self.config.test, self.config.validation
-        features = extract_features(self.model.encoder, dataset, test.batch_size, test.num_workers, self.device)
+        encoder = frozen(self.model.encoder)
+        features = extract_features(encoder, dataset, test.batch_size, test.num_workers, self.device, test.precision)
         result = evaluate(features, dataset, "val", validation.num_splits, [validation.alpha], device=self.device)
         if validation.visualize and dataset.name == to_draw(validation.datasets):
             self._draw_manifold(features, dataset)
@@ -274,18 +280,34 @@ class Trainer:
         return Stopped(number, f"stopped at {where}, the state is saved; resume with {resume_hint(self.config)}")
 
 
+def training_precision(precision: str, device: torch.device) -> str:
+    """The precision for a value of `training.precision` on that device.
+
+    Raises:
+        UserError: the device does not have it.
+    """
+    if precision != "auto":
+        check_precision("training.precision", precision, device)
+        return precision
+    chosen = "float16" if device.type == "cuda" else "float32"
+    if is_main():
+        print(f"training in {chosen} (training.precision: auto)", file=sys.stderr)
+    return chosen
+
+
 def training_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     view_a: Tensor,
     view_b: Tensor,
-    device: torch.device,
+    precision: str,
 ) -> Tensor:
-    """One update from two views (2n x 3 x H x W each); returns the loss, still on the device."""
-    view_a = view_a.to(device, memory_format=torch.channels_last, non_blocking=True)
-    view_b = view_b.to(device, memory_format=torch.channels_last, non_blocking=True)
-    with torch.autocast(device.type, enabled=scaler.is_enabled()):
+    """One update from two views (2n x 3 x H x W each, channels-last); returns the loss, still on the device.
+
+    The loss itself and the update are computed in float32 at every precision.
+    """
+    with arithmetic(precision, view_a.device):
         loss = model(view_a, view_b)
     optimizer.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()

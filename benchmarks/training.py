@@ -1,10 +1,12 @@
 """Measures the time of a training step: a plain step, our step, and a lower bound from the matrix-product rate.
 
     python -m benchmarks.training [--batch_size 16] [--patch_size 224] [--repeats 2] [--compile]
+                                  [--device cuda] [--precision float16]
 
-A step is forward, loss, backward and update on 4 x batch_size crops. "plain" is the float32 model in the default memory
-format (NCHW) with an unfused optimizer. "ours" is the step of train.py with the allocator setting of main.py. The
-setting cannot be undone, so "ours" is measured second. Times are medians.
+A step is forward, loss, backward and update on 4 x batch_size crops. "plain" is the model in the default memory format
+(NCHW) with an unfused optimizer, at the same precision. "ours" is the step of train.py with the allocator setting of
+main.py. Both begin with the crops in the loader's memory. The setting cannot be undone, so "ours" is measured second.
+Times are medians.
 """
 
 import argparse
@@ -15,19 +17,17 @@ from torch import nn
 
 from benchmarks.machine import description, matmul_rate, seconds
 from models.simclr import SimCLR
-from train import training_step
+from train import training_precision, training_step
+from utils.errors import run_command
 from utils.runtime.allocator import keep_freed_memory
+from utils.runtime.device import choose_algorithms, resolve_device
+from utils.runtime.precision import arithmetic
+from utils.runtime.transfer import Transfer
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image. A step costs three times as much: the forward pass,
 # the gradients of the inputs and the gradients of the weights.
 FORWARD_MACS_224 = 4.09e9
 PASSES = 3
-
-
-def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, a: torch.Tensor, b: torch.Tensor) -> None:
-    optimizer.zero_grad()
-    model(a, b).backward()
-    optimizer.step()
 
 
 def main() -> None:
@@ -38,33 +38,53 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=2, help="timed steps per variant (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="also time our step with torch.compile")
+    parser.add_argument("--device", default="cpu", help="where to compute (default: %(default)s)")
+    parser.add_argument("--precision", default="auto", help="as training.precision (default: %(default)s)")
     options = parser.parse_args()
-    print(description())
+    device = resolve_device(options.device)
+    precision = training_precision(options.precision, device)
+    choose_algorithms(deterministic=False)
+    print(f"{description(device)}, {precision}")
 
     torch.manual_seed(0)
-    device = torch.device("cpu")
     plain = SimCLR({"embedding_dim": 128, "pretrained": False, "use_norm": True}, 0.1)
-    ours = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    ours = copy.deepcopy(plain).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plain.to(device)
     a, b = (torch.randn(2 * options.batch_size, 3, options.patch_size, options.patch_size) for _ in "ab")
     plain_optimizer = torch.optim.SGD(plain.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
     optimizer = torch.optim.SGD(ours.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
-    scaler = torch.amp.GradScaler(device.type, enabled=False)
+    scaler, plain_scaler = (torch.amp.GradScaler(device.type, enabled=precision == "float16") for _ in range(2))
+    transfer = Transfer(device)
+    if device.type == "cuda":
+        a, b = a.pin_memory(), b.pin_memory()
 
-    floor = PASSES * 4 * options.batch_size * FORWARD_MACS_224 * (options.patch_size / 224) ** 2 / matmul_rate()
-    times = {"plain": seconds(lambda: plain_step(plain, plain_optimizer, a, b), options.repeats)}
+    def run_plain() -> None:
+        with arithmetic(precision, device):
+            loss = plain(a.to(device), b.to(device))
+        plain_optimizer.zero_grad()
+        plain_scaler.scale(loss).backward()
+        plain_scaler.step(plain_optimizer)
+        plain_scaler.update()
+
+    def run_ours(model: nn.Module) -> None:
+        view_a, view_b = transfer([a, b])
+        training_step(model, optimizer, scaler, view_a, view_b, precision)
+
+    macs = PASSES * 4 * options.batch_size * FORWARD_MACS_224 * (options.patch_size / 224) ** 2
+    floor = macs / matmul_rate(device, precision)
+    times = {"plain": seconds(run_plain, options.repeats, device)}
     keep_freed_memory()
-    times["ours"] = seconds(lambda: training_step(ours, optimizer, scaler, a, b, device), options.repeats)
+    times["ours"] = seconds(lambda: run_ours(ours), options.repeats, device)
     if options.compile:
         compiled = copy.deepcopy(ours)
         compiled.compile()
-        times["ours, compiled"] = seconds(
-            lambda: training_step(compiled, optimizer, scaler, a, b, device), options.repeats
-        )
+        times["ours, compiled"] = seconds(lambda: run_ours(compiled), options.repeats, device)
     times["matrix-product bound"] = floor
     for name, time in times.items():
         print(f"{name:22s} {time:7.2f} s per step, {time / times['plain']:.2f} x plain, {time / floor:.2f} x the bound")
+    print(f"{options.batch_size / times['ours']:.1f} samples a second")
     print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

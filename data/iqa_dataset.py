@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from data.split_files import RECORD, SHIPPED, Splits, has_splits, load_splits, make_splits, save_splits
 from utils.errors import UserError
-from utils.image import center_corners_crop, half_scale, normalize, open_image, to_tensor
+from utils.image import center_corners_crop, half_scale, open_image, to_pixels
 from utils.runtime.files import locked
 
 
@@ -135,7 +135,7 @@ class IQADataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Five crops at `full` and `half` scale, each 5 x 3 x crop_size x crop_size, normalised as for ImageNet."""
+        """Five crops at `full` and `half` scale, each 5 x 3 x crop_size x crop_size, uint8."""
         image = self.open_image(index)
         return {"full": self._crops(image), "half": self._crops(half_scale(image)), "index": index}
 
@@ -144,7 +144,7 @@ class IQADataset(Dataset):
         return open_image(self.images[index])
 
     def _crops(self, image: Image.Image) -> Tensor:
-        return torch.stack([normalize(to_tensor(crop)) for crop in center_corners_crop(image, self.crop_size)])
+        return torch.stack([to_pixels(crop) for crop in center_corners_crop(image, self.crop_size)])
 
     @property
     def _read_splits(self) -> Splits:

@@ -161,11 +161,18 @@ def random_crop(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Collates samples into a batch: tensors are stacked, other values are collected in lists."""
-    return {
-        key: torch.stack([s[key] for s in samples]) if isinstance(value, Tensor) else [s[key] for s in samples]
-        for key, value in samples[0].items()
+    """Collates n samples into a batch.
+
+    Returns:
+        Dictionary with `view_a` and `view_b`, 2n x 3 x patch_size x patch_size each: the full-scale crops of the
+        samples, then the half-scale ones. All else of the samples is collected in lists.
+    """
+    views = {
+        f"view_{view.lower()}": torch.stack([s[f"img_{view}_{scale}"] for scale in ("orig", "ds") for s in samples])
+        for view in "AB"
     }
+    others = {name: [s[name] for s in samples] for name, value in samples[0].items() if not isinstance(value, Tensor)}
+    return views | others
 
 
 def _draw(bound: int, generator: torch.Generator) -> int:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .experiment_files import find_best_checkpoint, find_regressor, is_training_run
+from .frozen import frozen
 from .weights import (
     encoder_hash,
     load_encoder,
@@ -57,8 +57,7 @@ class ARNIQA(nn.Module):
         else:
             self.regressor, about = published_regressor(regressor_dataset, weights_dir)
             encoder = published_encoder(weights_dir)
-        fold_batch_norm(encoder)
-        self.encoder = encoder.to(memory_format=torch.channels_last)
+        self.encoder = frozen(encoder)
         self.mos_range: tuple[float, float] = tuple(about["mos_range"])
         self.mos_type: str = about["mos_type"]
         self.crop_size: int = about.get("crop_size", 224)
@@ -103,19 +102,3 @@ class ARNIQA(nn.Module):
         low, high = self.mos_range
         scaled = (score - low) / (high - low)
         return 1 - scaled if self.mos_type == "dmos" else scaled
-
-
-def fold_batch_norm(module: nn.Module) -> None:
-    """Merges each convolution and the batch norm that follows it into one convolution, in place.
-
-    This is valid in evaluation mode, where batch norm is an affine map per channel. Each container must register the
-    batch norm directly after its convolution, as torchvision's ResNet does.
-    """
-    previous: tuple[str, nn.Module] | None = None
-    for name, child in list(module.named_children()):
-        if isinstance(child, nn.BatchNorm2d) and previous is not None and isinstance(previous[1], nn.Conv2d):
-            setattr(module, previous[0], fuse_conv_bn_eval(previous[1], child))
-            setattr(module, name, nn.Identity())
-        else:
-            fold_batch_norm(child)
-        previous = (name, child)

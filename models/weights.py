@@ -112,6 +112,7 @@ def save_regressor(
     mos_type: str,
     encoder_hash: str,
     crop_size: int,
+    precision: str,
     srocc: float,
     plcc: float,
 ) -> None:
@@ -127,6 +128,7 @@ def save_regressor(
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
         encoder_hash: `encoder_hash` of the encoder that computed the features.
         crop_size: side in pixels of the crops that it was fitted on.
+        precision: of the arithmetic that computed the features, as in `test.precision`.
         srocc, plcc: test correlations, medians over the splits.
 
     Raises:
@@ -141,6 +143,7 @@ def save_regressor(
         "mos_type": mos_type,
         "encoder_hash": encoder_hash,
         "crop_size": int(crop_size),
+        "precision": precision,
         "srocc": float(srocc),
         "plcc": float(plcc),
     }

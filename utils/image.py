@@ -75,11 +75,17 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).astype(np.float32, order="C")).div_(255)
 
 
+def to_pixels(image: Image.Image) -> Tensor:
+    """RGB image -> 3 x H x W uint8, contiguous."""
+    return torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
+
+
 def normalize(image: Tensor) -> Tensor:
-    """ImageNet normalisation of ... x 3 x H x W values in [0, 1]."""
-    return (image - _MEAN).div_(_STD)
+    """ImageNet normalisation of ... x 3 x H x W values in [0, 1], or of uint8 values in 0..255, on their device."""
+    values = image / 255 if image.dtype == torch.uint8 else image
+    return (values - _MEAN.to(image.device)).div_(_STD.to(image.device))
 
 
 def denormalize(image: Tensor) -> Tensor:
     """Inverse of `normalize`, clipped to [0, 1]."""
-    return (image * _STD + _MEAN).clamp_(0, 1)
+    return (image * _STD.to(image.device) + _MEAN.to(image.device)).clamp_(0, 1)

@@ -46,7 +46,17 @@ def test_samples_do_not_depend_on_the_number_of_workers(root: Path) -> None:
 
     for one, two in zip(batches(0), batches(2), strict=True):
         assert one["composition"] == two["composition"]
-        assert all(torch.equal(one[name], two[name]) for name in CROPS)
+        assert all(torch.equal(one[name], two[name]) for name in ("view_a", "view_b"))
+
+
+def test_a_batch_has_the_full_scale_crops_first_then_those_at_half_scale(root: Path) -> None:
+    samples = [KADIS700Dataset(root, patch_size=48)[0, i] for i in range(3)]
+    batch = collate(samples)
+    for i, sample in enumerate(samples):
+        for view in "AB":
+            assert torch.equal(batch[f"view_{view.lower()}"][i], sample[f"img_{view}_orig"])
+            assert torch.equal(batch[f"view_{view.lower()}"][3 + i], sample[f"img_{view}_ds"])
+        assert batch["img_A_name"][i] == sample["img_A_name"] and batch["composition"][i] == sample["composition"]
 
 
 def test_shapes_and_names(root: Path) -> None:

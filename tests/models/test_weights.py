@@ -23,7 +23,7 @@ from models.weights import (
 from tests.models.arniqa_files import random_regressor
 
 ABOUT: dict[str, Any] = {"dataset": "mine", "alpha": 1.0, "mos_range": (0, 1), "mos_type": "mos"}
-ABOUT |= {"crop_size": 96, "srocc": 0.1, "plcc": 0.2}
+ABOUT |= {"crop_size": 96, "precision": "float32", "srocc": 0.1, "plcc": 0.2}
 
 
 def one_line(error: pytest.ExceptionInfo[WeightsError], *words: str) -> bool:

@@ -56,6 +56,9 @@ class TrainingSection:
     )
     resume_training: bool = key(False, "go on from the last checkpoint of experiment_name")
     compile: bool = key(False, "compile the model with torch.compile")
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = key(
+        "auto", "of the network's arithmetic; auto: float16 with a gradient scaler on CUDA, else float32"
+    )
     data: DataSection = section(DataSection)
     optimizer: OptimizerSection = section(OptimizerSection)
     lr_scheduler: SchedulerSection = section(SchedulerSection)
@@ -102,6 +105,9 @@ class TestSection:
     grid_search: bool = key(True, "choose the ridge alpha on the validation images")
     alpha: float = key(0.1, "ridge regularisation without grid_search", within="(0, inf)")
     crop_size: int = key(224, "side in pixels of the five crops, in validation too", within=f"[32, {MAX_SIDE}]")
+    precision: Literal["float32", "tf32", "float16", "bfloat16"] = key(
+        "float32", "of the encoder's arithmetic, in validation too"
+    )
     datasets: list[str] = key(DATASETS, "datasets to test on; a folder with labels.csv is one too", unique=True)
     cross_dataset: bool = key(False, "also fit on each whole dataset and test on every other", alias="cross_dataset")
     compare_untrained: bool = key(False, "also test the encoder as it was before its first step")
@@ -150,6 +156,7 @@ class Config:
         pattern=r"auto|-1|\d+|cpu|mps|cuda(:\d+)?",
         allowed="auto, cpu (or -1), GPU number, cuda, cuda:NUMBER or mps",
     )
+    deterministic: bool = key(False, "only deterministic algorithms: the same bits in every run on a GPU, but slower")
     seed: int = key(27, "of every random draw", within="[0, 4294967295]")
     training: TrainingSection = section(TrainingSection)
     validation: ValidationSection = section(ValidationSection)

@@ -14,20 +14,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from utils.errors import UserError
+from utils.image import normalize
 from utils.runtime.distributed import from_main, is_main, on_main, rank, shared_failure, world_size
 from utils.runtime.files import GrowingFile, locked, write_text
+from utils.runtime.precision import arithmetic
 from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
 from utils.runtime.workers import leave_stopping_to_parent
 
-FEATURES_VERSION = 1  # raise it when a change to the code changes the features
+FEATURES_VERSION = 2  # raise it when a change to the code changes the features
 CROPS = 5
 EMBEDDING_DIM = 4096  # as in models/weights.py: 2048 features of the full-scale crop, then 2048 of the half-scale crop
 ROW = CROPS * EMBEDDING_DIM * 4  # bytes of an image's features in a file
 
 
 class CropDataset(Protocol):
-    """A dataset whose item i is a dict with `full` and `half`, 5 x 3 x c x c each, normalised."""
+    """A dataset whose item i is a dict with `full` and `half`, 5 x 3 x c x c each, uint8."""
 
     images: list[Path]
     crop_size: int
@@ -41,26 +43,31 @@ class CropDataset(Protocol):
 
 
 def extract_features(
-    encoder: nn.Module, dataset: CropDataset, batch_size: int, num_workers: int, device: torch.device
+    encoder: nn.Module,
+    dataset: CropDataset,
+    batch_size: int,
+    num_workers: int,
+    device: torch.device,
+    precision: str = "float32",
 ) -> NDArray[np.float32]:
     """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
 
     With several processes, each encodes its share of every batch and all get the whole result.
 
     Args:
-        encoder: its method `features` maps M x 3 x c x c to M x 2048. It is used in evaluation mode; its own mode is
-            restored afterwards.
+        encoder: its method `features` maps normalised images M x 3 x c x c to M x 2048; in evaluation mode.
         dataset: whose crops to encode.
         batch_size: images that a process encodes at once, with ten crops each.
         num_workers: data-loading processes; 0 loads in the main one.
-        device: of the encoder.
+        device: where the encoder computes.
+        precision: of its arithmetic, as in `test.precision`. The features are float32 in any case.
 
     Raises:
         UserError: an image cannot be read, the features of an image are not finite, or there are no images.
     """
     features = np.empty((len(dataset), CROPS, EMBEDDING_DIM), np.float32)
     done = 0
-    for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=0):
+    for batch in _encode(encoder, dataset, batch_size, num_workers, device, precision, start=0):
         features[done : done + len(batch)] = batch
         done += len(batch)
     return features
@@ -74,6 +81,7 @@ def cached_features(
     device: torch.device,
     cache_dir: Path,
     encoder_hash: str,
+    precision: str = "float32",
 ) -> NDArray[np.float32] | None:
     """`extract_features`, kept in a file that is memory-mapped; an interrupted extraction goes on where it stopped.
 
@@ -81,20 +89,20 @@ def cached_features(
     do not see its disk. They get None.
 
     Args:
-        encoder, dataset, batch_size, num_workers, device: as for `extract_features`.
+        encoder, dataset, batch_size, num_workers, device, precision: as for `extract_features`.
         cache_dir: folder for the file; `cache_key` names it.
         encoder_hash: identifies the encoder's weights.
 
     Raises:
         UserError: as `extract_features`, or the file cannot be written.
     """
-    path = cache_dir / f"{on_main(lambda: cache_key(dataset, encoder_hash))}.float32"
+    path = cache_dir / f"{on_main(lambda: cache_key(dataset, encoder_hash, precision))}.float32"
     if not from_main(path.exists()):
-        _extract_to_file(path, encoder, dataset, batch_size, num_workers, device)
+        _extract_to_file(path, encoder, dataset, batch_size, num_workers, device, precision)
     return _map(path, len(dataset)) if is_main() else None
 
 
-def cache_key(dataset: CropDataset, encoder_hash: str) -> str:
+def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
     """Name for a dataset's features, made from everything that they depend on.
 
     The sizes and modification times of the image files represent their content.
@@ -103,7 +111,7 @@ def cache_key(dataset: CropDataset, encoder_hash: str) -> str:
         UserError: an image is missing.
     """
     digest = hashlib.sha256(f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash}".encode())
-    digest.update(f" {dataset.crop_size}".encode())
+    digest.update(f" {dataset.crop_size} {precision}".encode())
     for path in dataset.images:
         try:
             about = path.stat()
@@ -120,6 +128,7 @@ def _extract_to_file(
     batch_size: int,
     num_workers: int,
     device: torch.device,
+    precision: str,
 ) -> None:
     """Appends the features to a file beside `path` and renames it once it is complete.
 
@@ -139,7 +148,7 @@ def _extract_to_file(
                 file = opened.enter_context(GrowingFile(partial))
                 file.truncate(_progress(partial, progress) * ROW)
         done = from_main(partial.stat().st_size // ROW if file else 0)
-        for batch in _encode(encoder, dataset, batch_size, num_workers, device, start=done):
+        for batch in _encode(encoder, dataset, batch_size, num_workers, device, precision, start=done):
             done += len(batch)
             with shared_failure():
                 if file:
@@ -180,6 +189,7 @@ def _encode(
     batch_size: int,
     num_workers: int,
     device: torch.device,
+    precision: str,
     start: int,
 ) -> Iterator[NDArray[np.float32]]:
     """Yields the features of the images from `start` on, in order, one batch of every process at a time."""
@@ -194,32 +204,31 @@ def _encode(
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_stopping_to_parent,
     )
-    was_training = encoder.training
-    encoder.to(device).to(memory_format=torch.channels_last).eval()
+    encoder.to(device)
     loaded = loaded_batches(loader)
-    try:
-        with progress_bar(f"features of {dataset.name}", len(dataset), start, "image") as bar:
-            for step in range(0, len(batches), world_size()):
-                features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
-                with shared_failure():
-                    if step + rank() < len(batches):
-                        features = _encode_next(encoder, loaded, device)
-                together = _gather(features, batches[step : step + world_size()], batch_size)
-                finite = np.isfinite(together).all(axis=(1, 2))
-                if not finite.all():
-                    image = dataset.images[batches[step][0] + int(np.argmin(finite))]
-                    raise UserError(
-                        f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
-                    )
-                bar.update(len(together))
-                yield together
-    finally:
-        encoder.train(was_training)
+    with progress_bar(f"features of {dataset.name}", len(dataset), start, "image") as bar:
+        for step in range(0, len(batches), world_size()):
+            features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
+            with shared_failure():
+                if step + rank() < len(batches):
+                    features = _encode_next(encoder, loaded, device, precision)
+            together = _gather(features, batches[step : step + world_size()], batch_size)
+            finite = np.isfinite(together).all(axis=(1, 2))
+            if not finite.all():
+                image = dataset.images[batches[step][0] + int(np.argmin(finite))]
+                raise UserError(
+                    f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
+                )
+            bar.update(len(together))
+            yield together
 
 
-def _encode_next(encoder: nn.Module, loaded: Iterator[dict[str, Tensor]], device: torch.device) -> Tensor:
+def _encode_next(
+    encoder: nn.Module, loaded: Iterator[dict[str, Tensor]], device: torch.device, precision: str
+) -> Tensor:
     try:
-        return _encode_batch(encoder, next(loaded), device)
+        with arithmetic(precision, device):
+            return _encode_batch(encoder, next(loaded), device)
     except UserError as error:  # a worker's error begins with its traceback
         message = str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")
         raise UserError(message) from error
@@ -231,7 +240,7 @@ def _encode_batch(encoder: nn.Module, batch: dict[str, Tensor], device: torch.de
     scales = []
     for crops in (batch["full"], batch["half"]):
         flat = crops.flatten(0, 1).to(device, memory_format=torch.channels_last, non_blocking=True)
-        scales.append(encoder.features(flat).float())  # type: ignore[operator]
+        scales.append(encoder.features(normalize(flat)).float())  # type: ignore[operator]
     return torch.cat(scales, dim=1).unflatten(0, (-1, CROPS))
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import resize
 
 from utils.errors import UserError
-from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, to_tensor
+from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, to_pixels
 from utils.runtime.workers import batches, leave_stopping_to_parent
 
 
@@ -50,13 +50,12 @@ def half_scale_bilinear(image: Image.Image) -> Image.Image:
 
 
 def two_scale_crops(image: Image.Image, crop_size: int) -> Tensor:
-    """RGB image -> 2 x 5 x 3 x c x c normalised crops of side c: full scale, then half scale.
+    """RGB image -> 2 x 5 x 3 x c x c crops of side c, uint8: full scale, then half scale.
 
-    Crops that reach beyond the image are padded with zeros before the normalisation.
+    Crops that reach beyond the image are padded with zeros.
     """
     scales = (image, half_scale_bilinear(image))
-    crops = [torch.stack([to_tensor(crop) for crop in center_corners_crop(s, crop_size)]) for s in scales]
-    return normalize(torch.stack(crops))
+    return torch.stack([torch.stack([to_pixels(c) for c in center_corners_crop(s, crop_size)]) for s in scales])
 
 
 class ImageFiles(Dataset):
@@ -78,10 +77,10 @@ class ImageFiles(Dataset):
 
 
 def score_crops(model: nn.Module, crops: Tensor) -> Tensor:
-    """N x 2 x 5 x 3 x c x c crops -> N scores, each the mean over the five crops. Runs on the model's device."""
+    """N x 2 x 5 x 3 x c x c crops, uint8 -> N scores, each the mean over the five crops. Runs on the model's device."""
     device = next(model.parameters()).device
-    full, half = crops.to(device).unbind(dim=1)
     with torch.inference_mode():
+        full, half = normalize(crops.to(device)).unbind(dim=1)
         scores = model(full.flatten(0, 1), half.flatten(0, 1))
     return scores.view(len(crops), -1).mean(dim=1).float().cpu()
 

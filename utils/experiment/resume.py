@@ -27,7 +27,7 @@ MAY_DIFFER = (
     "test",
     "logging",
 )
-MUST_NOT_DIFFER = ("test.crop_size",)  # validation uses it, so another epoch could become the best
+MUST_NOT_DIFFER = ("test.crop_size", "test.precision")  # of validation too: another epoch could become the best
 
 
 def take_up(config: Config, locks: ExitStack) -> dict[str, Any] | None:

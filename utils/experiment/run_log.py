@@ -82,9 +82,10 @@ class RunLog:
             self._images.setdefault(step, {})[name] = content
 
     def input_images(self, step: int, batch: Mapping[str, Any], count: int = 4) -> None:
-        """Sends the first pairs of full-scale crops of a training batch, with the composition that degraded them."""
+        """Sends the first pairs of full-scale crops of a training batch (see `data.kadis700.collate`), with the
+        composition that degraded them."""
         for view in ("A", "B"):
-            images = [to_pil_image(denormalize(x)) for x in batch[f"img_{view}_orig"][:count]]
+            images = [to_pil_image(denormalize(x)) for x in batch[f"view_{view.lower()}"][:count]]
             captions = [
                 f"{name}: " + (", ".join(f"{kind} {level:g}" for kind, level in composition) or "pristine")
                 for name, composition in zip(batch[f"img_{view}_name"], batch["composition"], strict=True)

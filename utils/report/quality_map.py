@@ -11,7 +11,7 @@ from torch import nn
 
 from utils.errors import UserError
 from utils.evaluation.inference import half_scale_bilinear, score_crops
-from utils.image import normalize, to_tensor
+from utils.image import to_pixels
 from utils.runtime.files import write_whole
 
 
@@ -39,7 +39,7 @@ def local_scores(model: nn.Module, image: Image.Image, crop_size: int = 224, bat
     half, c = half_scale_bilinear(image), crop_size
 
     def crop(source: Image.Image, x: int, y: int) -> torch.Tensor:
-        return normalize(to_tensor(source.crop((x, y, x + c, y + c))))
+        return to_pixels(source.crop((x, y, x + c, y + c)))
 
     def about(centre: int, side: int) -> int:
         return min(max(0, centre - c // 2), max(0, side - c))

@@ -1,5 +1,6 @@
 """The device that the configuration or the command line names."""
 
+import os
 import sys
 
 import torch
@@ -35,6 +36,17 @@ def resolve_device(value: int | str) -> torch.device:
             f"allowed: {accelerator.type}, the number {numbers}, or cpu"
         )
     return device
+
+
+def choose_algorithms(deterministic: bool) -> None:
+    """Lets PyTorch choose the fastest algorithms for the shapes that it meets, or deterministic ones only.
+
+    Where PyTorch has no deterministic algorithm, it warns and takes another one.
+    """
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is not deterministic without it
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 def with_float64(device: torch.device) -> torch.device:

@@ -71,7 +71,10 @@ def test_input_images_are_logged_as_pixels_with_their_compositions() -> None:
     compositions = [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)], [], []]
     batch: dict[str, Any] = {"composition": compositions}
     for view in ("A", "B"):
-        batch |= {f"img_{view}_orig": normalize(crops / 255), f"img_{view}_name": [f"{view}{i}.png" for i in range(5)]}
+        batch |= {
+            f"view_{view.lower()}": normalize(crops / 255),
+            f"img_{view}_name": [f"{view}{i}.png" for i in range(5)],
+        }
     RunLog.input_images(log, 1000, batch, count=3)
     assert set(sent) == {"input_A", "input_B"}
     step, images, captions = sent["input_B"]
