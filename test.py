@@ -23,14 +23,14 @@ from utils.config.command_line import parse_command_line
 from utils.config.keys import Config
 from utils.errors import UserError, run_command
 from utils.evaluation.features import cached_features
-from utils.evaluation.manifold import is_degraded, separability, to_draw
+from utils.evaluation.manifold import is_degraded, manifold_images, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.results import CrossResult, Results, render, write_results
 from utils.evaluation.wandb_results import log_test
 from utils.experiment.layout import FEATURES, Experiment
 from utils.experiment.run_log import wandb_settings
 from utils.metrics import plcc, srocc
-from utils.regression import fit_whole
+from utils.regression import RidgePath
 from utils.report.page import write_report
 from utils.report.pictures import draw_manifold
 from utils.runtime.allocator import keep_freed_memory
@@ -120,26 +120,27 @@ def evaluate_encoder(
                 encoder_hash=results.encoder_hash,
                 precision=config.test.precision,
             )
-            if features is None:  # not the first process, which evaluates
-                continue
-            fractions = config.test.train_fraction
-            found = [_evaluate(features, dataset, config, fraction, device) for fraction in fractions]
+            path = None if features is None else RidgePath(features, dataset.mos, with_float64(device))
+            found = [_evaluate(path, dataset, config, fraction) for fraction in config.test.train_fraction]
         except UserError as error:
             results.failures[name] = str(error)
             if is_main():
                 print(f"{name} failed: {error}", file=sys.stderr)
             continue
         results.datasets += found
+        if path is None or features is None or not is_main():
+            continue
         if is_degraded(dataset):
             results.separability[name] = {"trained": separability(features, dataset)}
         drawn = config.validation.visualize and name == to_draw(config.test.datasets)
         if experiment is not None and drawn:
             settings = config.validation.visualization
-            draw_manifold(features, dataset, settings, config.seed, experiment, title="Tested encoder")
+            embeddings = features[manifold_images(dataset), 0]
+            draw_manifold(embeddings, dataset, settings, config.seed, experiment, title="Tested encoder")
         # The saved regressor takes the alpha of the largest training fraction.
         best = max(found, key=lambda result: result.train_fraction)
         if experiment is not None or config.test.cross_dataset:
-            fitted[name] = fit_whole(features, dataset.mos, best.alpha, with_float64(device))
+            fitted[name] = path.fit(np.arange(len(dataset.mos)), best.alpha)
             tested[name] = dataset, features
         if experiment is not None:
             _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash, config.test.precision)
@@ -167,12 +168,10 @@ def cross_dataset(
     return results
 
 
-def _evaluate(
-    features: Features, dataset: IQADataset, config: Config, train_fraction: float, device: torch.device
-) -> DatasetResult:
+def _evaluate(path: RidgePath | None, dataset: IQADataset, config: Config, train_fraction: float) -> DatasetResult:
     test = config.test
     alphas = ALPHAS if test.grid_search else [test.alpha]
-    return evaluate(features, dataset, "test", test.num_splits, alphas, train_fraction, config.seed, device)
+    return evaluate(path, dataset, "test", test.num_splits, alphas, train_fraction, config.seed)
 
 
 def _save(

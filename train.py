@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from models.simclr import initial_model, parallel_model
 from utils.config.keys import Config
 from utils.errors import UserError
 from utils.evaluation.features import extract_features
-from utils.evaluation.manifold import to_draw
+from utils.evaluation.manifold import manifold_images, to_draw
 from utils.evaluation.protocol import evaluate, mean_over_datasets
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
 from utils.experiment.layout import Experiment
@@ -31,7 +32,10 @@ from utils.experiment.resume import begin_run, resume_hint, take_up
 from utils.experiment.run_log import RunLog, wandb_settings
 from utils.image import open_image
 from utils.optimization import build_optimizer, build_scheduler
+from utils.regression import RidgePath
 from utils.report.pictures import draw_manifold
+from utils.runtime.beside import Beside
+from utils.runtime.device import with_float64
 from utils.runtime.distributed import any_rank, barrier, check_same, is_main, on_main, world_size
 from utils.runtime.precision import arithmetic, check_precision
 from utils.runtime.progress import progress_bar
@@ -95,6 +99,7 @@ class Trainer:
         self.model = model
         self.parallel = parallel_model(model, device, config.training.compile)
         self.transfer = Transfer(device)
+        self.drawing: Beside[list[Path]] | None = None
         self.log = self._begin() if is_main() else None
 
     def close(self, exit_code: int) -> None:
@@ -116,6 +121,11 @@ class Trainer:
             state.epoch, state.step, state.validated = state.epoch + 1, 0, False
         if state.best is None:  # no epoch was validated: keep the last one
             self._save_best(None)
+        try:
+            with self.stop.at_once():
+                self._finish_drawing(wait=True)
+        except KeyboardInterrupt:
+            raise self._stopped() from None
 
     def _train_epoch(self, loader: DataLoader) -> None:
         """The rest of an epoch, from `state.step` on. The loader draws, crops and degrades the images."""
@@ -197,20 +207,28 @@ class Trainer:
         test, validation = self.config.test, self.config.validation
         encoder = frozen(self.model.encoder)
         features = extract_features(encoder, dataset, test.batch_size, test.num_workers, self.device, test.precision)
-        result = evaluate(features, dataset, "val", validation.num_splits, [validation.alpha], device=self.device)
+        path = RidgePath(features, dataset.mos, with_float64(self.device))
+        result = evaluate(path, dataset, "val", validation.num_splits, [validation.alpha])
         if validation.visualize and dataset.name == to_draw(validation.datasets):
-            self._draw_manifold(features, dataset)
+            self._draw_manifold(features[manifold_images(dataset), 0], dataset)
         return {"srocc": result.srocc, "plcc": result.plcc}
 
-    def _draw_manifold(self, features: NDArray[np.float32], dataset: IQADataset) -> None:
-        """Leaves the manifold in the experiment's folder, and sends its pictures to W&B."""
-        if self.log is None:
+    def _draw_manifold(self, embeddings: NDArray[np.float32], dataset: IQADataset) -> None:
+        """Starts to draw the manifold into the experiment's folder, beside the training: it may take half a minute."""
+        if is_main():
+            self._finish_drawing(wait=True)
+            settings, title = self.config.validation.visualization, f"Epoch {self.state.epoch}"
+            arguments = (embeddings, dataset, settings, self.config.seed, self.experiment, title)
+            self.drawing = Beside(lambda: draw_manifold(*arguments))
+
+    def _finish_drawing(self, wait: bool) -> None:
+        """Sends the pictures to W&B, if the drawing has ended or is waited for."""
+        if self.drawing is None or not (wait or self.drawing.ended()):
             return
-        epoch, settings = self.state.epoch, self.config.validation.visualization
-        pictures = draw_manifold(features, dataset, settings, self.config.seed, self.experiment, f"Epoch {epoch}")
-        if pictures:
+        pictures, self.drawing = self.drawing.result(), None
+        if pictures and self.log is not None:
             images, captions = [open_image(path) for path in pictures], [path.stem for path in pictures]
-            self.log.images((epoch + 1) * self.steps, "manifold", images, captions)
+            self.log.images(self.state.epoch * self.steps + self.state.step, "manifold", images, captions)
 
     def _log_losses(self, pending: list[dict[str, Any]], since: float, bar: tqdm) -> None:
         """Reads the losses of the steps since that time from the device, checks that they are finite, logs them."""
@@ -227,6 +245,7 @@ class Trainer:
                     f"and that batch's compositions are in {path}; the last good checkpoint is untouched"
                 )
         bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
+        self._finish_drawing(wait=False)
         if self.log is not None:
             common = {"epoch": self.state.epoch, "images_per_second": round(rate, 2)}
             self.log.scalars(

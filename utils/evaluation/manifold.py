@@ -73,24 +73,25 @@ def is_degraded(dataset: DegradedDataset) -> bool:
     return None not in (dataset.ref_images, dataset.distortion_types, dataset.distortion_levels)
 
 
-def make_manifold(
-    features: Floats, dataset: DegradedDataset, settings: VisualizationSection, seed: int
-) -> Manifold | None:
-    """Projects the centre crops of the first split's validation images by t-SNE, and by UMAP if that is installed.
+def manifold_images(dataset: DegradedDataset) -> NDArray[np.int64]:
+    """The images to draw: the first split's validation images.
 
-    Args:
-        features: (N, 5, d) of the whole dataset; crop 0 is the centre.
-
-    Returns:
-        None if the images have no types and levels, or there are fewer than ten of them.
+    None if the images have no types and levels, or there are fewer than ten of them.
     """
     images = dataset.get_split_indices(0, "val")
-    if not is_degraded(dataset) or len(images) < MIN_IMAGES:
-        return None
+    return images if is_degraded(dataset) and len(images) >= MIN_IMAGES else images[:0]
+
+
+def make_manifold(embeddings: Floats, dataset: DegradedDataset, settings: VisualizationSection, seed: int) -> Manifold:
+    """Projects images by t-SNE, and by UMAP if that is installed.
+
+    Args:
+        embeddings: (n, d), of the centre crops of the n `manifold_images`.
+    """
+    images = manifold_images(dataset)
     assert dataset.distortion_types and dataset.distortion_groups and dataset.distortion_levels
-    centre = np.asarray(features[images, 0], np.float32)
-    points = {"t-SNE": project_tsne(centre, settings, seed)}
-    by_umap = project_umap(centre, settings, seed)
+    points = {"t-SNE": project_tsne(embeddings, settings, seed)}
+    by_umap = project_umap(embeddings, settings, seed)
     if by_umap is not None:
         points["UMAP"] = by_umap
     return Manifold(

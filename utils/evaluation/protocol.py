@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
-from utils.regression import CPU, RidgePath, best_alpha
-from utils.runtime.device import with_float64
+from utils.regression import RidgePath, best_alpha
+from utils.runtime.distributed import share_out
 
 Array = NDArray[np.float64]
 METRICS = ("srocc", "plcc", "krocc", "rmse")
@@ -93,50 +92,48 @@ class DatasetResult:
 
 
 def evaluate(
-    features: NDArray[np.floating],
+    path: RidgePath | None,
     dataset: ScoredDataset,
     phase: str,
     num_splits: int,
     alphas: Sequence[float] | Array,
     train_fraction: float = 1.0,
     seed: int = 0,
-    device: torch.device = CPU,
 ) -> DatasetResult:
     """Fits on the training images of each split and scores the predictions of the images of `phase`.
 
+    With several processes, those that have the features share out the splits, and all get the result.
+
     Args:
-        features: (N, 5, d).
+        path: of the dataset's N x 5 x d features; None on a process that does not have them.
         phase: "val" or "test".
         num_splits: how many of the dataset's splits to use; all if it has fewer.
         alphas: one value is used as it is; of several, the one with the highest median validation SROCC is.
         train_fraction: share of each training split to fit on, see `training_part`.
         seed: of that share.
-        device: where to fit; the CPU takes the place of a device without float64 (MPS).
 
     Raises:
-        UserError: the dataset is empty, or a split has fewer than 3 images in a phase that is used.
+        UserError: a split has fewer than 3 images in a phase that is used.
     """
-    if len(dataset.mos) == 0:
-        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
-    path = RidgePath(features, dataset.mos, with_float64(device))
     scores = np.asarray(dataset.mos, np.float64)
     search = len(alphas) > 1
-    splits = min(num_splits, dataset.num_splits)
-    validation: list[Array] = []
-    tested: list[tuple[NDArray[np.int64], Array]] = []
-    for split in range(splits):
+
+    def fit(split: int) -> tuple[NDArray[np.int64], Array, Array | None]:
+        """The split's images, their prediction for each alpha, and the validation SROCC of each alpha."""
+        assert path is not None
         train = training_part(dataset, split, train_fraction, seed)
         images = _phase(dataset, split, phase)
         val = _phase(dataset, split, "val") if search else images[:0]
         # The one factorisation of a split serves the search and the test.
         predictions = path.predict(train, np.concatenate([val, images]), alphas)
-        if search:
-            validation.append(srocc(predictions[:, : len(val)], scores[val]))
-        tested.append((images, predictions[:, len(val) :]))
-    grid = np.array(validation) if search else None
+        validation = srocc(predictions[:, : len(val)], scores[val]) if search else None
+        return images, predictions[:, len(val) :], validation
+
+    fitted = share_out(fit, min(num_splits, dataset.num_splits), able=path is not None)
+    grid = np.array([validation for _, _, validation in fitted]) if search else None
     alpha = best_alpha(grid, alphas) if grid is not None else float(alphas[0])
     row = list(alphas).index(alpha)
-    chosen = [(images, predictions[row]) for images, predictions in tested]
+    chosen = [(images, predictions[row]) for images, predictions, _ in fitted]
     figures, notes = _score_groups(dataset, chosen)
     first = _predictions(dataset, *chosen[0])
     return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic)

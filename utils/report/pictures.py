@@ -20,7 +20,7 @@ LEVELS = 5
 
 
 def draw_manifold(
-    features: NDArray[np.floating],
+    embeddings: NDArray[np.floating],
     dataset: DegradedDataset,
     settings: VisualizationSection,
     seed: int,
@@ -32,12 +32,12 @@ def draw_manifold(
     A picture is not worth a run: whatever goes wrong is printed in one line on standard error.
 
     Returns:
-        The paths of the pictures; none if the dataset has no manifold or it could not be drawn.
+        The paths of the pictures; none if there is nothing to draw or it could not be drawn.
     """
+    if len(embeddings) == 0:
+        return []
     try:
-        manifold = make_manifold(features, dataset, settings, seed)
-        if manifold is None:
-            return []
+        manifold = make_manifold(embeddings, dataset, settings, seed)
         manifold.save(experiment.manifold)
         return save_pictures(manifold, experiment, title)
     except Exception as error:  # the libraries that project and draw raise errors of many kinds

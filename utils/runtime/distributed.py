@@ -98,6 +98,24 @@ def shared_failure() -> Iterator[None]:
         raise first
 
 
+def share_out(work: Callable[[int], T], count: int, able: bool) -> list[T]:
+    """[work(0), ..., work(count - 1)] on all processes; those that are able to work take turns.
+
+    An exception on one of them is raised on all. At least one process must be able.
+    """
+    if world_size() == 1:
+        return [work(i) for i in range(count)]
+    abilities: list[bool] = [False] * world_size()
+    dist.all_gather_object(abilities, able)
+    workers = [number for number, is_able in enumerate(abilities) if is_able]
+    with shared_failure():
+        done = {i: work(i) for i in range(count) if workers[i % len(workers)] == rank()}
+    results: list[dict[int, T]] = [{}] * world_size()
+    dist.all_gather_object(results, done)
+    merged = {i: result for part in results for i, result in part.items()}
+    return [merged[i] for i in range(count)]
+
+
 def check_same(what: str, value: object) -> None:
     """Compares a value over the processes, whose machines may have different files.
 

@@ -6,7 +6,15 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 from utils.config.keys import TsneSection, UmapSection, VisualizationSection
-from utils.evaluation.manifold import Manifold, is_degraded, make_manifold, project_umap, separability, to_draw
+from utils.evaluation.manifold import (
+    Manifold,
+    is_degraded,
+    make_manifold,
+    manifold_images,
+    project_umap,
+    separability,
+    to_draw,
+)
 from utils.experiment.layout import Experiment
 from utils.report.pictures import opacity, save_pictures
 
@@ -72,16 +80,15 @@ def test_separability_follows_its_definition() -> None:
 def test_the_manifold_keeps_neighbours(components: int) -> None:
     dataset = Degraded()
     settings = VisualizationSection(tsne=TsneSection(n_components=components, n_iter=300))
-    manifold = make_manifold(dataset.embed(dataset.types), dataset, settings, seed=0)
-    assert manifold is not None
+    embeddings = dataset.embed(dataset.types)[manifold_images(dataset), 0]
+    manifold = make_manifold(embeddings, dataset, settings, seed=0)
     points = np.array(manifold.points["t-SNE"])
     assert points.shape == (30, components)
     assert manifold.names[:2] == ["0.png", "1.png"] and manifold.levels[:5] == [1, 2, 3, 4, 5]
     # A 3-D t-SNE of 30 points is not very accurate. By chance, a third of the neighbours would have the same type.
     nearest = (cdist(points, points) + np.diag(np.full(30, np.inf))).argmin(1)
     assert (dataset.types[:30][nearest] == dataset.types[:30]).mean() > 0.6
-    again = make_manifold(dataset.embed(dataset.types), dataset, settings, seed=0)
-    assert again is not None and again.points["t-SNE"] == manifold.points["t-SNE"]
+    assert make_manifold(embeddings, dataset, settings, seed=0).points["t-SNE"] == manifold.points["t-SNE"]
 
 
 def test_umap_if_it_is_installed() -> None:
@@ -96,7 +103,7 @@ def test_a_dataset_without_types_has_no_manifold() -> None:
     features = dataset.embed(dataset.types)
     dataset.distortion_types = None
     assert not is_degraded(dataset)
-    assert make_manifold(features, dataset, FLAT, seed=0) is None
+    assert len(manifold_images(dataset)) == 0
     with pytest.raises(ValueError, match="no types"):
         separability(features, dataset)
 

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.golden import golden
 from utils.errors import UserError
 from utils.evaluation.protocol import ALPHAS, averages, evaluate, mean_over_datasets, training_part
-from utils.regression import fit_predict
+from utils.regression import RidgePath, fit_predict
 
 
 class FakeDataset:
@@ -49,9 +48,9 @@ def test_results_match_the_published_code() -> None:
     splits = [{phase: data[phase][i] for phase in ("train", "val", "test")} for i in range(len(data["train"]))]
     dataset = FakeDataset(data["scores"], splits, data["types"].tolist())
     features = data["features"].reshape(len(data["scores"]), 5, -1)
-    test = evaluate(features, dataset, "test", 10, ALPHAS)
+    test = evaluate(RidgePath(features, dataset.mos), dataset, "test", 10, ALPHAS)
     assert test.alpha == pytest.approx(float(data["alpha"]), rel=1e-12)
-    val = evaluate(features, dataset, "val", 10, [0.1])
+    val = evaluate(RidgePath(features, dataset.mos), dataset, "val", 10, [0.1])
     assert val.alpha == 0.1
     assert val.grid is None
     for result, prefix in ((test, ""), (val, "val_alpha0.1/")):
@@ -65,7 +64,7 @@ def test_results_match_the_published_code() -> None:
 
 def test_predictions_of_the_first_split() -> None:
     features, dataset = random_dataset(160)
-    result = evaluate(features, dataset, "test", 2, [0.1])
+    result = evaluate(RidgePath(features, dataset.mos), dataset, "test", 2, [0.1])
     split = dataset.get_split_indices(0, "train"), dataset.get_split_indices(0, "test")
     expected = fit_predict(features, dataset.mos, *split, 0.1)
     assert [p.image for p in result.predictions] == [str(dataset.images[i]) for i in split[1]]
@@ -78,7 +77,7 @@ def test_predictions_of_the_first_split() -> None:
 
 def test_constant_predictions_count_as_zero_with_a_note() -> None:
     _, dataset = random_dataset()
-    result = evaluate(np.full((40, 5, 12), 0.3, np.float32), dataset, "test", 3, ALPHAS[::20])
+    result = evaluate(RidgePath(np.full((40, 5, 12), 0.3, np.float32), dataset.mos), dataset, "test", 3, ALPHAS[::20])
     assert result.srocc == result.plcc == 0
     assert result.alpha == ALPHAS[0]
     assert "all predictions are equal" in result.notes[0]
@@ -87,14 +86,14 @@ def test_constant_predictions_count_as_zero_with_a_note() -> None:
 def test_constant_scores_count_as_zero_with_a_note() -> None:
     features, dataset = random_dataset()
     dataset.mos = np.full(40, 3.3)
-    result = evaluate(features, dataset, "test", 3, ALPHAS[::20])
+    result = evaluate(RidgePath(features, dataset.mos), dataset, "test", 3, ALPHAS[::20])
     assert result.srocc == result.plcc == 0
     assert any("all scores are equal" in note for note in result.notes)
 
 
 def test_types_with_too_few_images_are_excluded_with_a_note() -> None:
     features, dataset = random_dataset(types=["rare"] + ["common"] * 39)
-    result = evaluate(features, dataset, "test", 3, [0.1])
+    result = evaluate(RidgePath(features, dataset.mos), dataset, "test", 3, [0.1])
     assert list(result.scores) == ["global", "common"]
     assert result.notes == ["rare: fewer than 3 images in 3 of 3 splits, which do not count"]
 
@@ -104,18 +103,7 @@ def test_a_split_of_two_images_is_an_error(phase: str) -> None:
     features, dataset = random_dataset()
     dataset._splits[1][phase] = np.arange(2)
     with pytest.raises(UserError, match=f"fake: split 1 has 2 {phase} images"):
-        evaluate(features, dataset, "test", 3, ALPHAS[::20])
-
-
-def test_an_empty_dataset_is_an_error() -> None:
-    with pytest.raises(UserError, match="fake: has no images"):
-        evaluate(np.empty((0, 5, 12)), FakeDataset(np.empty(0), []), "test", 3, [0.1])
-
-
-def test_mps_falls_back_to_the_cpu_for_float64() -> None:
-    features, dataset = random_dataset()
-    result = evaluate(features, dataset, "test", 3, [0.1], device=torch.device("mps"))
-    assert result.srocc == evaluate(features, dataset, "test", 3, [0.1]).srocc
+        evaluate(RidgePath(features, dataset.mos), dataset, "test", 3, ALPHAS[::20])
 
 
 def test_training_part_does_not_split_references() -> None:

@@ -1,8 +1,10 @@
+import os
+
 import pytest
 import torch
 
 from utils.errors import UserError
-from utils.runtime.device import resolve_device
+from utils.runtime.device import choose_algorithms, resolve_device, with_float64
 
 
 def accelerators(monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int) -> None:
@@ -43,3 +45,21 @@ def test_the_chosen_device_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: p
     accelerators(monkeypatch, "mps", 1)
     resolve_device("auto")
     assert capsys.readouterr().err == "device: mps (auto)\n"
+
+
+def test_the_cpu_takes_the_place_of_a_device_without_float64() -> None:
+    assert with_float64(torch.device("mps")) == torch.device("cpu")
+    assert with_float64(torch.device("cuda:1")) == torch.device("cuda:1")
+
+
+def test_algorithms_are_the_fastest_or_the_deterministic_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.backends.cudnn.benchmark
+    try:
+        choose_algorithms(deterministic=True)
+        assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        choose_algorithms(deterministic=False)
+        assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
+    finally:
+        torch.backends.cudnn.benchmark = before
