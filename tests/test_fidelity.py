@@ -11,18 +11,21 @@ import torch
 from PIL import Image
 
 from data.kadis700 import half_scale_pixels
+from models.frozen import frozen
+from models.resnet import ResNet
 from models.simclr import nt_xent_loss
 from tests.golden import golden
 from tests.markdown import table_rows
 from tests.utils.distortions.test_parity import DETERMINISTIC, apply
 from utils.evaluation.protocol import ALPHAS
-from utils.image import center_corners_crop, half_scale
+from utils.image import center_corners_crop, half_scale, normalize, to_pixels
 from utils.regression import fit_whole, select_alpha
+from utils.runtime.precision import DTYPES
 
 FIDELITY = Path(__file__).resolve().parents[1] / "docs" / "fidelity.md"
 SAME = table_rows(FIDELITY, "The same")
 DEVIATIONS = table_rows(FIDELITY, "Deviations, all on purpose")
-OURS = table_rows(FIDELITY, "A deviation of ours")
+OURS = table_rows(FIDELITY, "Deviations of ours")
 
 
 def stated(cell: str) -> float:
@@ -33,6 +36,12 @@ def stated(cell: str) -> float:
     number = re.match(r"[\d.]+(e-?\d+)?", cell)
     assert number, cell
     return float(number[0])
+
+
+def size_of(what: str) -> str:
+    """The size of a deviation of ours."""
+    (size,) = (row[3] for row in OURS if row[0].startswith(what))
+    return size
 
 
 def largest_of_types(cell: str) -> float:
@@ -98,13 +107,41 @@ def test_differences_are_not_larger_than_stated(start: str) -> None:
 
 @pytest.mark.parametrize("name", ["chelsea", "rocket"])
 def test_half_scale_training_images_differ_from_pillow_by_at_most_the_stated_amount(name: str) -> None:
-    ((_, _, _, size, _),) = OURS
+    size = size_of("half-scale images")
     share, step = re.findall(r"([\d.]+) % of the values differ, by (1/255)", size)[0]
     photo = getattr(skimage.data, name)()
     ours = half_scale_pixels(torch.from_numpy(photo).permute(2, 0, 1)).permute(1, 2, 0).numpy()
     difference = np.abs(ours.astype(int) - np.asarray(half_scale(Image.fromarray(photo))))
     assert difference.max() / 255 <= stated(step)
     assert 0 < np.mean(difference > 0) <= float(share) / 100
+
+
+def test_features_in_half_precision_move_by_at_most_the_stated_amount(encoder: ResNet) -> None:
+    found = re.findall(r"([\d.]+) in (float16|bfloat16)", size_of("precision of the features"))
+    photos = [Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    crops = normalize(torch.stack([to_pixels(center_corners_crop(photo, 224)[0]) for photo in photos]))
+    folded = frozen(encoder)
+    with torch.inference_mode():
+        expected = encoder.features(crops)
+        for limit, name in found:
+            with torch.autocast("cpu", DTYPES[name]):
+                moved = (folded.features(crops).float() - expected).norm(dim=1).max().item()
+            assert 0.5 * float(limit) < moved <= float(limit), name
+
+
+def test_a_loss_in_half_precision_has_a_gradient_that_is_off_by_at_most_the_stated_share() -> None:
+    (share,) = re.findall(r"([\d.]+) % of the gradient", size_of("precision of the loss"))
+    generator, errors = torch.Generator().manual_seed(0), []
+    for noise in (1, 0.5, 0.1):
+        base = torch.randn(32, 128, generator=generator)
+        a, b = (base + noise * torch.randn(32, 128, generator=generator) for _ in "ab")
+        a.requires_grad_()
+        z = torch.nn.functional.normalize(torch.cat([a, b])).half()
+        similarity = (z @ z.T / 0.1).masked_fill(torch.eye(64, dtype=torch.bool), float("-inf")).float()
+        in_half = torch.nn.functional.cross_entropy(similarity, torch.arange(64).roll(32))
+        (ours,), (half,) = torch.autograd.grad(nt_xent_loss(a, b), a), torch.autograd.grad(in_half, a)
+        errors.append(((half - ours).norm() / ours.norm()).item())
+    assert 0.5 * float(share) / 100 < max(errors) <= float(share) / 100
 
 
 def test_every_deterministic_type_has_a_row() -> None:
