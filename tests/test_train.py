@@ -58,8 +58,13 @@ STEPS = 5  # steps per epoch: 20 images in batches of 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with 20 training images and a small KADID-10k: 4 references, one type, 3 levels."""
     folder = tmp_path_factory.mktemp("train")
+    write_small_run(folder)
+    return folder
+
+
+def write_small_run(folder: Path) -> None:
+    """A working directory with 20 training images and a small KADID-10k: 4 references, one type, 3 levels."""
     rng = np.random.default_rng(0)
     pristine, kadid = folder / "data" / "KADIS700" / "ref_imgs", folder / "data" / "KADID10K"
     pristine.mkdir(parents=True)
@@ -85,7 +90,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for phase, indices in splits.items():
         np.save(kadid / "splits" / f"{phase}.npy", np.array([list(i) for i in indices], dtype=np.int64))
     (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(autouse=True)
