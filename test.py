@@ -21,7 +21,7 @@ from models.weights import encoder_hash, load_encoder, published_encoder, save_r
 from utils.config.command_line import parse_command_line
 from utils.config.keys import Config
 from utils.errors import UserError, run_command
-from utils.evaluation.features import cached_features
+from utils.evaluation.features import cached_features, truncated_note
 from utils.evaluation.manifold import is_degraded, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.results import CrossResult, Results, render, write_results
@@ -106,7 +106,7 @@ def evaluate_encoder(
             with shared_failure():
                 dataset = get_dataset(name, config.data_base_path, config.test.crop_size)
             check_same(f"annotation of {name}", dataset.annotation_hash)
-            features = cached_features(
+            extracted = cached_features(
                 encoder,
                 dataset,
                 config.test.batch_size,
@@ -115,8 +115,9 @@ def evaluate_encoder(
                 cache_dir=FEATURES,
                 encoder_hash=results.encoder_hash,
             )
-            if features is None:  # not the first process, which evaluates
+            if extracted is None:  # not the first process, which evaluates
                 continue
+            features, truncated = extracted
             fractions = config.test.train_fraction
             found = [_evaluate(features, dataset, config, fraction, device) for fraction in fractions]
         except UserError as error:
@@ -124,6 +125,8 @@ def evaluate_encoder(
             if is_main():
                 print(f"{name} failed: {error}", file=sys.stderr)
             continue
+        for result in found:
+            result.notes += truncated_note(dataset, truncated)
         results.datasets += found
         if is_degraded(dataset):
             results.separability[name] = {"trained": separability(features, dataset)}

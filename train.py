@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
@@ -21,7 +21,7 @@ from data.training_loader import batch_sampler, training_loader, training_set
 from models.simclr import initial_model, parallel_model
 from utils.config.keys import Config
 from utils.errors import UserError
-from utils.evaluation.features import extract_features
+from utils.evaluation.features import check_images, extract_features, truncated_note
 from utils.evaluation.manifold import to_draw
 from utils.evaluation.protocol import evaluate, mean_over_datasets
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
@@ -31,7 +31,7 @@ from utils.experiment.run_log import RunLog, wandb_settings
 from utils.image import open_image
 from utils.optimization import build_optimizer, build_scheduler
 from utils.report.pictures import draw_manifold
-from utils.runtime.distributed import any_rank, barrier, check_same, is_main, on_main, world_size
+from utils.runtime.distributed import any_rank, barrier, check_same, is_main, on_main, shared_failure, world_size
 from utils.runtime.progress import progress_bar
 from utils.runtime.signals import Stopped, StopRequest, stop_on_signal
 from utils.runtime.workers import WorkerDied, batches
@@ -72,6 +72,7 @@ class Trainer:
         self.config, self.device = config, device
         self.experiment = Experiment.named(config.experiment_name)
         self.stop = StopRequest()
+        self.truncated: set[str] = set()  # what was said about truncated images
         self.dataset = training_set(config)
         self.sampler = batch_sampler(self.dataset, config)
         self.steps = self.sampler.steps_per_epoch
@@ -79,6 +80,9 @@ class Trainer:
         self.validation_sets = [
             get_dataset(name, config.data_base_path, config.test.crop_size) for name in config.validation.datasets
         ]
+        for dataset in self.validation_sets:  # now, and not after the first epoch
+            with shared_failure():
+                check_images(dataset, range(len(dataset)))
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))
@@ -157,6 +161,7 @@ class Trainer:
             state.scheduler.step(state.epoch + state.step / self.steps)
         state.step += 1
         done = state.epoch * self.steps + state.step
+        self._note_truncated(message for sample in batch["truncated"] for message in sample)
         self._note_unreadable(batch["unreadable"])
         every = self.config.training.log_images_frequency
         if self.log is not None and every > 0 and done % every == 0:
@@ -190,7 +195,11 @@ class Trainer:
     def _validate_on(self, dataset: IQADataset) -> dict[str, float]:
         """Median SROCC and PLCC over a dataset's validation splits, at the fixed `validation.alpha` (no search)."""
         test, validation = self.config.test, self.config.validation
-        features = extract_features(self.model.encoder, dataset, test.batch_size, test.num_workers, self.device)
+        features, truncated = extract_features(
+            self.model.encoder, dataset, test.batch_size, test.num_workers, self.device
+        )
+        if is_main():
+            self._note_truncated(f"{dataset.name}: {note}" for note in truncated_note(dataset, truncated))
         result = evaluate(features, dataset, "val", validation.num_splits, [validation.alpha], device=self.device)
         if validation.visualize and dataset.name == to_draw(validation.datasets):
             self._draw_manifold(features, dataset)
@@ -241,6 +250,13 @@ class Trainer:
                     f"{self.dataset.folder}: {len(noted)} of {len(self.dataset)} images cannot be read, "
                     f"more than {UNREADABLE_LIMIT:.0%}; the last one: {message}"
                 )
+
+    def _note_truncated(self, messages: Iterable[str]) -> None:
+        """Reports each truncated image, and the truncated images of a validation set, once."""
+        for message in dict.fromkeys(messages):
+            if message not in self.truncated:
+                self.truncated.add(message)
+                print(message, file=sys.stderr)
 
     def _save_last(self, scores: Mapping[str, float] | None) -> None:
         """Saves all that resuming needs; `scores` are those of the epoch's validation, once it is done."""
