@@ -22,7 +22,7 @@ from models.weights import encoder_hash, load_encoder, published_encoder, save_r
 from utils.config.command_line import parse_command_line
 from utils.config.keys import Config
 from utils.errors import UserError, run_command
-from utils.evaluation.features import cached_features
+from utils.evaluation.features import cached_features, truncated_note
 from utils.evaluation.manifold import is_degraded, manifold_images, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.results import CrossResult, Results, render, write_results
@@ -110,7 +110,7 @@ def evaluate_encoder(
             with shared_failure():
                 dataset = get_dataset(name, config.data_base_path, config.test.crop_size)
             check_same(f"annotation of {name}", dataset.annotation_hash)
-            features = cached_features(
+            features, truncated = cached_features(
                 used,
                 dataset,
                 config.test.batch_size,
@@ -127,6 +127,8 @@ def evaluate_encoder(
             if is_main():
                 print(f"{name} failed: {error}", file=sys.stderr)
             continue
+        for result in found:
+            result.notes += truncated_note(dataset, truncated)
         results.datasets += found
         if path is None or features is None or not is_main():
             continue

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -20,14 +20,16 @@ from data import get_dataset
 from data.iqa_dataset import IQADataset
 from data.training_loader import batch_sampler, training_loader, training_set
 from models.frozen import frozen
+from models.resnet import ResNet
 from models.simclr import initial_model, parallel_model
+from models.weights import encoder_hash, load_encoder
 from utils.config.keys import Config
 from utils.errors import UserError
-from utils.evaluation.features import extract_features
+from utils.evaluation.features import cached_features, check_images, forget_features, truncated_note
 from utils.evaluation.manifold import manifold_images, to_draw
 from utils.evaluation.protocol import evaluate, mean_over_datasets
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
-from utils.experiment.layout import Experiment
+from utils.experiment.layout import FEATURES, Experiment
 from utils.experiment.resume import begin_run, resume_hint, take_up
 from utils.experiment.run_log import RunLog, wandb_settings
 from utils.image import open_image
@@ -36,7 +38,17 @@ from utils.regression import RidgePath
 from utils.report.pictures import draw_manifold
 from utils.runtime.beside import Beside
 from utils.runtime.device import with_float64
-from utils.runtime.distributed import any_rank, barrier, check_same, is_main, on_main, world_size
+from utils.runtime.distributed import (
+    any_rank,
+    barrier,
+    check_same,
+    from_main,
+    is_main,
+    on_main,
+    share_buffers,
+    shared_failure,
+    world_size,
+)
 from utils.runtime.precision import arithmetic, check_precision
 from utils.runtime.progress import progress_bar
 from utils.runtime.signals import Stopped, StopRequest, stop_on_signal
@@ -79,6 +91,7 @@ class Trainer:
         self.config, self.device = config, device
         self.experiment = Experiment.named(config.experiment_name)
         self.stop = StopRequest()
+        self.truncated: set[str] = set()  # what was said about truncated images
         self.dataset = training_set(config)
         self.sampler = batch_sampler(self.dataset, config)
         self.steps = self.sampler.steps_per_epoch
@@ -86,6 +99,9 @@ class Trainer:
         self.validation_sets = [
             get_dataset(name, config.data_base_path, config.test.crop_size) for name in config.validation.datasets
         ]
+        for dataset in self.validation_sets:  # now, and not after the first epoch
+            with shared_failure():
+                check_images(dataset, range(len(dataset)))
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))
@@ -172,6 +188,7 @@ class Trainer:
             state.scheduler.step(state.epoch + state.step / self.steps)
         state.step += 1
         done = state.epoch * self.steps + state.step
+        self._note_truncated(message for sample in batch["truncated"] for message in sample)
         self._note_unreadable(batch["unreadable"])
         every = self.config.training.log_images_frequency
         if self.log is not None and every > 0 and done % every == 0:
@@ -182,9 +199,11 @@ class Trainer:
         """Scores the encoder on the validation sets, keeps it if it is the best so far, and saves the state."""
         if not self.validation_sets:
             return
+        share_buffers(self.model)  # the checkpoint has those of the first process
+        encoder, identity = frozen(self.model.encoder), from_main(encoder_hash(self.model.encoder))
         try:
             with self.stop.at_once():  # the training is saved, and a validation that is cut short is repeated
-                scores = {d.name: self._validate_on(d) for d in self.validation_sets}
+                scores = {d.name: self._validate_on(d, encoder, identity) for d in self.validation_sets}
         except KeyboardInterrupt:
             raise self._stopped() from None
         mean = mean_over_datasets(scores)
@@ -196,20 +215,33 @@ class Trainer:
             self.log.scalars([row])
             each = ", ".join(f"{n} {s['srocc']:.3f}/{s['plcc']:.3f}" for n, s in scores.items())
             print(f"epoch {epoch}: validation SROCC/PLCC {mean['srocc']:.3f}/{mean['plcc']:.3f} ({each})")
+        outdated: str | None = identity  # whose features nobody needs: the test uses those of the best encoder
         if self.state.best is None or mean["srocc"] > self.state.best["srocc"]:
             self.state.best = {"epoch": epoch, **mean}
-            self._save_best(mean)
+            outdated = self._save_best(mean)
+        if outdated:
+            forget_features(FEATURES, outdated)
         self.state.validated = True
         self._save_last(mean)
 
-    def _validate_on(self, dataset: IQADataset) -> dict[str, float]:
+    def _validate_on(self, dataset: IQADataset, encoder: ResNet, identity: str) -> dict[str, float]:
         """Median SROCC and PLCC over a dataset's validation splits, at the fixed `validation.alpha` (no search)."""
         test, validation = self.config.test, self.config.validation
-        encoder = frozen(self.model.encoder)
-        features = extract_features(encoder, dataset, test.batch_size, test.num_workers, self.device, test.precision)
-        path = RidgePath(features, dataset.mos, with_float64(self.device))
+        features, truncated = cached_features(
+            encoder,
+            dataset,
+            test.batch_size,
+            test.num_workers,
+            self.device,
+            cache_dir=FEATURES,
+            encoder_hash=identity,
+            precision=test.precision,
+        )
+        if is_main():
+            self._note_truncated(f"{dataset.name}: {note}" for note in truncated_note(dataset, truncated))
+        path = None if features is None else RidgePath(features, dataset.mos, with_float64(self.device))
         result = evaluate(path, dataset, "val", validation.num_splits, [validation.alpha])
-        if validation.visualize and dataset.name == to_draw(validation.datasets):
+        if features is not None and validation.visualize and dataset.name == to_draw(validation.datasets):
             self._draw_manifold(features[manifold_images(dataset), 0], dataset)
         return {"srocc": result.srocc, "plcc": result.plcc}
 
@@ -267,6 +299,13 @@ class Trainer:
                     f"more than {UNREADABLE_LIMIT:.0%}; the last one: {message}"
                 )
 
+    def _note_truncated(self, messages: Iterable[str]) -> None:
+        """Reports each truncated image, and the truncated images of a validation set, once."""
+        for message in dict.fromkeys(messages):
+            if message not in self.truncated:
+                self.truncated.add(message)
+                print(message, file=sys.stderr)
+
     def _save_last(self, scores: Mapping[str, float] | None) -> None:
         """Saves all that resuming needs; `scores` are those of the epoch's validation, once it is done."""
         content = self.state.save() | {"config": self.config.to_dict()}
@@ -275,14 +314,18 @@ class Trainer:
             path = self.experiment.last_checkpoint(self.state.epoch, self.state.step, scores)
             replace_checkpoint(content, path, self.experiment.last_checkpoints())
 
-    def _save_best(self, scores: Mapping[str, float] | None) -> None:
-        """Saves the weights in the place of the best ones so far."""
+    def _save_best(self, scores: Mapping[str, float] | None) -> str | None:
+        """Saves the weights in the place of the best ones so far, and returns the hash of those, if there were any."""
+        before = None
         if is_main():
             path = self.experiment.best_checkpoint(self.state.epoch, scores)
             weights = self.model.state_dict()  # not copied to a plain dict, which would lose its metadata
             for name, value in weights.items():
                 weights[name] = value.contiguous()
-            replace_checkpoint(weights, path, self.experiment.best_checkpoints())
+            old = self.experiment.best_checkpoints()
+            before = encoder_hash(load_encoder(old[-1])) if old else None
+            replace_checkpoint(weights, path, old)
+        return before
 
     def _begin(self) -> RunLog:
         """Writes what was given into the experiment's folder, and opens the log."""

@@ -39,7 +39,7 @@ def main() -> None:
     splits = [dataset.get_split_indices(s, "test") for s in range(min(options.splits, dataset.num_splits))]
     scores = np.full(len(dataset), np.nan)
     for i in tqdm(np.unique(np.concatenate(splits)), desc="BRISQUE", unit="image", disable=None):
-        score = float(measure.score(np.asarray(dataset.open_image(i))))
+        score = float(measure.score(np.asarray(dataset.open_image(i, truncated=[]))))
         scores[i] = score if dataset.mos_type == "dmos" else -score
     found = []
     for test in splits:

@@ -20,6 +20,7 @@ class Report:
     rows: int = 0
     missing: int = 0
     unreadable: int = 0
+    truncated: int = 0
     scores: str = "-"
     splits: str = "-"
     problems: tuple[str, ...] = ()
@@ -31,7 +32,7 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
         dataset = get_dataset(name, data_base_path, with_splits=False)
     except UserError as error:
         return Report(name, found=False, problems=(str(error),))
-    missing, unreadable, problems = 0, 0, []
+    missing, unreadable, truncated, problems = 0, 0, 0, []
     for index, path in enumerate(tqdm(dataset.images, desc=name, unit="image", disable=None)):
         if not path.exists():
             missing += 1
@@ -39,7 +40,10 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
                 problems.append(f"{path}: not found (only the first missing image is listed)")
             continue
         try:
-            dataset.open_image(index)
+            cut: list[str] = []
+            dataset.open_image(index, cut)
+            truncated += len(cut)
+            problems += cut
         except UserError as error:
             unreadable += 1
             problems.append(str(error))
@@ -49,7 +53,8 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
     except UserError as error:
         splits = "invalid"
         problems.append(str(error))
-    return Report(name, True, len(dataset), missing, unreadable, _scores(dataset), splits, tuple(problems))
+    counts = (len(dataset), missing, unreadable, truncated)
+    return Report(name, True, *counts, _scores(dataset), splits, tuple(problems))
 
 
 def datasets_in(base: Path) -> list[str]:
@@ -76,10 +81,10 @@ def main() -> int:
         folders = ", ".join(kind.folder for kind in IQA_DATASETS.values())
         raise UserError(f"{arguments.data_base_path}: has no dataset; expected {folders} or a folder with a {LABELS}")
     reports = [check_dataset(name, arguments.data_base_path) for name in names]
-    row = "{:14s} {:6s} {:>7s} {:>8s} {:>11s} {:>14s}  {}"
-    print(row.format("dataset", "found", "rows", "missing", "unreadable", "scores", "splits"))
+    row = "{:14s} {:6s} {:>7s} {:>8s} {:>11s} {:>10s} {:>14s}  {}"
+    print(row.format("dataset", "found", "rows", "missing", "unreadable", "truncated", "scores", "splits"))
     for r in reports:
-        counts = (str(r.rows), str(r.missing), str(r.unreadable)) if r.found else ("-", "-", "-")
+        counts = [str(n) if r.found else "-" for n in (r.rows, r.missing, r.unreadable, r.truncated)]
         print(row.format(r.name, "yes" if r.found else "no", *counts, r.scores, r.splits))
     problems = [f"{r.name}: {problem}" for r in reports for problem in r.problems]
     print("\n".join(["", *problems] if problems else ["", "no problems found"]))

@@ -135,13 +135,18 @@ class IQADataset(Dataset):
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Five crops at `full` and `half` scale, each 5 x 3 x crop_size x crop_size, uint8."""
-        image = self.open_image(index)
-        return {"full": self._crops(image), "half": self._crops(half_scale(image)), "index": index}
+        """Five crops at `full` and `half` scale, each 5 x 3 x crop_size x crop_size, uint8.
 
-    def open_image(self, index: int) -> Image.Image:
-        """Reads image `index` as RGB."""
-        return open_image(self.images[index])
+        `truncated` says whether the file is truncated; then the crops are of what is there.
+        """
+        truncated: list[str] = []
+        image = self.open_image(index, truncated)
+        scales = {"full": self._crops(image), "half": self._crops(half_scale(image))}
+        return {**scales, "index": index, "truncated": bool(truncated)}
+
+    def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
+        """Reads image `index` as RGB; `truncated` is as for `utils.image.open_image`."""
+        return open_image(self.images[index], truncated)
 
     def _crops(self, image: Image.Image) -> Tensor:
         return torch.stack([to_pixels(crop) for crop in center_corners_crop(image, self.crop_size)])

@@ -78,13 +78,15 @@ class KADIS700Dataset(Dataset):
             3 x patch_size x patch_size, ImageNet-normalised;
             `img_A_name`, `img_B_name`: file names;
             `composition`: list of (type, level value), empty if nothing was degraded;
-            `unreadable`: one message for each image that could not be read and was replaced by another one.
+            `unreadable`: one message for each image that could not be read and was replaced by another one;
+            `truncated`: one message for each image that was read only as far as its truncated file goes.
         """
         epoch, index = position
         generator = sample_generator(self.seed, epoch, index)
         unreadable: list[str] = []
-        pixels_a, path_a = self._read(index, generator, unreadable)
-        pixels_b, path_b = self._read(_draw(len(self), generator), generator, unreadable)
+        truncated: list[str] = []
+        pixels_a, path_a = self._read(index, generator, unreadable, truncated)
+        pixels_b, path_b = self._read(_draw(len(self), generator), generator, unreadable, truncated)
         crops = {}
         for name, pixels in (("img_A", pixels_a), ("img_B", pixels_b)):
             crops[f"{name}_orig"] = random_crop(pixels, self.patch_size, generator)
@@ -103,9 +105,12 @@ class KADIS700Dataset(Dataset):
             "img_B_name": path_b.name,
             "composition": composition,
             "unreadable": unreadable,
+            "truncated": truncated,
         }
 
-    def _read(self, index: int, generator: torch.Generator, unreadable: list[str]) -> tuple[Tensor, Path]:
+    def _read(
+        self, index: int, generator: torch.Generator, unreadable: list[str], truncated: list[str]
+    ) -> tuple[Tensor, Path]:
         """Reads image `index`. If it cannot be read, tries other images drawn with the sample's generator.
 
         After ten unreadable images in a row, returns a black image instead of raising an error. The training loop stops
@@ -113,7 +118,7 @@ class KADIS700Dataset(Dataset):
         """
         for _ in range(10):
             try:
-                return read_pixels(self.images[index]), self.images[index]
+                return read_pixels(self.images[index], truncated), self.images[index]
             except UserError as error:
                 unreadable.append(str(error))
                 index = _draw(len(self), generator)
@@ -126,13 +131,9 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed))
 
 
-def read_pixels(path: Path) -> Tensor:
-    """Reads an image with `open_image` as a 3 x H x W uint8 tensor.
-
-    Raises:
-        UserError: see `open_image`.
-    """
-    return torch.from_numpy(np.array(open_image(path))).permute(2, 0, 1)
+def read_pixels(path: Path, truncated: list[str] | None = None) -> Tensor:
+    """Reads an image with `open_image` as a 3 x H x W uint8 tensor; see there for `truncated` and the errors."""
+    return torch.from_numpy(np.array(open_image(path, truncated))).permute(2, 0, 1)
 
 
 def half_scale_pixels(pixels: Tensor) -> Tensor:

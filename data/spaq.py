@@ -5,7 +5,6 @@ from PIL import Image
 
 from data.iqa_dataset import Annotation, IQADataset, find_file, numbers
 from utils.errors import UserError
-from utils.image import open_image
 
 SHORTER_SIDE = 512  # pixels; photos are resized to this before cropping
 
@@ -35,8 +34,8 @@ class SPAQDataset(IQADataset):
             raise UserError(f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}")
         return Annotation([str(n).strip() for n in table["Image name"]], "TestImage", numbers(table, "MOS", path))
 
-    def open_image(self, index: int) -> Image.Image:
-        return resize_shorter_side(open_image(self.images[index]))
+    def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
+        return resize_shorter_side(super().open_image(index, truncated))
 
 
 def resize_shorter_side(image: Image.Image) -> Image.Image:

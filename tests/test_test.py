@@ -1,6 +1,7 @@
 """test.py on a small dataset with the folder layout of KADID-10k, with an untrained encoder."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,25 @@ def test_a_test_writes_results_and_a_regressor(
     coef, intercept = fit_whole(crops, mos, found["alpha"])
     np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, rtol=1e-4, atol=1e-7)
     assert regressor.bias.item() == pytest.approx(intercept, rel=1e-5)
+
+
+def test_truncated_images_are_used_and_counted_in_the_results(
+    base: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment)
+    shutil.copytree(base, tmp_path / "data")
+    for name in ("I03_01_05.png", "I07_01_01.png"):
+        image = tmp_path / "data" / "KADID10K" / "images" / name
+        image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    note = "2 of 40 images are truncated and were read as far as they go: I03_01_05.png, I07_01_01.png"
+    for train_fraction in ([1.0], [0.5, 1.0]):  # the second test reads no image
+        config = configuration(tmp_path / "data", train_fraction=train_fraction, grid_search=False)
+        assert script.run_test(config, "scratch", CPU) == 0
+        assert capsys.readouterr().out.count(f"kadid10k: {note}") == 1
+        folder = experiment / "experiments" / "tried"
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        assert all(note in found["notes"] for found in content["datasets"])
+        assert note in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_failing_dataset_does_not_affect_the_others(

@@ -58,8 +58,13 @@ STEPS = 5  # steps per epoch: 20 images in batches of 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A working directory with 20 training images and a small KADID-10k: 4 references, one type, 3 levels."""
     folder = tmp_path_factory.mktemp("train")
+    write_small_run(folder)
+    return folder
+
+
+def write_small_run(folder: Path) -> None:
+    """A working directory with 20 training images and a small KADID-10k: 4 references, one type, 3 levels."""
     rng = np.random.default_rng(0)
     pristine, kadid = folder / "data" / "KADIS700" / "ref_imgs", folder / "data" / "KADID10K"
     pristine.mkdir(parents=True)
@@ -85,7 +90,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for phase, indices in splits.items():
         np.save(kadid / "splits" / f"{phase}.npy", np.array([list(i) for i in indices], dtype=np.int64))
     (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -279,6 +283,26 @@ def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path) ->
     code, _, err = finish(folder, "unreadable", "--training.data.pristine_path", str(tmp_path))
     assert code == 2
     assert "1 of 20 images cannot be read, more than 1%" in err and "0.png" in err and "Traceback" not in err
+
+
+def test_a_truncated_training_image_is_used_and_named_once(folder: Path, tmp_path: Path) -> None:
+    for i in range(20):
+        content = (folder / "data/KADIS700/ref_imgs" / f"{i:02d}.png").read_bytes()
+        (tmp_path / f"{i}.png").write_bytes(content if i else content[: len(content) // 2])
+    code, out, err = finish(folder, "truncated", "--training.data.pristine_path", str(tmp_path))
+    assert code == 0, err
+    assert err.count(f"{tmp_path / '0.png'}: truncated") == 1
+    assert "unreadable" not in out
+
+
+def test_an_unreadable_validation_image_is_named_before_the_training(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "data" / "KADID10K", tmp_path / "KADID10K")
+    (tmp_path / "KADID10K" / "images" / "I02_01_01.png").write_bytes(b"no image")
+    pristine = str(folder / "data" / "KADIS700" / "ref_imgs")
+    options = ("--data_base_path", str(tmp_path), "--training.data.pristine_path", pristine)
+    message = one_line_error(finish(folder, "unreadable", *options))
+    assert "kadid10k: 1 of 12 images cannot be read" in message and "I02_01_01.png" in message
+    assert not (folder / "experiments" / "unreadable" / "metrics.csv").exists()
 
 
 @pytest.mark.parametrize(

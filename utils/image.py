@@ -1,10 +1,13 @@
 """Reading images, crops, and conversion to tensors."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from utils.errors import UserError
@@ -13,43 +16,94 @@ IMAGE_SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif
 SIXTEEN_BITS_AS_I = ("PNG", "PPM")  # formats whose 16-bit grey Pillow reads in mode I (PNG: older releases)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # of Pillow, for a file that it cannot read
+_one_thread = threading.Lock()
 _MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
 _STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path, truncated: list[str] | None = None) -> Image.Image:
     """Reads an image file as RGB.
 
     As in the published pipeline, an EXIF rotation is not applied. Grey and palette images get three channels, an alpha
     channel is dropped, CMYK is converted with Pillow's formula, and 16-bit grey is scaled to 8 bits (65535 to 255).
     Files with 32-bit integers or floats are refused, because nothing says which value is white.
 
+    Args:
+        path: of the file.
+        truncated: if given, a truncated file is read as far as it goes, as in the published pipeline, and a line about
+            it is added to the list. Pillow decides what is in the place of the missing pixels (mostly grey or black).
+
     Raises:
-        UserError: the file is missing, a folder, empty, truncated, not an image, or has 32-bit pixels.
+        UserError: the file is missing, a folder, empty, not an image, has 32-bit pixels, or is truncated: without
+            `truncated` anywhere, else before its first pixel.
     """
     try:
-        if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for ever
-            raise ValueError("not a regular file")
-        with Image.open(path) as image:
-            if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS_AS_I):
-                raise ValueError(f"{image.mode} pixels of 32 bits have no known range; convert them to 8 or 16 bits")
-            if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip at 255
-                return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
-            image.load()
-            # Do not convert an RGB image, because Pillow would copy it.
-            return image if image.mode == "RGB" else image.convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable image ({reason})") from error
+        return _read(path, lenient=False)
+    except ERRORS as error:
+        if truncated is not None:
+            with suppress(*ERRORS):
+                image = _read(path, lenient=True)
+                truncated.append(f"{path}: truncated or damaged; read as far as it goes ({_reason(error)})")
+                return image
+        raise UserError(f"{path}: not a readable image ({_reason(error)})") from error
+
+
+def check_header(path: str | Path) -> None:
+    """Finds out, without reading the pixels, whether `open_image` can read at least a part of the file.
+
+    Raises:
+        UserError: the file is missing, a folder, empty, not an image, or has 32-bit pixels.
+    """
+    try:
+        with _opened(path):
+            pass
+    except ERRORS as error:
+        raise UserError(f"{path}: not a readable image ({_reason(error)})") from error
+
+
+def _read(path: str | Path, lenient: bool) -> Image.Image:
+    with _truncated_allowed(lenient), _opened(path) as image:
+        if image.mode.startswith("I"):  # 16-bit; Pillow's conversion would clip at 255
+            return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8)).convert("RGB")
+        image.load()
+        # Do not convert an RGB image, because Pillow would copy it.
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for ever
+        raise ValueError("not a regular file")
+    with Image.open(path) as image:
+        if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN_BITS_AS_I):
+            raise ValueError(f"{image.mode} pixels of 32 bits have no known range; convert them to 8 or 16 bits")
+        yield image
+
+
+@contextmanager
+def _truncated_allowed(allowed: bool) -> Iterator[None]:
+    """Sets Pillow's flag, which all threads of a process share; so one thread at a time reads."""
+    with _one_thread:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = allowed
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def open_thumbnail(path: str | Path, longest: int) -> Image.Image:
-    """Reads an image with `open_image` and downscales it if its longer side has more than `longest` pixels.
+    """Reads an image, or what there is of a truncated one, so that its longer side has at most `longest` pixels.
 
     Raises:
         UserError: see `open_image`.
     """
-    image = open_image(path)
+    image = open_image(path, truncated=[])
     image.thumbnail((longest, longest))
     return image
 

@@ -41,6 +41,17 @@ def test_missing_and_unreadable_images_are_counted_and_named(tmp_path: Path) -> 
     assert images[0].name in report.problems[0] and images[1].name in report.problems[1]
 
 
+def test_truncated_images_are_counted_and_named(tmp_path: Path) -> None:
+    image = min((make(tmp_path) / "images").iterdir())
+    Image.effect_noise((64, 64), 50).convert("RGB").save(image)
+    image.write_bytes(image.read_bytes()[:2000])
+    report = check_dataset("kadid10k", tmp_path)
+    assert (report.unreadable, report.truncated) == (0, 1)
+    assert f"{image}: truncated" in report.problems[0]
+    done = run(tmp_path, "--datasets", "kadid10k")
+    assert done.returncode == 1 and "truncated" in done.stdout.splitlines()[0]
+
+
 def test_wrong_splits_and_missing_datasets_exit_with_1(tmp_path: Path) -> None:
     root = make(tmp_path)
     lines = (root / "dmos.csv").read_text().splitlines()

@@ -118,6 +118,15 @@ def test_an_unreadable_image_is_replaced_and_reported(root: Path, tmp_path: Path
     assert "1.png" in sample["unreadable"][0]
 
 
+def test_a_truncated_image_is_read_and_reported(root: Path, tmp_path: Path) -> None:
+    content = (root / "ref_imgs" / "0.png").read_bytes()
+    (tmp_path / "0.png").write_bytes(content[: len(content) // 2])
+    sample = KADIS700Dataset(tmp_path, patch_size=64, images_folder=".", max_distortions=0)[0, 0]
+    assert sample["img_A_name"] == "0.png" and sample["unreadable"] == []
+    assert sample["img_A_orig"][0].std() > 0  # the stand-in for an unreadable image is black
+    assert len(set(sample["truncated"])) == 1 and "0.png: truncated" in sample["truncated"][0]
+
+
 def test_any_folder_of_images_can_be_used(root: Path) -> None:
     assert len(KADIS700Dataset(root / "ref_imgs", images_folder=".")) == 8
 

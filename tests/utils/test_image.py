@@ -1,14 +1,24 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tests.golden import golden
 from utils.errors import UserError
-from utils.image import center_corners_crop, denormalize, half_scale, normalize, open_image, to_tensor
+from utils.image import (
+    center_corners_crop,
+    check_header,
+    denormalize,
+    half_scale,
+    normalize,
+    open_image,
+    open_thumbnail,
+    to_tensor,
+)
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 
@@ -93,6 +103,61 @@ def test_an_unreadable_image_gives_a_one_line_message_with_its_name(tmp_path: Pa
     with pytest.raises(UserError, match=r"photo\.jpg: not a readable image") as error:
         open_image(path)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> Path:
+    """A JPEG file without its second half."""
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(PIXELS).resize((300, 200)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+def test_a_truncated_image_is_read_as_pillow_reads_it_with_its_flag(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truncated: list[str] = []
+    found = np.asarray(open_image(cut, truncated))
+    (line,) = truncated
+    assert "cut.jpg: truncated" in line and "\n" not in line
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    np.testing.assert_array_equal(found, np.asarray(Image.open(cut).convert("RGB")))
+    assert np.asarray(found)[:50].std() > 20  # the top of the picture is there
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_pillows_flag_is_as_before_after_every_read(cut: Path, monkeypatch: pytest.MonkeyPatch, before: bool) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", before)
+    open_image(cut, [])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is before
+    with pytest.raises(UserError, match=r"cut\.jpg: not a readable image \(image file is truncated"):
+        open_image(cut)  # refused, even if the program that uses this one has set the flag
+    cut.write_bytes(cut.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"cut\.jpg: not a readable image"):
+        open_image(cut, [])
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is before
+
+
+def test_threads_do_not_see_each_others_flag(cut: Path) -> None:
+    def read(lenient: bool) -> bool:
+        try:
+            return open_image(cut, [] if lenient else None).width == 300
+        except UserError:
+            return False
+
+    wanted = [False, True] * 200
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(read, wanted, timeout=60)) == wanted
+
+
+def test_what_there_is_of_a_truncated_image_is_its_thumbnail(cut: Path) -> None:
+    assert open_thumbnail(cut, 30).size == (30, 20)
+
+
+def test_a_header_is_checked_without_the_pixels(cut: Path) -> None:
+    check_header(cut)
+    cut.write_bytes(cut.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"cut\.jpg: not a readable image"):
+        check_header(cut)
 
 
 @pytest.mark.parametrize("value", [200, 100_000, 0.5])

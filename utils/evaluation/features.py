@@ -1,8 +1,8 @@
 """Features of a dataset's crops, extracted once for an encoder and kept on disk."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,25 +11,25 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from utils.errors import UserError
-from utils.image import normalize
+from utils.evaluation.feature_file import CROPS, EMBEDDING_DIM, FeatureFile
+from utils.image import check_header, normalize
 from utils.runtime.distributed import from_main, is_main, on_main, rank, shared_failure, world_size
-from utils.runtime.files import GrowingFile, locked, write_text
+from utils.runtime.files import locked
 from utils.runtime.precision import arithmetic
 from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
 from utils.runtime.workers import leave_stopping_to_parent
 
 FEATURES_VERSION = 2  # raise it when a change to the code changes the features
-CROPS = 5
-EMBEDDING_DIM = 4096  # as in models/weights.py: 2048 features of the full-scale crop, then 2048 of the half-scale crop
-ROW = CROPS * EMBEDDING_DIM * 4  # bytes of an image's features in a file
+About = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
+NAMED = 3  # images that a line names; of the others it gives the number
 
 
 class CropDataset(Protocol):
-    """A dataset whose item i is a dict with `full` and `half`, 5 x 3 x c x c each, uint8."""
+    """A dataset whose item i is a dict with `full` and `half`, 5 x 3 x c x c each, uint8, and `truncated`."""
 
     images: list[Path]
     crop_size: int
@@ -42,37 +42,6 @@ class CropDataset(Protocol):
     def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
-def extract_features(
-    encoder: nn.Module,
-    dataset: CropDataset,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device,
-    precision: str = "float32",
-) -> NDArray[np.float32]:
-    """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
-
-    With several processes, each encodes its share of every batch and all get the whole result.
-
-    Args:
-        encoder: its method `features` maps normalised images M x 3 x c x c to M x 2048; in evaluation mode.
-        dataset: whose crops to encode.
-        batch_size: images that a process encodes at once, with ten crops each.
-        num_workers: data-loading processes; 0 loads in the main one.
-        device: where the encoder computes.
-        precision: of its arithmetic, as in `test.precision`. The features are float32 in any case.
-
-    Raises:
-        UserError: an image cannot be read, the features of an image are not finite, or there are no images.
-    """
-    features = np.empty((len(dataset), CROPS, EMBEDDING_DIM), np.float32)
-    done = 0
-    for batch in _encode(encoder, dataset, batch_size, num_workers, device, precision, start=0):
-        features[done : done + len(batch)] = batch
-        done += len(batch)
-    return features
-
-
 def cached_features(
     encoder: nn.Module,
     dataset: CropDataset,
@@ -82,43 +51,89 @@ def cached_features(
     cache_dir: Path,
     encoder_hash: str,
     precision: str = "float32",
-) -> NDArray[np.float32] | None:
-    """`extract_features`, kept in a file that is memory-mapped; an interrupted extraction goes on where it stopped.
+) -> tuple[NDArray[np.float32] | None, list[int]]:
+    """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
 
-    With several processes only the first has the file and gets the features, because the others may be on machines that
-    do not see its disk. They get None.
+    They are kept in a `FeatureFile`, and only the images without features there are read and encoded. So an extraction
+    that was interrupted, or that found unreadable images, goes on where it was. With several processes each encodes its
+    share of every batch, the first one has the file, and all that see its disk map it, so that a machine holds the
+    features once.
 
     Args:
-        encoder, dataset, batch_size, num_workers, device, precision: as for `extract_features`.
+        encoder: its method `features` maps normalised images M x 3 x c x c to M x 2048; in evaluation mode.
+        dataset: whose crops to encode.
+        batch_size: images that a process encodes at once, with ten crops each.
+        num_workers: data-loading processes; 0 loads in the main one.
+        device: where the encoder computes.
         cache_dir: folder for the file; `cache_key` names it.
         encoder_hash: identifies the encoder's weights.
+        precision: of the encoder's arithmetic, as in `test.precision`. The features are float32 in any case.
+
+    Returns:
+        The features, memory-mapped; None on a process, never the first one, that does not see the first one's disk.
+        And the numbers of the images whose files are truncated.
 
     Raises:
-        UserError: as `extract_features`, or the file cannot be written.
+        UserError: images cannot be read, the features of an image are not finite, there are no images, or the file
+            cannot be written.
     """
-    path = cache_dir / f"{on_main(lambda: cache_key(dataset, encoder_hash, precision))}.float32"
-    if not from_main(path.exists()):
+    if len(dataset) == 0:
+        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
+    path = cache_dir / f"{cache_key(dataset, encoder_hash, precision)}.float32"
+    if on_main(lambda: FeatureFile(path, dataset.images).missing()):
         _extract_to_file(path, encoder, dataset, batch_size, num_workers, device, precision)
-    return _map(path, len(dataset)) if is_main() else None
+    file = FeatureFile(path, dataset.images)
+    features = file.read() if is_main() or not file.missing() else None
+    return features, from_main(file.truncated())
 
 
 def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
-    """Name for a dataset's features, made from everything that they depend on.
+    """Name for a dataset's features, made from everything that they depend on except the images."""
+    text = f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash} {dataset.crop_size} {precision}"
+    return f"{dataset.name}_{encoder_hash}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    The sizes and modification times of the image files represent their content.
+
+def forget_features(cache_dir: Path, encoder_hash: str) -> None:
+    """Removes the features that an encoder gave; those that a process still maps may stay on Windows."""
+    for path in cache_dir.glob(f"*_{encoder_hash}_*"):
+        with suppress(OSError):
+            path.unlink()
+
+
+def check_images(dataset: CropDataset, numbers: Iterable[int]) -> None:
+    """Reads the headers of images, which takes less than a hundredth of the time that decoding them does.
 
     Raises:
-        UserError: an image is missing.
+        UserError: some are missing or are no images.
     """
-    digest = hashlib.sha256(f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash}".encode())
-    digest.update(f" {dataset.crop_size} {precision}".encode())
-    for path in dataset.images:
+    messages = []
+    for number in numbers:
         try:
-            about = path.stat()
-            digest.update(f" {about.st_size} {about.st_mtime_ns}".encode())
-        except OSError as error:
-            raise UserError(f"{path}: not a readable image ({error.strerror})") from error
-    return f"{dataset.name}_{encoder_hash}_{digest.hexdigest()[:16]}"
+            check_header(dataset.images[number])
+        except UserError as error:
+            messages.append(str(error))
+    _refuse_unreadable(dataset, messages)
+
+
+def truncated_note(dataset: CropDataset, truncated: Sequence[int]) -> list[str]:
+    """A line on the dataset's truncated images, if there are any."""
+    if not truncated:
+        return []
+    names = _first([dataset.images[number].name for number in truncated], ", ")
+    return [f"{len(truncated)} of {len(dataset)} images are truncated and were read as far as they go: {names}"]
+
+
+def _refuse_unreadable(dataset: CropDataset, messages: Sequence[str]) -> None:
+    if messages:
+        raise UserError(
+            f"{dataset.name}: {len(messages)} of {len(dataset)} images cannot be read; put whole files in their "
+            f"places: {_first(messages, '; ')}"
+        )
+
+
+def _first(texts: Sequence[str], separator: str) -> str:
+    rest = [f"and {len(texts) - NAMED} more"] if len(texts) > NAMED else []
+    return separator.join([*texts[:NAMED], *rest])
 
 
 def _extract_to_file(
@@ -130,57 +145,38 @@ def _extract_to_file(
     device: torch.device,
     precision: str,
 ) -> None:
-    """Appends the features to a file beside `path` and renames it once it is complete.
-
-    The first process writes. A small text file says how many images are surely in it, because after a power cut a file
-    may be longer than what reached the disk. If another program extracts the same features, this one waits for them.
-    """
-    partial, progress = path.with_suffix(".partial"), path.with_suffix(".progress")
+    """Adds the missing features. The first process writes. If another program extracts the same, it waits for that."""
     with ExitStack() as opened:
+        missing: list[int] = []
         with shared_failure():
             if is_main():
                 opened.enter_context(locked(path, f"waiting for another process that extracts {path.name}"))
-        if from_main(path.exists()):
-            return
-        file: GrowingFile | None = None
-        with shared_failure():
-            if is_main():
-                file = opened.enter_context(GrowingFile(partial))
-                file.truncate(_progress(partial, progress) * ROW)
-        done = from_main(partial.stat().st_size // ROW if file else 0)
-        for batch in _encode(encoder, dataset, batch_size, num_workers, device, precision, start=done):
-            done += len(batch)
+                file = FeatureFile(path, dataset.images)
+                missing = file.missing()
+                check_images(dataset, missing)
+                record = opened.enter_context(file.open_record())
+        missing = from_main(missing)
+        for rows, batch, truncated in _encode(encoder, dataset, batch_size, num_workers, device, precision, missing):
             with shared_failure():
-                if file:
-                    file.append(batch.astype("<f4").tobytes())
-                    write_text(progress, str(done))
-        with shared_failure():
-            if file:
-                file.close()
-                _rename(partial, path)
-                progress.unlink(missing_ok=True)
+                if is_main():
+                    file.write(record, rows, batch, truncated)
 
 
-def _rename(partial: Path, path: Path) -> None:
-    try:
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error})") from error
+class _Readable(Dataset):
+    """The items of a dataset with an `error`: empty, or the reason why there are only zeros in the place of an image.
 
+    So an unreadable image does not end the extraction before the others have their features.
+    """
 
-def _progress(partial: Path, progress: Path) -> int:
-    """Images whose features an earlier, interrupted extraction left."""
-    try:
-        return max(0, min(int(progress.read_text()), partial.stat().st_size // ROW))
-    except (OSError, ValueError):
-        return 0
+    def __init__(self, dataset: CropDataset) -> None:
+        self.dataset = dataset
 
-
-def _map(path: Path, images: int) -> NDArray[np.float32]:
-    try:
-        return np.memmap(path, "<f4", mode="r", shape=(images, CROPS, EMBEDDING_DIM))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged or not readable ({error}); remove it to extract anew") from error
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        try:
+            return {**self.dataset[index], "error": ""}
+        except UserError as error:
+            zeros = torch.zeros(CROPS, 3, self.dataset.crop_size, self.dataset.crop_size, dtype=torch.uint8)
+            return {"full": zeros, "half": zeros, "index": index, "truncated": False, "error": str(error)}
 
 
 def _encode(
@@ -190,48 +186,52 @@ def _encode(
     num_workers: int,
     device: torch.device,
     precision: str,
-    start: int,
-) -> Iterator[NDArray[np.float32]]:
-    """Yields the features of the images from `start` on, in order, one batch of every process at a time."""
-    if len(dataset) == 0:
-        raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
-    batches = [range(i, min(i + batch_size, len(dataset))) for i in range(start, len(dataset), batch_size)]
-    mine = batches[rank() :: world_size()]
+    numbers: Sequence[int],
+) -> Iterator[tuple[list[int], NDArray[np.float32], list[int]]]:
+    """Features of the images with these numbers, one batch of every process at a time.
+
+    Yields:
+        The numbers of the n images of the batch that can be read, their features (n, 5, 4096), and those of these
+        numbers whose images are truncated.
+
+    Raises:
+        UserError: see `cached_features`; for unreadable images after all others.
+    """
+    batches = [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
     loader: DataLoader = DataLoader(
-        dataset,  # type: ignore[arg-type]
-        batch_sampler=mine,  # type: ignore[arg-type]
+        _Readable(dataset),
+        batch_sampler=batches[rank() :: world_size()],  # type: ignore[arg-type]
         num_workers=num_workers,
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_stopping_to_parent,
     )
     encoder.to(device)
     loaded = loaded_batches(loader)
-    with progress_bar(f"features of {dataset.name}", len(dataset), start, "image") as bar:
+    unreadable: list[str] = []
+    with progress_bar(f"features of {dataset.name}", len(dataset), len(dataset) - len(numbers), "image") as bar:
         for step in range(0, len(batches), world_size()):
             features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
+            about: list[About] = []
             with shared_failure():
                 if step + rank() < len(batches):
-                    features = _encode_next(encoder, loaded, device, precision)
-            together = _gather(features, batches[step : step + world_size()], batch_size)
+                    batch = next(loaded)
+                    with arithmetic(precision, device):
+                        features = _encode_batch(encoder, batch, device)
+                    facts = (batch["index"].tolist(), batch["truncated"].tolist(), batch["error"])
+                    about = list(zip(*facts, strict=True))
+            together, about = _gather(features, about, batch_size)
+            unreadable += [error for _, _, error in about if error]
+            rows = [number for number, _, error in about if not error]
+            together = together[[not error for _, _, error in about]]
             finite = np.isfinite(together).all(axis=(1, 2))
             if not finite.all():
-                image = dataset.images[batches[step][0] + int(np.argmin(finite))]
+                image = dataset.images[rows[int(np.argmin(finite))]]
                 raise UserError(
                     f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
                 )
-            bar.update(len(together))
-            yield together
-
-
-def _encode_next(
-    encoder: nn.Module, loaded: Iterator[dict[str, Tensor]], device: torch.device, precision: str
-) -> Tensor:
-    try:
-        with arithmetic(precision, device):
-            return _encode_batch(encoder, next(loaded), device)
-    except UserError as error:  # a worker's error begins with its traceback
-        message = str(error).strip().splitlines()[-1].removeprefix("utils.errors.UserError: ")
-        raise UserError(message) from error
+            bar.update(len(about))
+            yield rows, together, [number for number, truncated, _ in about if truncated]
+    _refuse_unreadable(dataset, unreadable)
 
 
 @torch.inference_mode()
@@ -244,12 +244,15 @@ def _encode_batch(encoder: nn.Module, batch: dict[str, Tensor], device: torch.de
     return torch.cat(scales, dim=1).unflatten(0, (-1, CROPS))
 
 
-def _gather(features: Tensor, batches: Sequence[range], batch_size: int) -> NDArray[np.float32]:
+def _gather(features: Tensor, about: list[About], batch_size: int) -> tuple[NDArray[np.float32], list[About]]:
     """The batches of all processes in rank order. The last ones may be short, or missing on the later ranks."""
     if world_size() == 1:
-        return features.cpu().numpy()
+        return features.cpu().numpy(), about
     padded = torch.zeros(batch_size, CROPS, EMBEDDING_DIM, device=features.device)
     padded[: len(features)] = features
     gathered = [torch.empty_like(padded) for _ in range(world_size())]
     dist.all_gather(gathered, padded)
-    return torch.cat([g[: len(b)] for g, b in zip(gathered, batches, strict=False)]).cpu().numpy()
+    of_all: list[list[About]] = [[]] * world_size()
+    dist.all_gather_object(of_all, about)
+    together = torch.cat([g[: len(a)] for g, a in zip(gathered, of_all, strict=True)])
+    return together.cpu().numpy(), [a for of_one in of_all for a in of_one]

@@ -162,7 +162,7 @@ def render(results: Results) -> str:
             "\nHow the embeddings separate distortions (see the report)",
             _text(separability_table(results.separability)),
         ]
-    notes = [f"{r.dataset}: {note}" for r in results.datasets for note in r.notes]
+    notes = dict.fromkeys(f"{r.dataset}: {note}" for r in results.datasets for note in r.notes)
     if notes:
         parts += ["\nNotes", *notes]
     if results.failures:

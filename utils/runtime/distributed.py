@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from utils.errors import UserError
 
@@ -114,6 +115,13 @@ def share_out(work: Callable[[int], T], count: int, able: bool) -> list[T]:
     dist.all_gather_object(results, done)
     merged = {i: result for part in results for i, result in part.items()}
     return [merged[i] for i in range(count)]
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Gives all processes the first one's buffers: batch-norm statistics that are not synchronised differ."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def check_same(what: str, value: object) -> None:

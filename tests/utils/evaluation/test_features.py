@@ -1,6 +1,7 @@
 """utils.evaluation.features with a small encoder instead of the ResNet."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+from PIL import Image
 from torch import Tensor, nn
 
 from utils.errors import UserError
 from utils.evaluation import features as module
-from utils.evaluation.features import cache_key, cached_features, extract_features
+from utils.evaluation.features import cache_key, cached_features, forget_features
 from utils.image import denormalize
 
 CPU = torch.device("cpu")
@@ -32,28 +34,31 @@ class FakeEncoder(nn.Module):
 
 
 class FakeDataset:
-    """The value of image i is 10 i + k in full-scale crop k, and twice as much in half-scale crop k."""
+    """The value of image i is 10 i + k in full-scale crop k, and twice as much in half-scale crop k.
+
+    The pixels of the unreadable images are broken, not their headers.
+    """
 
     name = "fake"
     annotation_hash = "abc"
     crop_size = 4
 
-    def __init__(self, folder: Path, n: int, unreadable: int | None = None) -> None:
+    def __init__(self, folder: Path, n: int, unreadable: Collection[int] = (), truncated: Collection[int] = ()) -> None:
         self.images = [folder / f"{i}.png" for i in range(n)]
-        self.unreadable = unreadable
+        self.unreadable, self.truncated = unreadable, truncated
         for image in self.images:
             if not image.exists():
-                image.write_bytes(b"x")
+                Image.new("RGB", (4, 4)).save(image)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if index == self.unreadable:
+        if index in self.unreadable:
             raise UserError(f"{self.images[index].name}: not a readable image")
         value = 10 * index + torch.arange(5, dtype=torch.uint8)
         full = value[:, None, None, None].expand(5, 3, 4, 4)
-        return {"full": full, "half": 2 * full, "index": index}
+        return {"full": full, "half": 2 * full, "index": index, "truncated": index in self.truncated}
 
 
 def expected(n: int) -> np.ndarray:
@@ -62,40 +67,92 @@ def expected(n: int) -> np.ndarray:
 
 
 def assert_expected(found: np.ndarray | None, n: int) -> None:
-    assert found is not None
+    assert found is not None and found.dtype == np.float32
     np.testing.assert_allclose(found, expected(n), rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_values_and_order_are_correct(tmp_path: Path, num_workers: int) -> None:
-    found = extract_features(FakeEncoder(), FakeDataset(tmp_path, 7), 3, num_workers, CPU)
-    assert found.dtype == np.float32
+    dataset = FakeDataset(tmp_path, 7, truncated=(1, 5))
+    found, truncated = cached_features(FakeEncoder(), dataset, 3, num_workers, CPU, tmp_path, "hash")
+    assert truncated == [1, 5]
     assert_expected(found, 7)
 
 
+def cached(
+    dataset: FakeDataset, cache: Path, encoder: FakeEncoder | None = None, key: str = "hash"
+) -> tuple[np.ndarray, list[int], int]:
+    """Features, truncated images, and the number of images that were encoded."""
+    encoder = encoder or FakeEncoder()
+    found, truncated = cached_features(encoder, dataset, 2, 0, CPU, cache, key)
+    assert found is not None
+    return found, truncated, encoder.images // 10
+
+
 def test_the_second_extraction_reads_the_cache(tmp_path: Path) -> None:
-    dataset, cache = FakeDataset(tmp_path, 7), tmp_path / "cache"
-    cached_features(FakeEncoder(), dataset, 3, 0, CPU, cache, "hash")
-    again = FakeEncoder()
-    assert_expected(cached_features(again, dataset, 3, 0, CPU, cache, "hash"), 7)
-    assert again.images == 0
+    for encoded in (7, 0):
+        found, truncated, images = cached(FakeDataset(tmp_path, 7, truncated=(1, 5)), tmp_path / "cache")
+        assert_expected(found, 7)
+        assert truncated == [1, 5]  # also where no image is read
+        assert images == encoded
 
 
 def test_an_interrupted_extraction_is_resumed(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    with pytest.raises(UserError, match=r"^5.png: not a readable image$"):
-        cached_features(FakeEncoder(), FakeDataset(tmp_path, 8, unreadable=5), 2, 0, CPU, cache, "hash")
-    partial = next(cache.glob("*.partial"))
-    with partial.open("ab") as file:
-        file.write(b"half a row")
-    encoder = FakeEncoder()
-    found = cached_features(encoder, FakeDataset(tmp_path, 8), 2, 0, CPU, cache, "hash")
+    class Killed(FakeEncoder):
+        def features(self, x: Tensor) -> Tensor:
+            if self.images == 40:
+                raise KeyboardInterrupt
+            return super().features(x)
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(FakeDataset(tmp_path, 8), tmp_path / "cache", Killed())
+    (record,) = (tmp_path / "cache").glob("*.images")
+    with record.open("ab") as file:
+        file.write(b"\n5 123 4")  # a line that a power cut left
+    found, _, images = cached(FakeDataset(tmp_path, 8), tmp_path / "cache")
     assert_expected(found, 8)
-    assert encoder.images == 4 * 10  # images 0 to 3 were cached
-    assert not partial.exists()
+    assert images == 4  # images 0 to 3 were cached
+    assert cached(FakeDataset(tmp_path, 8), tmp_path / "cache")[2] == 0
 
 
-def test_every_relevant_change_changes_the_cache_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_images_that_have_changed_are_encoded_again(tmp_path: Path) -> None:
+    dataset = FakeDataset(tmp_path, 8, truncated=(2, 4))
+    cached(dataset, tmp_path / "cache")
+    before = dataset.images[2].stat()
+    os.utime(dataset.images[2], ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))  # of the same size
+    Image.new("RGB", (40, 40)).save(dataset.images[5])
+    found, truncated, images = cached(FakeDataset(tmp_path, 8), tmp_path / "cache")
+    assert_expected(found, 8)
+    assert images == 2
+    assert truncated == [4]  # image 2 was replaced by a whole file
+
+
+def test_all_unreadable_images_are_named_and_the_features_of_the_others_kept(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        cached(FakeDataset(tmp_path, 12, unreadable=(1, 3, 7, 8, 9)), tmp_path / "cache")
+    line = str(error.value)
+    assert line.startswith("fake: 5 of 12 images cannot be read") and "\n" not in line
+    assert all(name in line for name in ("1.png", "3.png", "7.png", "and 2 more"))
+    for i in (1, 3, 7, 8, 9):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{i}.png")
+    found, _, images = cached(FakeDataset(tmp_path, 12), tmp_path / "cache")
+    assert_expected(found, 12)
+    assert images == 5
+
+
+def test_missing_files_and_those_that_are_no_images_are_named_before_anything_is_encoded(tmp_path: Path) -> None:
+    dataset, encoder = FakeDataset(tmp_path, 9), FakeEncoder()
+    dataset.images[3].unlink()
+    dataset.images[8].write_bytes(b"<html>")
+    with pytest.raises(UserError, match=r"^fake: 2 of 9 images cannot be read.*3\.png: .*8\.png: ") as error:
+        cached(dataset, tmp_path / "cache", encoder)
+    assert "\n" not in str(error.value)
+    assert encoder.images == 0
+
+
+def test_each_encoder_precision_crop_size_and_annotation_has_its_own_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset = FakeDataset(tmp_path, 3)
     keys = {
         cache_key(dataset, "hash", "float32"),
@@ -109,24 +166,29 @@ def test_every_relevant_change_changes_the_cache_key(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(module, "FEATURES_VERSION", -1)
         keys.add(cache_key(dataset, "hash", "float32"))
-    first = cache_key(dataset, "hash", "float32")
-    assert first in keys
-    dataset.images[1].write_bytes(b"another image")
-    keys.add(cache_key(dataset, "hash", "float32"))
-    before = dataset.images[2].stat()
-    dataset.images[2].write_bytes(b"y")  # other content of the same size, a moment later
-    os.utime(dataset.images[2], ns=(before.st_atime_ns, before.st_mtime_ns + 1_000_000))
-    keys.add(cache_key(dataset, "hash", "float32"))
-    assert len(keys) == 9
+    assert len(keys) == 7
 
 
-def test_a_damaged_cache_gives_a_message_with_its_path(tmp_path: Path) -> None:
+def test_a_cut_or_deleted_cache_is_extracted_anew(tmp_path: Path) -> None:
+    dataset, cache = FakeDataset(tmp_path, 3), tmp_path / "cache"
+    cached(dataset, cache)
+    (path,) = cache.glob("*.float32")
+    path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(2):
+        found, _, images = cached(dataset, cache)
+        assert_expected(found, 3)
+        assert images == 3
+        del found  # Windows deletes no mapped file
+        path.unlink()
+
+
+def test_the_features_of_one_encoder_are_forgotten(tmp_path: Path) -> None:
     dataset = FakeDataset(tmp_path, 3)
-    path = tmp_path / f"{cache_key(dataset, 'hash', 'float32')}.float32"
-    path.write_bytes(b"cut")
-    with pytest.raises(UserError, match="damaged") as error:
-        cached_features(FakeEncoder(), dataset, 2, 0, CPU, tmp_path, "hash")
-    assert str(path) in str(error.value)
+    for key in ("hash", "other"):
+        cached(dataset, tmp_path / "cache", key=key)
+    forget_features(tmp_path / "cache", "hash")
+    assert cached(dataset, tmp_path / "cache", key="hash")[2] == 3
+    assert cached(dataset, tmp_path / "cache", key="other")[2] == 0
 
 
 def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
@@ -137,34 +199,35 @@ def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_unreadable_image_gives_a_one_line_message(tmp_path: Path, num_workers: int) -> None:
-    with pytest.raises(UserError, match=r"^5.png: not a readable image$"):
-        extract_features(FakeEncoder(), FakeDataset(tmp_path, 8, unreadable=5), 2, num_workers, CPU)
+    with pytest.raises(UserError, match=r"^fake: 1 of 8 images cannot be read; .*: 5.png: not a readable image$"):
+        cached_features(FakeEncoder(), FakeDataset(tmp_path, 8, unreadable=[5]), 2, num_workers, CPU, tmp_path, "hash")
 
 
 def test_error_for_non_finite_features_names_the_image(tmp_path: Path) -> None:
     encoder = FakeEncoder(scale=4.5e36)  # overflows from image 4 on
     with pytest.raises(UserError, match=r"fake: the features of .*4\.png are not finite"):
-        extract_features(encoder, FakeDataset(tmp_path, 8), 3, 0, CPU)
+        cached_features(encoder, FakeDataset(tmp_path, 8), 3, 0, CPU, tmp_path, "hash")
 
 
 def test_an_empty_dataset_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fake: has no images"):
-        extract_features(FakeEncoder(), FakeDataset(tmp_path, 0), 3, 0, CPU)
+        cached_features(FakeEncoder(), FakeDataset(tmp_path, 0), 3, 0, CPU, tmp_path, "hash")
 
 
-def _on_rank(rank: int, folder: Path, unreadable: int | None) -> None:
+def _on_rank(rank: int, folder: Path, unreadable: Collection[int]) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2"}
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     try:
         for n in (7, 9):  # the last batch is smaller on one rank and missing on the other
-            dataset = FakeDataset(folder, n, unreadable)
-            assert_expected(extract_features(FakeEncoder(), dataset, 2, 0, CPU), n)
-            cache = folder / f"machine{rank}" / f"cache{n}"  # each process on a machine of its own
-            found = cached_features(FakeEncoder(), dataset, 2, 0, CPU, cache, "hash")
-            if rank == 0:
-                assert_expected(found, n)
-            else:
-                assert found is None and not cache.exists()
+            dataset = FakeDataset(folder, n, unreadable, truncated=(0, 3, 6))
+            for machine in (0, rank):  # one machine, then two
+                cache = folder / f"machine{machine}" / f"cache{n}"
+                found, truncated = cached_features(FakeEncoder(), dataset, 2, 0, CPU, cache, "hash")
+                assert truncated == [0, 3, 6]
+                if machine == 0:
+                    assert_expected(found, n)
+                else:  # it does not see the first one's disk
+                    assert found is None and not cache.exists()
     except UserError as error:
         (folder / f"error{rank}").write_text(str(error), encoding="utf-8")
     finally:
@@ -173,13 +236,14 @@ def _on_rank(rank: int, folder: Path, unreadable: int | None) -> None:
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_two_processes_give_the_same_result(tmp_path: Path) -> None:
-    mp.spawn(_on_rank, (tmp_path, None), nprocs=2)
+    mp.spawn(_on_rank, (tmp_path, ()), nprocs=2)
     assert not list(tmp_path.glob("error*"))
     assert len(list(tmp_path.glob("machine0/cache*/*.float32"))) == 2
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
-def test_an_error_on_one_process_is_raised_on_both(tmp_path: Path) -> None:
-    mp.spawn(_on_rank, (tmp_path, 2), nprocs=2)
+def test_the_unreadable_images_of_all_processes_are_named_on_each(tmp_path: Path) -> None:
+    mp.spawn(_on_rank, (tmp_path, (1, 2)), nprocs=2)
     errors = [(tmp_path / f"error{rank}").read_text(encoding="utf-8") for rank in (0, 1)]
-    assert errors == ["2.png: not a readable image"] * 2
+    assert errors[0] == errors[1] and "2 of 7" in errors[0]
+    assert errors[0].endswith(": 1.png: not a readable image; 2.png: not a readable image")
