@@ -215,11 +215,13 @@ class Trainer:
             self.log.scalars([row])
             each = ", ".join(f"{n} {s['srocc']:.3f}/{s['plcc']:.3f}" for n, s in scores.items())
             print(f"epoch {epoch}: validation SROCC/PLCC {mean['srocc']:.3f}/{mean['plcc']:.3f} ({each})")
-        outdated: str | None = identity  # whose features nobody needs: the test uses those of the best encoder
+        outdated: str | None
+        outdated, kept = identity, self._best_encoder()  # the test uses the best encoder's features
         if self.state.best is None or mean["srocc"] > self.state.best["srocc"]:
             self.state.best = {"epoch": epoch, **mean}
-            outdated = self._save_best(mean)
-        if outdated:
+            self._save_best(mean)
+            outdated, kept = kept, identity
+        if is_main() and outdated and outdated != kept:
             forget_features(FEATURES, outdated)
         self.state.validated = True
         self._save_last(mean)
@@ -314,18 +316,19 @@ class Trainer:
             path = self.experiment.last_checkpoint(self.state.epoch, self.state.step, scores)
             replace_checkpoint(content, path, self.experiment.last_checkpoints())
 
-    def _save_best(self, scores: Mapping[str, float] | None) -> str | None:
-        """Saves the weights in the place of the best ones so far, and returns the hash of those, if there were any."""
-        before = None
+    def _best_encoder(self) -> str | None:
+        """Hash of the best encoder so far; None if there is none, or on another process than the first."""
+        best = self.experiment.best_checkpoints() if is_main() else []
+        return encoder_hash(load_encoder(best[-1])) if best else None
+
+    def _save_best(self, scores: Mapping[str, float] | None) -> None:
+        """Saves the weights in the place of the best ones so far."""
         if is_main():
             path = self.experiment.best_checkpoint(self.state.epoch, scores)
             weights = self.model.state_dict()  # not copied to a plain dict, which would lose its metadata
             for name, value in weights.items():
                 weights[name] = value.contiguous()
-            old = self.experiment.best_checkpoints()
-            before = encoder_hash(load_encoder(old[-1])) if old else None
-            replace_checkpoint(weights, path, old)
-        return before
+            replace_checkpoint(weights, path, self.experiment.best_checkpoints())
 
     def _begin(self) -> RunLog:
         """Writes what was given into the experiment's folder, and opens the log."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.weights import encoder_hash, load_encoder
 from tests.test_train import ROOT, folder, one_line_error, remove_experiments
 from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
@@ -45,6 +46,10 @@ def test_training_and_testing_writes_all_files(folder: Path) -> None:
     assert -1 <= float(total["srocc"]) <= 1 and -1 <= float(total["untrained_srocc"]) <= 1
     regressor = torch.load(experiment / "regressors" / "regressor_kadid10k.pth", weights_only=True)
     assert regressor["weights"].shape == (1, 4096) and regressor["dataset"] == "kadid10k"
+
+    (best,) = (experiment / "pretrain").glob("best_epoch_*.pth")
+    (features,) = (folder / "experiments" / ".features").glob(f"kadid10k_{encoder_hash(load_encoder(best))}_*.float32")
+    assert features.stat().st_mtime <= best.stat().st_mtime  # they are those of the validation
 
     image = next((folder / "data" / "KADID10K" / "images").glob("I01_01_*.png"))
     options = ["--eval_type", "scratch", "--experiment_name", "whole", "--regressor_dataset", "kadid10k"]

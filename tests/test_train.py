@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from models.weights import encoder_hash, load_encoder
 from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
 
@@ -147,6 +148,9 @@ def uninterrupted(folder: Path) -> tuple:
 
 def test_a_run_writes_its_checkpoints_and_history(folder: Path, uninterrupted: tuple) -> None:
     state, history, names = uninterrupted
+    best_encoder = encoder_hash(load_encoder(folder / "experiments" / "uninterrupted" / "pretrain" / names[0]))
+    (features,) = (folder / "experiments" / ".features").glob("*.float32")  # of the best encoder only
+    assert best_encoder in features.name
     assert (state["epoch"], state["step"], state["validated"]) == (1, STEPS, True)
     assert [int(row["step"]) for row in history] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
     best = max((row for row in history if row["srocc"]), key=lambda row: float(row["srocc"]))
