@@ -79,7 +79,13 @@ def save_splits(folder: Path, splits: Splits, names: Sequence[str], on_first_use
 
 
 def has_splits(folder: Path) -> bool:
-    """Whether the folder has splits, or a part of them. `load_splits` reports missing files."""
+    """Whether the folder has splits, or a part of them. `load_splits` reports missing files.
+
+    Raises:
+        UserError: it is a file.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; expected a folder with train.npy, val.npy and test.npy")
     there = [(folder / f"{phase}.npy").exists() for phase in PHASES]
     return all(there) or ((any(there) or (folder / RECORD).exists()) and not was_interrupted(folder))
 
@@ -103,8 +109,8 @@ def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | 
         references: reference image of each image, or None if the dataset has no references.
 
     Raises:
-        UserError: a file is missing or damaged, made_for.json does not match the annotation, a row number is out of
-            range, or an image or a reference is in two phases of one split.
+        UserError: a file is missing or damaged, made_for.json does not match the annotation, a split is empty, a row
+            number is out of range or there twice, or an image or a reference is in two phases of one split.
     """
     splits = {phase: _read(folder / f"{phase}.npy") for phase in PHASES}
     _check_record(folder, names)
@@ -116,7 +122,7 @@ def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | 
         seen: dict[object, str] = {}
         for phase in PHASES:
             part = splits[phase][split]
-            if len(part) and part.max() >= len(names):
+            if part.max() >= len(names):
                 raise UserError(
                     f"{folder / phase}.npy: row {part.max()} in split {split}, but the annotation has {len(names)} "
                     "rows; the splits were made for another annotation file"
@@ -140,14 +146,25 @@ def names_hash(names: Sequence[str]) -> str:
 
 def _read(path: Path) -> list[NDArray[np.int64]]:
     try:
-        rows = np.load(path)
+        with path.open("rb") as file:
+            rows = np.lib.format.read_array(file)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; a splits folder must have train.npy, val.npy and test.npy") from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: not a readable split file ({error}); remove it or copy it again") from error
-    if rows.ndim not in (1, 2) or rows.dtype.kind not in "iu":
+    if rows.ndim not in (1, 2) or rows.dtype.kind not in "iu" or len(rows) == 0:
         raise UserError(f"{path}: found {rows.dtype} of shape {rows.shape}; expected integers of shape (splits, n)")
-    return [row[row >= 0].astype(np.int64) for row in np.atleast_2d(rows)]
+    parts = [row[row != -1] for row in np.atleast_2d(rows.astype(np.int64))]
+    for split, part in enumerate(parts):
+        if len(part) == 0:
+            raise UserError(f"{path}: split {split} is empty; expected row numbers from 0 on (-1 is padding)")
+        if part.min() < 0:
+            raise UserError(
+                f"{path}: split {split} has the row number {part.min()}; allowed: 0 or more, -1 for padding"
+            )
+        if len(np.unique(part)) < len(part):
+            raise UserError(f"{path}: split {split} has a row more than once; allowed: once")
+    return parts
 
 
 def _check_record(folder: Path, names: Sequence[str]) -> None:
