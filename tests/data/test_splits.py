@@ -83,9 +83,10 @@ def test_splits_without_a_record_are_checked_for_range_and_leaks(folder: Path) -
     refused(folder, r"split 1 has reference ref\d in both train and test")
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY cut"])
-def test_a_damaged_file_gives_a_one_line_message(folder: Path, content: bytes) -> None:
-    (folder / "val.npy").write_bytes(content)
+@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY cut", (b"}", b"("), (b"'<i8'", b"   [ ")])
+def test_a_damaged_file_gives_a_one_line_message(folder: Path, damage: bytes | tuple[bytes, bytes]) -> None:
+    path = folder / "val.npy"
+    path.write_bytes(damage if isinstance(damage, bytes) else path.read_bytes().replace(*damage))
     refused(folder, r"val\.npy: not a readable split file")
 
 
