@@ -90,7 +90,7 @@ def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> 
         ("results.json", "{", "not readable as JSON"),
         ("results.json", "{}", "not as test.py writes it"),
         ("manifold.json", '{"a": 1}', "not in the present form"),
-        ("config.yaml", "[", "not readable as YAML"),
+        ("config.yaml", "seed: 1\nseed: 2", "seed is given twice"),
         ("metrics.csv", "nothing\n1\n", "not a log of training"),
     ],
 )
