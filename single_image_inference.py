@@ -1,5 +1,10 @@
 """Scores one image or all images in a folder: python single_image_inference.py --img_path PATH."""
 
+if __name__ == "__main__":
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import argparse
 import io
 import sys
@@ -18,6 +23,7 @@ from utils.evaluation.inference import find_images, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
 from utils.image import open_image
+from utils.output import output_dropped
 from utils.report.quality_map import check_target, local_scores, save_quality_map
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
@@ -48,11 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(file.failed > 0)
     failed = 0
     for result in score_images(model, paths, **options):
+        if output_dropped():
+            break  # nobody gets the scores
         if result.value is None:
             failed += 1
             print(f"error: {result.error}", file=sys.stderr)
         else:
-            print(f"{result.path}: {result.value:.6f}" if len(paths) > 1 else f"{result.value:.6f}")
+            print(f"{result.path}: {result.value:.6f}" if len(paths) > 1 else f"{result.value:.6f}", flush=True)
             if arguments.quality_map:
                 image = open_image(result.path)
                 save_quality_map(arguments.quality_map, image, local_scores(model, image, crop_size), result.value)

@@ -5,6 +5,11 @@
 Writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested on.
 """
 
+if __name__ == "__main__":
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
