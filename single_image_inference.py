@@ -84,7 +84,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--experiment_name",
         help="folder in experiments/ with your weights (scratch) or your regressors for the released encoder (arniqa)",
     )
-    add("--weights_dir", help="folder with the released files; default: ARNIQA_WEIGHTS_DIR, or download")
+    add("--weights_dir", help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download")
     add("--output", type=Path, help="CSV file for the scores; continues an earlier run")
     add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
     add(
@@ -127,6 +127,8 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
             raise UserError(f"--experiment_name: {experiment.folder} not found; train the experiment first (main.py)")
         name = f"released encoder, {folder}" if arguments.eval_type == "arniqa" else str(folder)
     model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
+    if folder is None and model.fitted_on is not None:  # exported to weights_dir
+        name = f"encoder {model.fitted_on}"
     about = f"{name}, {arguments.regressor_dataset}"
     return model.to(resolve_device(arguments.device)), arguments.crop_size or model.crop_size, about
 

@@ -2,12 +2,14 @@
 
 import math
 import sys
+from functools import cache
 from pathlib import Path
 
 import yaml
 
 from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
 from utils.errors import UserError
+from utils.runtime.distributed import is_main
 
 LABELS = "labels.csv"
 SETTINGS = "dataset.yaml"
@@ -67,10 +69,17 @@ class CustomDataset(IQADataset):
         self.mos_type = "mos" if direction == "higher" else "dmos"
         if set(settings) != {"range", "direction"}:
             low, high = self.mos_range
-            print(
+            _say(
+                self.root,
                 f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})",
-                file=sys.stderr,
             )
+
+
+@cache
+def _say(_: Path, line: str) -> None:
+    """Prints a line once for a folder, however often the dataset is opened."""
+    if is_main():
+        print(line, file=sys.stderr)
 
 
 def _is_number(value: object) -> bool:

@@ -1,6 +1,7 @@
 """Features of a dataset's crops, extracted once for an encoder and kept on disk."""
 
 import hashlib
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,7 +90,7 @@ def cached_features(
         UserError: as `extract_features`, or the file cannot be written.
     """
     path = cache_dir / f"{on_main(lambda: cache_key(dataset, encoder_hash))}.float32"
-    if not from_main(path.exists()):
+    if not on_main(lambda: _is_complete(path, len(dataset))):
         _extract_to_file(path, encoder, dataset, batch_size, num_workers, device)
     return _map(path, len(dataset)) if is_main() else None
 
@@ -167,11 +168,25 @@ def _progress(partial: Path, progress: Path) -> int:
         return 0
 
 
+def _is_complete(path: Path, images: int) -> bool:
+    """Whether the file has the features of all images. One of another size is removed, which is printed."""
+    try:
+        if not path.exists():
+            return False
+        size = path.stat().st_size
+        if size != images * ROW:
+            path.unlink()
+            print(f"{path}: has {size} bytes instead of {images * ROW}; it is made anew", file=sys.stderr)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read or removed ({error.strerror})") from error
+    return size == images * ROW
+
+
 def _map(path: Path, images: int) -> NDArray[np.float32]:
     try:
         return np.memmap(path, "<f4", mode="r", shape=(images, CROPS, EMBEDDING_DIM))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: damaged or not readable ({error}); remove it to extract anew") from error
+        raise UserError(f"{path}: not readable ({error})") from error
 
 
 def _encode(

@@ -114,13 +114,15 @@ def test_every_relevant_change_changes_the_cache_key(tmp_path: Path, monkeypatch
     assert len(keys) == 8
 
 
-def test_a_damaged_cache_gives_a_message_with_its_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [0, 3, 2 * module.ROW, 4 * module.ROW])
+def test_a_cache_of_another_size_is_made_anew(tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = FakeDataset(tmp_path, 3)
     path = tmp_path / f"{cache_key(dataset, 'hash')}.float32"
-    path.write_bytes(b"cut")
-    with pytest.raises(UserError, match="damaged") as error:
-        cached_features(FakeEncoder(), dataset, 2, 0, CPU, tmp_path, "hash")
-    assert str(path) in str(error.value)
+    path.write_bytes(bytes(size))
+    found = cached_features(FakeEncoder(), dataset, 2, 0, CPU, tmp_path, "hash")
+    np.testing.assert_allclose(found, expected(3), rtol=1e-5)
+    printed = capsys.readouterr().err
+    assert printed == f"{path}: has {size} bytes instead of {3 * module.ROW}; it is made anew\n"
 
 
 def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:

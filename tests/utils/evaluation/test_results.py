@@ -1,6 +1,11 @@
 """utils.evaluation.results: the content of the tables and files."""
 
 import json
+import multiprocessing
+import os
+import signal
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +139,25 @@ def test_an_unwritable_folder_gives_a_one_line_message(results: Results, tmp_pat
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         write_results(results, Experiment(tmp_path / "file", "file"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_kill_while_the_workbook_is_written_leaves_none_or_the_one_before(
+    tmp_path: Path, results: Results, before: bool
+) -> None:
+    experiment = Experiment(tmp_path, "title")
+    if before:
+        write_results(results, experiment)
+
+    def killed_half_way() -> None:
+        zipfile.ZipFile.writestr = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+        write_results(results, experiment)
+
+    process = multiprocessing.get_context("fork").Process(target=killed_half_way)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert experiment.results("json").exists() and experiment.results("xlsx").exists() is before
+    if before:
+        assert len(pd.read_excel(experiment.results("xlsx"), sheet_name=None)) == 4
