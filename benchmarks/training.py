@@ -16,6 +16,7 @@ from torch import nn
 from benchmarks.machine import description, matmul_rate, seconds
 from models.simclr import SimCLR
 from train import training_step
+from utils.errors import run_command
 from utils.runtime.allocator import keep_freed_memory
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image. A step costs three times as much: the forward pass,
@@ -67,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

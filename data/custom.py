@@ -1,6 +1,7 @@
 """A user's own dataset: any folder with a labels.csv. No new class is needed."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from data.iqa_dataset import Annotation, IQADataset
 from data.tables import numbers, read_table, texts
 from utils.config.yaml_file import read_yaml
 from utils.errors import UserError
+from utils.runtime.distributed import is_main
 
 LABELS = "labels.csv"
 SETTINGS = "dataset.yaml"
@@ -63,9 +65,9 @@ class CustomDataset(IQADataset):
         self.mos_type = "mos" if direction == "higher" else "dmos"
         if set(settings) != {"range", "direction"}:
             low, high = self.mos_range
-            print(
+            _say(
+                self.root,
                 f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})",
-                file=sys.stderr,
             )
 
 
@@ -84,6 +86,13 @@ def _group_of_type(types: list[str] | None, groups: list[str], path: Path) -> di
         if found.setdefault(kind, group) != group:
             raise UserError(f"{path}: the type {kind} is in the groups {found[kind]} and {group}; allowed: one group")
     return found
+
+
+@cache
+def _say(_: Path, line: str) -> None:
+    """Prints a line once for a folder, however often the dataset is opened."""
+    if is_main():
+        print(line, file=sys.stderr)
 
 
 def _is_number(value: object) -> bool:

@@ -64,3 +64,15 @@ def test_two_models_load_in_a_project_with_packages_of_the_same_names(released: 
     with torch.no_grad():
         for dataset, score in zip(("kadid10k", "live"), printed, strict=True):
             assert abs(ARNIQA(dataset, released)(*scales).item() - score) < 1e-5
+
+
+def test_without_network_the_traceback_is_short_and_says_what_to_do(tmp_path: Path) -> None:
+    program = "import sys, torch; torch.hub.load(sys.argv[1], 'ARNIQA', source='local', regressor_dataset='kadid10k')"
+    offline = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path)}  # no server listens on that port
+    environment = {name: value for name, value in os.environ.items() if name != "ARNIQA_WEIGHTS_DIR"} | offline
+    ended = subprocess.run(
+        [sys.executable, "-c", program, str(ROOT)], env=environment, capture_output=True, text=True, timeout=120
+    )
+    lines = ended.stderr.splitlines()
+    assert sum(line.startswith("Traceback") for line in lines) == 1
+    assert "WeightsError" in lines[-1] and "ARNIQA.pth" in lines[-1] and "weights_dir" in lines[-1]

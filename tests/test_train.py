@@ -220,6 +220,19 @@ def test_a_stopped_run_prints_how_to_resume_and_resumes(
     assert_same(outcome(folder, name), uninterrupted)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="os.pipe")
+def test_a_run_whose_output_nobody_reads_goes_on(folder: Path, uninterrupted: tuple) -> None:
+    """As with `| head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = RUN.format(root=str(ROOT))
+    command = [sys.executable, "-c", code, "--config", "config.yaml", "--experiment_name", "unread"]
+    ended = subprocess.run(command, cwd=folder, stdout=writer, stderr=writer, timeout=300)
+    os.close(writer)
+    assert ended.returncode == 0
+    assert_same(outcome(folder, "unread"), uninterrupted)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL")
 def test_a_dead_worker_ends_the_run_with_a_one_line_message_and_the_run_resumes(
     folder: Path, uninterrupted: tuple

@@ -2,6 +2,11 @@
 
 import csv
 import json
+import multiprocessing
+import os
+import signal
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +158,25 @@ def test_no_text_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, results: Res
         rows = list(csv.DictReader(file))
     assert {"'=1+1", "spaq"} < {row["dataset"] for row in rows} and "=1+1" not in {row["dataset"] for row in rows}
     assert {row["group"] for row in rows} == {"global", "jpeg", "'@SUM(A1)"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_kill_while_the_workbook_is_written_leaves_none_or_the_one_before(
+    tmp_path: Path, results: Results, before: bool
+) -> None:
+    experiment = Experiment(tmp_path, "title")
+    if before:
+        write_results(results, experiment)
+
+    def killed_half_way() -> None:
+        zipfile.ZipFile.writestr = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+        write_results(results, experiment)
+
+    process = multiprocessing.get_context("fork").Process(target=killed_half_way)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert experiment.results("json").exists() and experiment.results("xlsx").exists() is before
+    if before:
+        assert len(pd.read_excel(experiment.results("xlsx"), sheet_name=None)) == 4

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
+import torch
 
+from models.weights import write_whole as write_whole_for_the_hub
 from utils.errors import UserError
 from utils.runtime.files import GrowingFile, locked, make_folder_whole, write_text, write_whole
 
@@ -33,6 +35,31 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
 
 def interrupt(_: BinaryIO) -> None:
     raise KeyboardInterrupt
+
+
+class Interrupted:
+    """A file whose third write is interrupted by Ctrl-C."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.writes = file, 0
+
+    def write(self, data: bytes) -> int:
+        self.writes += 1
+        if self.writes == 3:
+            raise KeyboardInterrupt
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+@pytest.mark.parametrize("write", [write_whole, write_whole_for_the_hub])
+def test_ctrl_c_while_weights_are_written_is_a_stop_and_leaves_nothing(tmp_path: Path, write: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write(
+            tmp_path / "a.pth", lambda file: torch.save({"a": torch.ones(1000), "b": torch.ones(9)}, Interrupted(file))
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_writers_do_not_mix_their_content(tmp_path: Path) -> None:
