@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 
+from tests.processes import on_two_ranks
 from utils.errors import UserError
 from utils.evaluation import features as module
 from utils.evaluation.features import cache_key, cached_features, extract_features
@@ -167,13 +167,13 @@ def _on_rank(rank: int, folder: Path, unreadable: int | None) -> None:
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_two_processes_give_the_same_result(tmp_path: Path) -> None:
-    mp.spawn(_on_rank, (tmp_path, None), nprocs=2)
+    on_two_ranks(_on_rank, tmp_path, None)
     assert not list(tmp_path.glob("error*"))
     assert len(list(tmp_path.glob("machine0/cache*/*.float32"))) == 2
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_an_error_on_one_process_is_raised_on_both(tmp_path: Path) -> None:
-    mp.spawn(_on_rank, (tmp_path, 2), nprocs=2)
+    on_two_ranks(_on_rank, tmp_path, 2)
     errors = [(tmp_path / f"error{rank}").read_text(encoding="utf-8") for rank in (0, 1)]
     assert errors == ["2.png: not a readable image"] * 2
