@@ -1,7 +1,8 @@
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,13 +40,10 @@ def test_two_models_load_in_a_project_with_packages_of_the_same_names(released: 
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("own = True\n", encoding="utf-8")
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
-    result = subprocess.run(
+    result = run(
         [sys.executable, "program.py", str(ROOT)],
         cwd=tmp_path,
         env={**os.environ, "ARNIQA_WEIGHTS_DIR": str(released), "TORCH_HOME": str(tmp_path / "torch")},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert result.returncode == 0, result.stderr
     printed = [float(word) for word in result.stdout.split()]

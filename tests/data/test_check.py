@@ -1,6 +1,6 @@
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 from PIL import Image
@@ -8,6 +8,7 @@ from PIL import Image
 from data import get_dataset
 from data.check import check_dataset
 from data.split_files import make_splits, save_splits
+from tests import processes
 from tests.data.layouts import make_small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,9 +22,9 @@ def make(base: Path) -> Path:
     return root
 
 
-def run(base: Path, *options: str) -> subprocess.CompletedProcess:
+def run(base: Path, *options: str) -> CompletedProcess:
     command = [sys.executable, "-m", "data.check", "--data_base_path", str(base), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return processes.run(command, cwd=ROOT)
 
 
 def test_a_complete_dataset_passes(tmp_path: Path) -> None:

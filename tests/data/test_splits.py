@@ -1,7 +1,7 @@
 import json
-import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 from data import get_dataset
 from data.split_files import has_splits, load_splits, make_splits, save_splits
 from tests.data.layouts import make_small
+from tests.processes import LIMIT, run, started
 from utils.errors import UserError
 
 NAMES = [f"{i:02d}.png" for i in range(20)]
@@ -124,7 +125,7 @@ def test_the_users_own_splits_take_precedence(tmp_path: Path) -> None:
 def test_the_command_creates_splits(tmp_path: Path) -> None:
     make_small("kadid10k", tmp_path / "KADID10K")
     command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
-    done = subprocess.run([*command, "--seed", "3"], cwd=ROOT, capture_output=True, text=True)
+    done = run([*command, "--seed", "3"], cwd=ROOT)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     dataset = get_dataset("kadid10k", tmp_path)
     assert dataset.num_splits == 10
@@ -164,8 +165,9 @@ def test_eight_processes_that_use_a_dataset_first_have_the_same_splits(tmp_path:
     rows = "\n".join(f"{i}.png,{i}" for i in range(50))
     (tmp_path / "mine" / "labels.csv").write_text(f"image,score\n{rows}\n")
     command = [sys.executable, "-c", FIRST_USE, str(tmp_path)]
-    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-    outputs = {process.communicate(timeout=300)[0] for process in processes}
+    with ExitStack() as running:
+        processes = [running.enter_context(started(command, cwd=ROOT)) for _ in range(8)]
+        outputs = {process.communicate(timeout=LIMIT)[0] for process in processes}
     assert [process.returncode for process in processes] == [0] * 8
     assert len(outputs) == 1
     assert not list((tmp_path / "mine").rglob("*.partial"))

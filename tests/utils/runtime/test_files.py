@@ -2,7 +2,6 @@ import errno
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from models.weights import write_whole as write_whole_for_the_hub
+from tests.processes import LIMIT, run
 from utils.errors import UserError
 from utils.runtime.files import GrowingFile, locked, make_folder_whole, write_text, write_whole
 
@@ -130,7 +130,7 @@ def test_a_second_process_gets_an_error_and_a_killed_process_releases_the_lock(
             GrowingFile(path)
     finally:
         process.kill()
-        process.join()
+        process.join(LIMIT)
     with GrowingFile(path) as file:
         file.append(b"ours\n")
     assert path.read_bytes() == b"theirs\nours\n"
@@ -172,7 +172,7 @@ with GrowingFile(Path({str(tmp_path / "grows.csv")!r})) as file:
         print(error)
 """
     root = Path(__file__).resolve().parents[3]
-    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120)
+    ended = run([sys.executable, "-c", script], cwd=root)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "cannot be written" in ended.stdout and len(ended.stdout.splitlines()) == 1
     assert (tmp_path / "grows.csv").read_bytes() == b"x" * 1000
@@ -205,5 +205,5 @@ def test_waiting_for_another_process(tmp_path: Path, capsys: pytest.CaptureFixtu
     process = started(path, 5)
     with locked(path, "waiting for the other one"):
         assert path.read_bytes() == b"theirs\n"
-    process.join()
+    process.join(LIMIT)
     assert capsys.readouterr().err == "waiting for the other one\n"
