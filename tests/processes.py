@@ -17,9 +17,12 @@ GRACE = 40  # seconds for torchrun, which gives its own processes 30
 
 @contextmanager
 def started(command: list[str], grace: float = GRACE, **options: Any) -> Iterator[subprocess.Popen]:
-    """A running process with its output in pipes, as text. At the end, what is left of it and its workers is killed."""
+    """A running process with its output in pipes, as text, unless `options` say where to.
+
+    At the end, what is left of it and its workers is killed.
+    """
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, start_new_session=True, **pipes, **options) as process:
+    with subprocess.Popen(command, start_new_session=True, **{**pipes, **options}) as process:
         try:
             yield process
         finally:

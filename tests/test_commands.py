@@ -3,11 +3,12 @@
 import os
 import runpy
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.processes import started
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("main.py", "test.py", "single_image_inference.py")
@@ -33,10 +34,7 @@ def test_ctrl_c_during_the_imports_ends_without_a_traceback(name: str, tmp_path:
         (tmp_path / f"{package}.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(100)\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [sys.executable, name] if name in SCRIPTS else [sys.executable, "-m", name]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    with process:
+    with started(command, cwd=ROOT, env=environment) as process:
         assert process.stdout is not None and process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -68,9 +68,7 @@ def test_without_network_the_traceback_is_short_and_says_what_to_do(tmp_path: Pa
     program = "import sys, torch; torch.hub.load(sys.argv[1], 'ARNIQA', source='local', regressor_dataset='kadid10k')"
     offline = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path)}  # no server listens on that port
     environment = {name: value for name, value in os.environ.items() if name != "ARNIQA_WEIGHTS_DIR"} | offline
-    ended = subprocess.run(
-        [sys.executable, "-c", program, str(ROOT)], env=environment, capture_output=True, text=True, timeout=120
-    )
+    ended = run([sys.executable, "-c", program, str(ROOT)], env=environment)
     lines = ended.stderr.splitlines()
     assert sum(line.startswith("Traceback") for line in lines) == 1
     assert "WeightsError" in lines[-1] and "ARNIQA.pth" in lines[-1] and "weights_dir" in lines[-1]

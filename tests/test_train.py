@@ -222,7 +222,7 @@ def test_a_run_whose_output_nobody_reads_goes_on(folder: Path, uninterrupted: tu
     os.close(reader)
     code = RUN.format(root=str(ROOT))
     command = [sys.executable, "-c", code, "--config", "config.yaml", "--experiment_name", "unread"]
-    ended = subprocess.run(command, cwd=folder, stdout=writer, stderr=writer, timeout=300)
+    ended = run(command, cwd=folder, stdout=writer, stderr=writer)
     os.close(writer)
     assert ended.returncode == 0
     assert_same(outcome(folder, "unread"), uninterrupted)

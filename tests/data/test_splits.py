@@ -203,7 +203,7 @@ def test_a_file_named_splits_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=match):
         get_dataset("kadid10k", tmp_path)
     command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = run(command, cwd=ROOT)
     assert done.returncode == 2 and "splits: is a file" in done.stderr and done.stderr.count("\n") == 1
 
 
@@ -215,6 +215,6 @@ def test_too_many_splits_and_too_few_images_are_one_line_each(tmp_path: Path) ->
         (["--num_splits", "1000000"], "--num_splits: found '1000000'; allowed: integer in [1, 1000]"),
         ([], "mine: 2 images cannot be split"),
     ):
-        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True, timeout=300)
+        done = run([*command, *options], cwd=ROOT)
         assert done.returncode == 2 and match in done.stderr and done.stderr.splitlines()[-1].startswith("error: ")
         assert not (tmp_path / "mine" / "splits").exists()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run as start
+
 ROOT = Path(__file__).resolve().parents[2]
 # Prints at once and at the end, and leaves a file that says how far it came.
 PROGRAM = """
@@ -28,7 +30,7 @@ def run(tmp_path: Path, code: int, stdout: int, stderr: int) -> tuple[int, str |
     """Exit code, standard error, and what the program left."""
     done = tmp_path / "done"
     command = [sys.executable, "-c", PROGRAM, str(done), str(code)]
-    ended = subprocess.run(command, cwd=ROOT, stdout=stdout, stderr=stderr, text=True, timeout=60)
+    ended = start(command, cwd=ROOT, stdout=stdout, stderr=stderr)
     return ended.returncode, ended.stderr, done.read_text()
 
 
@@ -60,7 +62,5 @@ def test_a_full_device_is_said_once_and_the_program_goes_on(tmp_path: Path) -> N
 def test_a_closed_standard_output_is_no_error(tmp_path: Path) -> None:
     command = f'"{sys.executable}" -c "$0" done 0 >&-'
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        ["sh", "-c", command, PROGRAM], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True, timeout=60
-    )
+    ended = start(["sh", "-c", command, PROGRAM], cwd=tmp_path, env=environment)
     assert (ended.returncode, ended.stderr) == (0, "two\n")
