@@ -33,9 +33,10 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: Any) -> Any:
     """The quality model, in evaluation mode on the CPU; see `models/arniqa.py` for its `forward`.
 
     Args:
-        regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k.
-        options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files) or
-            `experiment` (folder of a training run).
+        regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k; or, with one of the
+            options, your own.
+        options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files or an export)
+            or `experiment` (folder of a training run).
     """
     _load_models()
     module = importlib.import_module(f"{_NAME}.arniqa")

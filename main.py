@@ -1,5 +1,10 @@
 """Trains the encoder and tests it: python main.py --config config.yaml [--any.key value]."""
 
+if __name__ == "__main__":
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import sys
 
 from data import get_dataset

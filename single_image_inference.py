@@ -1,5 +1,10 @@
 """Scores one image or all images in a folder: python single_image_inference.py --img_path PATH."""
 
+if __name__ == "__main__":
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import argparse
 import io
 import sys
@@ -18,6 +23,7 @@ from utils.evaluation.inference import find_images, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
 from utils.image import open_image
+from utils.output import output_dropped
 from utils.report.quality_map import check_target, local_scores, save_quality_map
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
@@ -58,11 +64,13 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
         return int(file.failed > 0)
     failed = 0
     for result in score_images(model, paths, **options):
+        if output_dropped():
+            break  # nobody gets the scores
         if result.value is None:
             failed += 1
             print(f"error: {result.error}", file=sys.stderr)
         else:
-            print(f"{result.path}: {result.value:.6f}" if len(paths) > 1 else f"{result.value:.6f}")
+            print(f"{result.path}: {result.value:.6f}" if len(paths) > 1 else f"{result.value:.6f}", flush=True)
             if arguments.quality_map:
                 image = open_image(result.path)
                 save_quality_map(arguments.quality_map, image, local_scores(model, image, crop_size), result.value)
@@ -86,7 +94,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--experiment_name",
         help="folder in experiments/ with your weights (scratch) or your regressors for the released encoder (arniqa)",
     )
-    add("--weights_dir", help="folder with the released files; default: ARNIQA_WEIGHTS_DIR, or download")
+    add("--weights_dir", help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download")
     add("--output", type=Path, help="CSV file for the scores; continues an earlier run")
     add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
     add(
@@ -135,6 +143,8 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
             raise UserError(f"--experiment_name: {experiment.folder} not found; train the experiment first (main.py)")
         name = f"released encoder, {folder}" if arguments.eval_type == "arniqa" else str(folder)
     model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
+    if folder is None and model.fitted_on is not None:  # exported to weights_dir
+        name = f"encoder {model.fitted_on}"
     about = f"{name}, {arguments.regressor_dataset}"
     return model.to(resolve_device(arguments.device)), arguments.crop_size or model.crop_size, about
 

@@ -3,6 +3,11 @@
 python test.py --config config.yaml --eval_type scratch|arniqa [--any.key value]
 """
 
+if __name__ == "__main__":
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import argparse
 import sys
 from collections.abc import Mapping

@@ -111,7 +111,7 @@ class Trainer:
         scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "float16")
         self.state = TrainState(model, optimizer, scheduler, scaler)
         if saved is not None:
-            self.state.restore(saved)
+            self.state.restore(saved, saved["file"])
         self.model = model
         self.parallel = parallel_model(model, device, config.training.compile)
         self.transfer = Transfer(device)

@@ -25,6 +25,7 @@ from models.arniqa import ARNIQA
 from models.export import save_released_regressor
 from models.resnet import ResNet
 from models.weights import EMBEDDING_DIM
+from utils.errors import run_command
 from utils.evaluation.inference import score_images
 from utils.runtime.allocator import keep_freed_memory
 
@@ -112,4 +113,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import Ridge
 
+from utils.errors import run_command
 from utils.evaluation.protocol import ALPHAS
 from utils.metrics import srocc
 from utils.regression import RidgePath, best_alpha
@@ -105,4 +106,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -1,5 +1,12 @@
 """Datasets: pristine images for pre-training, and images with quality scores for evaluation."""
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # python -m data.check, say: Python imports this package before the command itself
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 from pathlib import Path
 
 from data.clive import CLIVEDataset

@@ -1,6 +1,10 @@
 """CSIQ (Larson and Chandler, Journal of Electronic Imaging 2010): 30 references, 6 distortion types."""
 
-from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from pathlib import Path
+
+from data.iqa_dataset import Annotation, IQADataset
+from data.tables import numbers, read_table, texts
+from utils.errors import UserError
 
 
 class CSIQDataset(IQADataset):
@@ -27,12 +31,19 @@ class CSIQDataset(IQADataset):
     def read_annotation(self) -> Annotation:
         path = self.root / "CSIQ.txt"
         table = read_table(path, ["dis_img_path", "dis_type", "ref_img_path", "score"], self.source)
-        names = [name.split("/", 1)[-1] for name in table["dis_img_path"]]
+        names = [name.split("/", 1)[-1] for name in texts(table, "dis_img_path", path)]
         return Annotation(
             names=names,
             folder=".",
             scores=numbers(table, "score", path),
-            references=[name.split("/")[-1] for name in table["ref_img_path"]],
-            types=[kind.strip() for kind in table["dis_type"]],
-            levels=[int(name.split(".")[-2]) for name in names],
+            references=[name.split("/")[-1] for name in texts(table, "ref_img_path", path)],
+            types=[kind.strip() for kind in texts(table, "dis_type", path)],
+            levels=[_level(name, path) for name in names],
         )
+
+
+def _level(name: str, path: Path) -> int:
+    try:
+        return int(name.split(".")[-2])
+    except (IndexError, ValueError):
+        raise UserError(f"{path}: invalid image name {name!r}; expected <reference>.<type>.<level>.png") from None

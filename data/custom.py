@@ -1,13 +1,17 @@
 """A user's own dataset: any folder with a labels.csv. No new class is needed."""
 
-import math
 import sys
+from functools import cache
 from pathlib import Path
 
-import yaml
+import numpy as np
+from numpy.typing import NDArray
 
-from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.iqa_dataset import Annotation, IQADataset
+from data.tables import numbers, read_table, texts
+from utils.config.yaml_file import read_yaml
 from utils.errors import UserError
+from utils.runtime.distributed import is_main
 
 LABELS = "labels.csv"
 SETTINGS = "dataset.yaml"
@@ -32,28 +36,22 @@ class CustomDataset(IQADataset):
 
     def read_annotation(self) -> Annotation:
         path = self.root / LABELS
-        table = read_table(path, ["image", "score"], self.source)
-        scores = numbers(table, "score", path)
+        table = read_table(path, ["image", "score"], self.source, ["reference", "type", "group", "level"])
+        scores, names = numbers(table, "score", path), texts(table, "image", path)
         references, types, groups = (
-            [str(value) for value in table[name]] if name in table.columns else None
-            for name in ("reference", "type", "group")
+            texts(table, name, path) if name in table.columns else None for name in ("reference", "type", "group")
         )
-        levels = [int(v) for v in numbers(table, "level", path)] if "level" in table.columns else None
+        levels = _levels(numbers(table, "level", path), path) if "level" in table.columns else None
         self.synthetic = references is not None
-        if types is not None and groups is not None:
-            self.groups = dict(zip(types, groups, strict=True))
+        if groups is not None:
+            self.groups = _group_of_type(types, groups, path)
         self._read_settings(float(scores.min()), float(scores.max()))
-        return Annotation([str(name) for name in table["image"]], ".", scores, references, types, levels)
+        return Annotation(names, ".", scores, references, types, levels)
 
     def _read_settings(self, lowest: float, highest: float) -> None:
         path = self.root / SETTINGS
-        settings: object = {}
-        if path.exists():
-            try:
-                settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-            except (OSError, ValueError, yaml.YAMLError) as error:
-                raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
-        if not isinstance(settings, dict) or not set(settings) <= {"range", "direction"}:
+        settings = read_yaml(path) if path.exists() else {}
+        if not set(settings) <= {"range", "direction"}:
             raise UserError(f"{path}: unknown content; allowed: range [lowest, highest], direction higher or lower")
         direction = settings.get("direction", "higher")
         if direction not in ("higher", "lower"):
@@ -67,11 +65,35 @@ class CustomDataset(IQADataset):
         self.mos_type = "mos" if direction == "higher" else "dmos"
         if set(settings) != {"range", "direction"}:
             low, high = self.mos_range
-            print(
+            _say(
+                self.root,
                 f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})",
-                file=sys.stderr,
             )
 
 
+def _levels(values: NDArray[np.float64], path: Path) -> list[int]:
+    for row, value in enumerate(values.tolist(), 1):
+        if not value.is_integer():
+            raise UserError(f"{path}: level in row {row} is {value:g}; expected a whole number")
+    return [int(value) for value in values]
+
+
+def _group_of_type(types: list[str] | None, groups: list[str], path: Path) -> dict[str, str]:
+    if types is None:
+        raise UserError(f"{path}: the column group needs the column type, whose groups it has")
+    found: dict[str, str] = {}
+    for kind, group in zip(types, groups, strict=True):
+        if found.setdefault(kind, group) != group:
+            raise UserError(f"{path}: the type {kind} is in the groups {found[kind]} and {group}; allowed: one group")
+    return found
+
+
+@cache
+def _say(_: Path, line: str) -> None:
+    """Prints a line once for a folder, however often the dataset is opened."""
+    if is_main():
+        print(line, file=sys.stderr)
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

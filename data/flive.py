@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.iqa_dataset import Annotation, IQADataset
 from data.split_files import Splits
+from data.tables import numbers, read_table, texts
 from utils.errors import UserError
 
 
@@ -23,7 +24,7 @@ class FLIVEDataset(IQADataset):
     def read_annotation(self) -> Annotation:
         path = self.root / "labels_image.csv"
         table = read_table(path, ["name", "mos"], self.source)
-        return Annotation([str(name) for name in table["name"]], "database", numbers(table, "mos", path))
+        return Annotation(texts(table, "name", path), "database", numbers(table, "mos", path))
 
     def first_splits(self) -> Splits:
         test = self._named("labels640.csv")
@@ -45,8 +46,8 @@ class FLIVEDataset(IQADataset):
         table = read_table(path, ["name_image", *([flag] if flag else [])], self.source)
         if flag:
             table = table[_truth(table[flag])]
-        return {str(name).replace("\\", "/").casefold() for name in table["name_image"]}
+        return {name.replace("\\", "/").casefold() for name in texts(table, "name_image", path)}
 
 
 def _truth(column: pd.Series) -> pd.Series:
-    return column.astype(str).str.strip().str.casefold().isin(["true", "1", "1.0"])
+    return column.str.strip().str.casefold().isin(["true", "1", "1.0"])

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import posixpath
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -90,11 +90,11 @@ class IQADataset(Dataset):
             raise UserError(f"{self.root}: the annotation of {self.name} has no rows")
         if not np.isfinite(self.mos).all():
             raise UserError(f"{self.root}: {self.names[int(np.argmin(np.isfinite(self.mos)))]} has no valid score")
-        counts = Counter(name.casefold() for name in self.names)
-        twice = next((name for name in self.names if counts[name.casefold()] > 1), None)
-        if twice is not None:  # it could be in training and test
+        files = [posixpath.normpath(name).casefold() for name in self.names]
+        file, times = Counter(files).most_common(1)[0]
+        if times > 1:  # it could be in training and test
             raise UserError(
-                f"{self.root}: the annotation lists {twice} {counts[twice.casefold()]} times; allowed: once"
+                f"{self.root}: the annotation lists {self.names[files.index(file)]} {times} times; allowed: once"
             )
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
         self.ref_images = None if annotation.references is None else list(annotation.references)
@@ -175,42 +175,6 @@ class IQADataset(Dataset):
         except UserError as error:  # not fatal: the same splits can be created again from the annotation
             print(f"{self.name}: created new splits but could not save them ({error})", file=sys.stderr)
         return splits
-
-
-def read_table(path: Path, columns: Sequence[str], source: str, **options: Any) -> pd.DataFrame:
-    """Reads a CSV or text table that has at least the given columns.
-
-    Raises:
-        UserError: the file is missing, is not a table or has no rows, or a column is missing.
-    """
-    if not path.exists():
-        raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({source})")
-    try:
-        table = pd.read_csv(path, skipinitialspace=True, **options)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{path}: not a readable table ({str(error).splitlines()[0]})") from error
-    table.columns = [str(column).strip() for column in table.columns]
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise UserError(f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}")
-    if table.empty:
-        raise UserError(f"{path}: the table has no rows")
-    return table
-
-
-def numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:
-    """Converts a column to numbers.
-
-    Raises:
-        UserError: a value is not a finite number; the message gives its row.
-    """
-    values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        value = table[column].iloc[bad[0]]
-        found = "empty" if pd.isna(value) else repr(value)
-        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {found}; expected a number")
-    return values
 
 
 def find_file(folder: Path, name: str) -> Path:

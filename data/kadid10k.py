@@ -1,7 +1,8 @@
 """KADID-10k (Lin, Hosu and Saupe, QoMEX 2019): 81 references, 25 distortion types, 5 levels."""
 
-from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.iqa_dataset import Annotation, IQADataset
 from data.numbered_names import parse_numbered_names
+from data.tables import numbers, read_table, texts
 
 TYPES = (  # (type, group), in the order of the type numbers in file names
     ("gaussian blur", "blur"),
@@ -48,6 +49,6 @@ class KADID10KDataset(IQADataset):
     def read_annotation(self) -> Annotation:
         path = self.root / "dmos.csv"
         table = read_table(path, ["dist_img", "ref_img", "dmos"], self.source)
-        names = [str(name) for name in table["dist_img"]]
+        names = texts(table, "dist_img", path)
         references, types, levels = parse_numbered_names(names, [kind for kind, _ in TYPES], path)
         return Annotation(names, "images", numbers(table, "dmos", path), references, types, levels)

@@ -1,6 +1,7 @@
 """KonIQ-10k (Hosu, Lin, Sziranyi and Saupe, TIP 2020): 10,073 photos."""
 
-from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.iqa_dataset import Annotation, IQADataset
+from data.tables import numbers, read_table, texts
 from utils.errors import UserError
 
 SIZES = ("1024x768", "512x384")
@@ -19,8 +20,8 @@ class KonIQ10kDataset(IQADataset):
 
     def read_annotation(self) -> Annotation:
         path = self.root / "koniq10k_scores_and_distributions.csv"
-        table = read_table(path, ["image_name", "MOS_zscore"], self.source, dtype={"image_name": str})
+        table = read_table(path, ["image_name", "MOS_zscore"], self.source)
         size = next((size for size in SIZES if (self.root / size).is_dir()), None)
         if size is None:
             raise UserError(f"{self.root}: photos not found; expected a folder {SIZES[0]} or {SIZES[1]}")
-        return Annotation(list(table["image_name"]), size, numbers(table, "MOS_zscore", path))
+        return Annotation(texts(table, "image_name", path), size, numbers(table, "MOS_zscore", path))

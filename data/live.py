@@ -1,6 +1,7 @@
 """LIVE Image Quality Assessment Database, release 2 (Sheikh, Sabir and Bovik, TIP 2006), realigned scores."""
 
-from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.iqa_dataset import Annotation, IQADataset
+from data.tables import numbers, read_table, texts
 
 
 class LIVEDataset(IQADataset):
@@ -27,9 +28,9 @@ class LIVEDataset(IQADataset):
         path = self.root / "LIVE.txt"
         table = read_table(path, ["dis_img_path", "dis_type", "ref_img_path", "score"], self.source)
         return Annotation(
-            names=[name.split("/", 1)[-1] for name in table["dis_img_path"]],
+            names=[name.split("/", 1)[-1] for name in texts(table, "dis_img_path", path)],
             folder=".",
             scores=numbers(table, "score", path),
-            references=[name.split("/")[-1] for name in table["ref_img_path"]],
-            types=[kind.strip() for kind in table["dis_type"]],
+            references=[name.split("/")[-1] for name in texts(table, "ref_img_path", path)],
+            types=[kind.strip() for kind in texts(table, "dis_type", path)],
         )

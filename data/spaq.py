@@ -1,9 +1,12 @@
 """SPAQ (Fang et al., CVPR 2020): 11,125 smartphone photos."""
 
+from zipfile import BadZipFile
+
 import pandas as pd
 from PIL import Image
 
-from data.iqa_dataset import Annotation, IQADataset, find_file, numbers
+from data.iqa_dataset import Annotation, IQADataset, find_file
+from data.tables import as_table, numbers, texts
 from utils.errors import UserError
 
 SHORTER_SIDE = 512  # pixels; photos are resized to this before cropping
@@ -25,14 +28,12 @@ class SPAQDataset(IQADataset):
         if not path.exists():
             raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({self.source})")
         try:
-            table = pd.read_excel(path)
-        except (OSError, ValueError, KeyError) as error:
+            rows = pd.read_excel(path, header=None, dtype=str, keep_default_na=False).to_numpy().tolist()
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             raise UserError(f"{path}: not a readable Excel file ({str(error).splitlines()[0]})") from error
-        table.columns = [str(column).strip() for column in table.columns]
-        missing = [column for column in ("Image name", "MOS") if column not in table.columns]
-        if missing:
-            raise UserError(f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(table.columns)}")
-        return Annotation([str(n).strip() for n in table["Image name"]], "TestImage", numbers(table, "MOS", path))
+        table = as_table(rows, ["Image name", "MOS"], path)
+        names = [name.strip() for name in texts(table, "Image name", path)]
+        return Annotation(names, "TestImage", numbers(table, "MOS", path))
 
     def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
         return resize_shorter_side(super().open_image(index, truncated))

@@ -10,9 +10,11 @@ import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.runtime.files import write_text, write_whole
@@ -41,7 +43,7 @@ def make_splits(rows: int, references: Sequence[str] | None, seed: int = SEED, c
         raise UserError(f"{len(names)} {what} cannot be split into train, validation and test; at least 3 are needed")
     test, val = (max(1, round(share * len(names))) for share in (TEST_SHARE, VAL_SHARE))
     splits: Splits = {phase: [] for phase in PHASES}
-    for split in range(count):
+    for split in tqdm(range(count), desc="splits", unit="split", delay=1, disable=None):
         order = np.random.default_rng([seed, split]).permutation(names)
         parts = {"test": order[:test], "val": order[test : test + val], "train": order[test + val :]}
         for phase, part in parts.items():
@@ -79,7 +81,13 @@ def save_splits(folder: Path, splits: Splits, names: Sequence[str], on_first_use
 
 
 def has_splits(folder: Path) -> bool:
-    """Whether the folder has splits, or a part of them. `load_splits` reports missing files."""
+    """Whether the folder has splits, or a part of them. `load_splits` reports missing files.
+
+    Raises:
+        UserError: it is a file.
+    """
+    if folder.is_file():
+        raise UserError(f"{folder}: is a file; expected a folder with train.npy, val.npy and test.npy")
     there = [(folder / f"{phase}.npy").exists() for phase in PHASES]
     return all(there) or ((any(there) or (folder / RECORD).exists()) and not was_interrupted(folder))
 
@@ -103,32 +111,35 @@ def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | 
         references: reference image of each image, or None if the dataset has no references.
 
     Raises:
-        UserError: a file is missing or damaged, made_for.json does not match the annotation, a row number is out of
-            range, or an image or a reference is in two phases of one split.
+        UserError: a file is missing or damaged, made_for.json does not match the annotation, a split is empty, a row
+            number is out of range or there twice, or an image or a reference is in two phases of one split.
     """
     splits = {phase: _read(folder / f"{phase}.npy") for phase in PHASES}
     _check_record(folder, names)
     counts = {phase: len(parts) for phase, parts in splits.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"{folder}: the files have different numbers of splits ({counts}); they must be equal")
-    units = None if references is None else np.asarray([reference.casefold() for reference in references])
+    units = names if references is None else [reference.casefold() for reference in references]
+    what = "image" if references is None else "reference"
+    known, unit_of_row = np.unique(units, return_inverse=True)
     for split in range(counts["train"]):
-        seen: dict[object, str] = {}
-        for phase in PHASES:
+        phase_of_unit = np.full(len(known), -1)
+        for number, phase in enumerate(PHASES):
             part = splits[phase][split]
-            if len(part) and part.max() >= len(names):
+            if part.max() >= len(names):
                 raise UserError(
                     f"{folder / phase}.npy: row {part.max()} in split {split}, but the annotation has {len(names)} "
                     "rows; the splits were made for another annotation file"
                 )
-            members = part.tolist() if units is None else np.unique(units[part]).tolist()
-            for member in members:
-                if seen.setdefault(member, phase) != phase:
-                    what = f"image {names[member]}" if units is None else f"reference {member}"
-                    raise UserError(
-                        f"{folder}: split {split} has {what} in both {seen[member]} and {phase}; "
-                        "the splits were probably made for another order of the annotation"
-                    )
+            members = unit_of_row[part]
+            twice = members[phase_of_unit[members] >= 0]
+            if len(twice):
+                other = PHASES[phase_of_unit[twice[0]]]
+                raise UserError(
+                    f"{folder}: split {split} has {what} {known[twice[0]]} in both {other} and {phase}; "
+                    "the splits were probably made for another order of the annotation"
+                )
+            phase_of_unit[members] = number
     return splits
 
 
@@ -140,14 +151,25 @@ def names_hash(names: Sequence[str]) -> str:
 
 def _read(path: Path) -> list[NDArray[np.int64]]:
     try:
-        rows = np.load(path)
+        with path.open("rb") as file:
+            rows = np.lib.format.read_array(file)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; a splits folder must have train.npy, val.npy and test.npy") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, TypeError, SyntaxError, TokenError) as error:  # NumPy parses the header as Python
         raise UserError(f"{path}: not a readable split file ({error}); remove it or copy it again") from error
-    if rows.ndim not in (1, 2) or rows.dtype.kind not in "iu":
+    if rows.ndim not in (1, 2) or rows.dtype.kind not in "iu" or len(rows) == 0:
         raise UserError(f"{path}: found {rows.dtype} of shape {rows.shape}; expected integers of shape (splits, n)")
-    return [row[row >= 0].astype(np.int64) for row in np.atleast_2d(rows)]
+    parts = [row[row != -1] for row in np.atleast_2d(rows.astype(np.int64))]
+    for split, part in enumerate(parts):
+        if len(part) == 0:
+            raise UserError(f"{path}: split {split} is empty; expected row numbers from 0 on (-1 is padding)")
+        if part.min() < 0:
+            raise UserError(
+                f"{path}: split {split} has the row number {part.min()}; allowed: 0 or more, -1 for padding"
+            )
+        if not np.diff(np.sort(part)).all():
+            raise UserError(f"{path}: split {split} has a row more than once; allowed: once")
+    return parts
 
 
 def _check_record(folder: Path, names: Sequence[str]) -> None:

@@ -20,14 +20,22 @@ def main() -> None:
     arguments = parser.parse_args()
     for name in arguments.datasets:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
-        splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"
+        check_free(folder)
+        try:
+            splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
+        except UserError as error:
+            raise UserError(f"{dataset.root}: {error}") from error
         with locked(folder / RECORD):
-            if has_splits(folder):
-                raise UserError(f"{folder}: has splits already; remove them first, or choose another folder with --out")
+            check_free(folder)  # another process may have been faster
             save_splits(folder, splits, dataset.names)
         sizes = "/".join(str(len(splits[phase][0])) for phase in PHASES)
         print(f"{name}: created {arguments.num_splits} splits ({sizes} train/val/test images) in {folder}")
+
+
+def check_free(folder: Path) -> None:
+    if has_splits(folder):
+        raise UserError(f"{folder}: has splits already; remove them first, or choose another folder with --out")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """TID2013 (Ponomarenko et al., Signal Processing: Image Communication 2015): 25 references, 24 types, 5 levels."""
 
-from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
+from data.iqa_dataset import Annotation, IQADataset
 from data.numbered_names import parse_numbered_names
+from data.tables import as_table, numbers, read_text, texts
 
+COLUMNS = ["mos", "name"]
 TYPES = (  # (type, group), in the order of the type numbers in file names
     ("additive gaussian noise", "noise"),
     ("chroma noise", "noise"),
@@ -46,7 +48,8 @@ class TID2013Dataset(IQADataset):
 
     def read_annotation(self) -> Annotation:
         path = self.root / "mos_with_names.txt"
-        table = read_table(path, ["mos", "name"], self.source, sep=r"\s+", header=None, names=["mos", "name"])
-        names = [str(name) for name in table["name"]]
+        lines = read_text(path, self.source).split("\n")
+        table = as_table([COLUMNS, *map(str.split, lines)], COLUMNS, path)
+        names = texts(table, "name", path)
         references, types, levels = parse_numbered_names(names, [kind for kind, _ in TYPES], path)
         return Annotation(names, "distorted_images", numbers(table, "mos", path), references, types, levels)

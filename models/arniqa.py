@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from .experiment_files import find_best_checkpoint, find_regressor, is_training_run
 from .frozen import frozen
 from .weights import (
+    check_fitted_on,
     encoder_hash,
     load_encoder,
     load_regressor,
@@ -23,10 +24,11 @@ class ARNIQA(nn.Module):
     channels-last memory format and do not require gradients. Gradients with respect to the images are available.
 
     Args:
-        regressor_dataset: dataset that the regressor was fitted on: one of the eight in `RELEASED_SCORES`, or, with
-            `experiment`, any dataset that the experiment was tested on.
-        weights_dir: folder with ARNIQA.pth and regressor_<dataset>.pth. Default: the folder in the environment
-            variable ARNIQA_WEIGHTS_DIR; if it is not set, the release is downloaded to torch.hub's cache.
+        regressor_dataset: dataset that the regressor was fitted on: one of the eight in `RELEASED_SCORES`, any dataset
+            that the experiment was tested on, or any whose regressor was exported to `weights_dir`.
+        weights_dir: folder with ARNIQA.pth and regressor_<dataset>.pth, released or exported. Default: the folder in
+            the environment variable ARNIQA_WEIGHTS_DIR; if it is not set, the release is downloaded to torch.hub's
+            cache.
         experiment: folder of an experiment whose weights to use instead of the released ones. experiments/<name>
             gives the best checkpoint and the regressor of a training run. experiments/<name>/arniqa gives a regressor
             that test.py fitted on the released encoder; the encoder is then loaded from `weights_dir` or the release.
@@ -35,6 +37,7 @@ class ARNIQA(nn.Module):
         mos_range: nominal lowest and highest score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
         crop_size: side in pixels of the crops that the regressor was fitted on; 224 if its file does not say.
+        fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
 
     Raises:
         WeightsError: a weights file is missing, invalid or cannot be downloaded.
@@ -57,10 +60,13 @@ class ARNIQA(nn.Module):
         else:
             self.regressor, about = published_regressor(regressor_dataset, weights_dir)
             encoder = published_encoder(weights_dir)
+            if "encoder_hash" in about:
+                check_fitted_on(f"regressor_{regressor_dataset}.pth", about, encoder_hash(encoder))
         self.encoder = frozen(encoder)
         self.mos_range: tuple[float, float] = tuple(about["mos_range"])
         self.mos_type: str = about["mos_type"]
         self.crop_size: int = about.get("crop_size", 224)
+        self.fitted_on: str | None = about.get("encoder_hash")
         self.requires_grad_(False).eval()
 
     def forward(

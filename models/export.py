@@ -2,18 +2,26 @@
 
     python -m models.export --experiment_name NAME --out DIR
 
-Writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested on.
+Writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested on. The option
+--weights_dir of single_image_inference.py and the argument weights_dir of the hub model read them.
 """
 
+if __name__ == "__main__":
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
+import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.errors import WeightsError
-from models.weights import encoder_hash, load_encoder, load_regressor
+from models.weights import ABOUT, encoder_hash, load_encoder, load_regressor
 from utils.config.command_line import OneLineParser
 from utils.errors import UserError, run_command
 from utils.experiment.layout import Experiment
@@ -33,18 +41,25 @@ class ReleasedRegressor(nn.Module):
         return embedding @ self.weights.T + self.biases
 
 
-def save_released_regressor(regressor: nn.Linear, path: str | Path) -> None:
+def save_released_regressor(regressor: nn.Linear, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
     """Writes a regressor as a TorchScript archive, like the released ones.
 
+    Args:
+        regressor: 4096 -> 1.
+        path: of the file.
+        about: the regressor's metadata, as `load_regressor` returns it. It becomes an extra file in the archive, which
+            other toolboxes do not read.
+
     Raises:
-        WeightsError: the file cannot be written.
+        UserError: the file cannot be written.
     """
+    extra = {ABOUT: json.dumps(about)} if about is not None else {}
     with warnings.catch_warnings():
         # TorchScript is deprecated in PyTorch, but the released files use it and other toolboxes expect it.
         warnings.simplefilter("ignore", category=FutureWarning)
         warnings.simplefilter("ignore", category=DeprecationWarning)
         script = torch.jit.script(ReleasedRegressor(regressor))
-        write_whole(Path(path), lambda file: torch.jit.save(script, file))
+        write_whole(Path(path), lambda file: torch.jit.save(script, file, _extra_files=extra))
 
 
 def export(experiment: Experiment, out: str | Path) -> list[Path]:
@@ -63,12 +78,12 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
     regressors = experiment.regressors()
     if not regressors:
         raise UserError(f"{experiment.folder}: has no regressors; test the experiment first (test.py)")
-    loaded = {path.name: load_regressor(path, encoder_hash(encoder))[0] for path in regressors}
+    loaded = {path.name: load_regressor(path, encoder_hash(encoder)) for path in regressors}
     written = [Path(out) / "ARNIQA.pth"]
     write_whole(written[0], lambda file: torch.save(encoder.state_dict(), file))
-    for name, regressor in loaded.items():
+    for name, (regressor, about) in loaded.items():
         written.append(Path(out) / name)
-        save_released_regressor(regressor, written[-1])
+        save_released_regressor(regressor, written[-1], about)
     return written
 
 

@@ -64,4 +64,4 @@ def imagenet_resnet50() -> nn.Module:
         raise WeightsError(
             f"{weights.url}: the ImageNet weights cannot be downloaded ({error}); put {file} into "
             f"{torch.hub.get_dir()}/checkpoints, or set model.encoder.pretrained to false"
-        ) from error
+        ) from None

@@ -6,12 +6,13 @@ dict with the prefix `encoder.`) and `regressors/regressor_<dataset>.pth` (a dic
 """
 
 import hashlib
+import json
 import os
 import pickle
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -24,6 +25,7 @@ from .resnet import ResNet
 
 RELEASE_URL = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 WEIGHTS_DIR_VARIABLE = "ARNIQA_WEIGHTS_DIR"
+ABOUT = "about.json"  # extra file of a regressor that this project exported: what the released ones do not say
 EMBEDDING_DIM = 4096  # 2048 features of the full-scale image, then 2048 of the half-scale one
 
 # Nominal (lowest, highest) score that the released regressors predict, and whether a higher score ("mos") or a lower
@@ -168,6 +170,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        if isinstance(error.__context__, KeyboardInterrupt):  # and so it does Ctrl-C
+            raise KeyboardInterrupt from None
         raise WeightsError(f"{path}: cannot be written ({_shorten(error)})") from error
     finally:
         with suppress(OSError):
@@ -185,8 +189,8 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
 
     Returns:
         The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`. For a released file, these three
-        are derived from the file name. A file written by `save_regressor` also has `alpha`, `encoder_hash`, `srocc`
-        and `plcc`.
+        are derived from the file name. A file written by `save_regressor`, and its export, also have `alpha`,
+        `encoder_hash`, `crop_size`, `srocc` and `plcc`.
 
     Raises:
         WeightsError: the file is missing or damaged, is not a regressor of this shape, or was fitted on the features of
@@ -215,15 +219,24 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
             "and mos or dmos"
         )
     _check_finite(path, {"weights": weights, "biases": biases})
-    fitted_on = content.get("encoder_hash")
-    if encoder_hash is not None and fitted_on is not None and fitted_on != encoder_hash:
-        raise WeightsError(
-            f"{path}: fitted on the features of encoder {fitted_on}, but this encoder is {encoder_hash}; "
-            "run test.py again to fit a new regressor"
-        )
+    if encoder_hash is not None:
+        check_fitted_on(path, content, encoder_hash)
     regressor = nn.Linear(EMBEDDING_DIM, 1, device="meta")
     regressor.load_state_dict({"weight": weights.float(), "bias": biases.float().reshape(1)}, assign=True)
     return regressor.eval(), content
+
+
+def check_fitted_on(path: str | Path, about: Mapping[str, Any], encoder_hash: str) -> None:
+    """Refuses a regressor whose metadata names another encoder. The released files name none.
+
+    Raises:
+        WeightsError: it was fitted on the features of another encoder.
+    """
+    if about.get("encoder_hash", encoder_hash) != encoder_hash:
+        raise WeightsError(
+            f"{path}: fitted on the features of encoder {about['encoder_hash']}, but this encoder is {encoder_hash}; "
+            "run test.py again to fit a new regressor"
+        )
 
 
 def published_encoder(weights_dir: str | Path | None = None) -> ResNet:
@@ -239,13 +252,18 @@ def published_encoder(weights_dir: str | Path | None = None) -> ResNet:
 
 
 def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> tuple[nn.Linear, dict[str, Any]]:
-    """Loads the released regressor of one of the eight datasets, from the same places as `published_encoder`.
+    """Loads the regressor of a dataset, from the same places as `published_encoder`.
 
     Raises:
-        WeightsError: the dataset is not one of the eight, or the file is missing, invalid or cannot be downloaded.
+        WeightsError: the dataset is neither one of the eight nor one with a file in the folder, or the file is invalid
+            or cannot be downloaded.
     """
-    if dataset not in RELEASED_SCORES:
-        raise WeightsError(f"{dataset}: the release has no regressor for it; use one of {', '.join(RELEASED_SCORES)}")
+    folder = weights_dir or os.environ.get(WEIGHTS_DIR_VARIABLE)
+    if dataset not in RELEASED_SCORES and not (folder and (Path(folder) / f"regressor_{dataset}.pth").is_file()):
+        raise WeightsError(
+            f"{dataset}: the release has no regressor for it; use one of {', '.join(RELEASED_SCORES)}"
+            + (f", or one of which {folder} has a regressor_<dataset>.pth" if folder else "")
+        )
     return _published(f"regressor_{dataset}.pth", weights_dir, load_regressor)
 
 
@@ -269,9 +287,9 @@ def _published(name: str, weights_dir: str | Path | None, load: Callable[[Path],
             fetched.replace(path)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
-            f"{url}: cannot be downloaded ({_shorten(error)}); try again, or put {name} into a folder and set "
-            f"weights_dir or {WEIGHTS_DIR_VARIABLE} to this folder"
-        ) from error
+            f"{url}: cannot be downloaded ({_shorten(error)}); try again, or put ARNIQA.pth and "
+            f"regressor_<dataset>.pth into a folder and set weights_dir or {WEIGHTS_DIR_VARIABLE} to it"
+        ) from None  # the libraries' own traceback would fill the screen of whoever loads the model
     return content
 
 
@@ -301,15 +319,20 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _released_content(path: Path) -> dict[str, Any]:
-    """The two tensors of a released regressor, and the score range that belongs to its file name."""
+    """The two tensors of a released or exported regressor, and its metadata or those that belong to its file name."""
+    extra = {ABOUT: ""}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated, but the released files use it
-            state = torch.jit.load(str(path), map_location="cpu").state_dict()
+            state = torch.jit.load(str(path), map_location="cpu", _extra_files=extra).state_dict()
+        about = json.loads(extra[ABOUT]) if extra[ABOUT] else None
     except READ_ERRORS as error:
         raise WeightsError(f"{path}: damaged ({_shorten(error)}); delete it and download it again") from error
     if set(state) != {"weights", "biases"}:
         raise WeightsError(f"{path}: not a regressor (it has {', '.join(state)}); expected weights and biases")
+    tensors = {name: value.detach() for name, value in state.items()}
+    if about is not None:
+        return {**about, **tensors}
     dataset = path.stem.removeprefix("regressor_")
     if dataset not in RELEASED_SCORES:
         raise WeightsError(
@@ -317,12 +340,7 @@ def _released_content(path: Path) -> dict[str, Any]:
             f"regressor_<dataset>.pth with one of {', '.join(RELEASED_SCORES)}"
         )
     mos_range, mos_type = RELEASED_SCORES[dataset]
-    return {
-        **{k: v.detach() for k, v in state.items()},
-        "dataset": dataset,
-        "mos_range": mos_range,
-        "mos_type": mos_type,
-    }
+    return {**tensors, "dataset": dataset, "mos_range": mos_range, "mos_type": mos_type}
 
 
 def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -8,68 +8,82 @@ import argparse
 import os
 import random
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+from tests.processes import run, started
 from tests.test_train import ROOT, assert_same, outcome, write_small_run
 
-LIMIT = 900  # seconds that a command may take
+LIMIT = 900  # seconds that a run may take
 
 
 def kills(folder: Path, processes: int, count: int) -> None:
     """Trains, validates and tests, killed at random moments, and compares all that is left with a run left alone."""
     write_small_run(folder)
-    start = random.Random(processes)
-    seconds = finish_alone(folder, processes)
+    times = random.Random(processes)
+    since = time.perf_counter()
+    errors = run_ranks(folder, "alone", processes, LIMIT)
+    if errors:
+        raise SystemExit(f"the run left alone failed: {errors}")
+    seconds = time.perf_counter() - since
     shutil.rmtree(folder / "experiments" / ".features")  # which the killed run would find and use
-    done = attempts = 0
+    done = 0
     while True:
-        run = command(processes, "killed", "--training.resume_training", "true")
-        process = subprocess.Popen(
-            run,
-            cwd=folder,
-            env=environment(),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        attempts += 1
+        # Starting takes a while in which nothing is at risk; a run killed as early would never get anywhere.
+        wait = times.uniform(0.3 * seconds, seconds) if done < count else LIMIT
         try:
-            # Starting takes a while in which nothing is at risk; a run killed as early would never get anywhere.
-            wait = start.uniform(0.3 * seconds, seconds) if done < count else LIMIT
-            _, errors = process.communicate(timeout=wait)
+            errors = run_ranks(folder, "killed", processes, wait)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            if done == count:
-                raise
             done += 1
             print(f"kill {done} after {wait:.1f} s: {progress(folder / 'experiments' / 'killed')}", flush=True)
+            if done > count:
+                raise
             continue
-        if process.returncode:
-            raise SystemExit(f"start {attempts} failed: {errors.decode()}")
-        if done < count:  # it ended before its kill: kill the next one too, from the beginning
-            compare(folder)
-            for name in ("killed", ".features"):
-                shutil.rmtree(folder / "experiments" / name)
-            print(f"ended between kills, bit-identical ({done} kills)", flush=True)
-            continue
-        break
-    compare(folder)
+        if errors:
+            raise SystemExit(f"a start after {done} kills failed: {errors}")
+        compare(folder)
+        if done >= count:
+            break
+        for name in ("killed", ".features"):  # it ended before its kill: once more from the beginning
+            shutil.rmtree(folder / "experiments" / name)
+        print(f"ended between kills, bit-identical ({done} kills)", flush=True)
     print(f"{done} kills, {processes} process(es): checkpoint, history, results and regressors bit-identical")
 
 
-def finish_alone(folder: Path, processes: int) -> float:
-    """Makes the run that is not killed, and returns its seconds."""
-    since = time.perf_counter()
-    run = command(processes, "alone")
-    subprocess.run(run, cwd=folder, env=environment(), check=True, timeout=LIMIT, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - since
+def run_ranks(folder: Path, name: str, processes: int, limit: float) -> str:
+    """Runs main.py on several processes of this machine; returns what they wrote to standard error if one failed.
+
+    Raises:
+        subprocess.TimeoutExpired: they did not end within the limit; they are killed with SIGKILL.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(ROOT / "main.py"), "--config", "config.yaml", "--experiment_name", name]
+    command += ["--training.epochs", "4", "--training.resume_training", "true"]
+    with ExitStack() as stack:
+        started_ranks = []
+        for rank in range(processes):
+            launched: dict[str, object] = {"OMP_NUM_THREADS": 1}
+            if processes > 1:
+                launched |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes}
+                launched |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = os.environ | {name: str(value) for name, value in launched.items()}
+            process = started(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+            started_ranks.append(stack.enter_context(process))
+        try:
+            end = time.monotonic() + limit
+            errors = [process.communicate(timeout=max(0.1, end - time.monotonic()))[1] for process in started_ranks]
+        finally:
+            for process in started_ranks:
+                process.kill()
+        return "\n".join(errors) if any(process.returncode for process in started_ranks) else ""
 
 
 def compare(folder: Path) -> None:
@@ -85,18 +99,6 @@ def compare(folder: Path) -> None:
 def progress(experiment: Path) -> str:
     names = sorted(p.name for p in experiment.glob("pretrain/last_epoch_*.pth"))
     return ", ".join(names) + (" and results" if (experiment / "results.json").exists() else "")
-
-
-def command(processes: int, name: str, *options: str) -> list[str]:
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    script = [str(ROOT / "main.py"), "--config", "config.yaml", "--experiment_name", name]
-    return [*launcher, *script, "--training.epochs", "4", *options]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 def chains(folder: Path, count: int, beside: int) -> None:
@@ -123,16 +125,10 @@ def chains(folder: Path, count: int, beside: int) -> None:
         ]
         failed = []
         for script, *arguments in commands:
-            run = subprocess.run(
-                [sys.executable, str(ROOT / script), *arguments],
-                cwd=folder,
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=LIMIT,
-            )
-            if run.returncode:
-                failed.append(f"{name}: {script} ended with {run.returncode}: {run.stderr[-2000:]}")
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            ended = run([sys.executable, str(ROOT / script), *arguments], cwd=folder, env=environment)
+            if ended.returncode:
+                failed.append(f"{name}: {script} ended with {ended.returncode}: {ended.stderr[-2000:]}")
         shutil.rmtree(folder / "experiments" / name / "pretrain", ignore_errors=True)  # 300 MB
         return failed
 

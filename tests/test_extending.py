@@ -2,11 +2,12 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +48,7 @@ def follow(checkout: Path, heading: str) -> None:
 
 
 def run(checkout: Path, code: str) -> str:
-    ended = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
+    ended = processes.run([sys.executable, "-c", code], cwd=checkout)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

@@ -1,7 +1,8 @@
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.processes import run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,13 +40,10 @@ def test_two_models_load_in_a_project_with_packages_of_the_same_names(released: 
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("own = True\n", encoding="utf-8")
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
-    result = subprocess.run(
+    result = run(
         [sys.executable, "program.py", str(ROOT)],
         cwd=tmp_path,
         env={**os.environ, "ARNIQA_WEIGHTS_DIR": str(released), "TORCH_HOME": str(tmp_path / "torch")},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert result.returncode == 0, result.stderr
     printed = [float(word) for word in result.stdout.split()]
@@ -64,3 +62,13 @@ def test_two_models_load_in_a_project_with_packages_of_the_same_names(released: 
     with torch.no_grad():
         for dataset, score in zip(("kadid10k", "live"), printed, strict=True):
             assert abs(ARNIQA(dataset, released)(*scales).item() - score) < 1e-5
+
+
+def test_without_network_the_traceback_is_short_and_says_what_to_do(tmp_path: Path) -> None:
+    program = "import sys, torch; torch.hub.load(sys.argv[1], 'ARNIQA', source='local', regressor_dataset='kadid10k')"
+    offline = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path)}  # no server listens on that port
+    environment = {name: value for name, value in os.environ.items() if name != "ARNIQA_WEIGHTS_DIR"} | offline
+    ended = run([sys.executable, "-c", program, str(ROOT)], env=environment)
+    lines = ended.stderr.splitlines()
+    assert sum(line.startswith("Traceback") for line in lines) == 1
+    assert "WeightsError" in lines[-1] and "ARNIQA.pth" in lines[-1] and "weights_dir" in lines[-1]

@@ -3,14 +3,15 @@
 import csv
 import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
 
 from models.weights import encoder_hash, load_encoder
+from tests import processes
 from tests.test_train import ROOT, folder, one_line_error, remove_experiments
 from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
@@ -18,12 +19,10 @@ from utils.experiment.layout import Experiment
 __all__ = ["folder", "remove_experiments"]
 
 
-def run(folder: Path, name: str, *options: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+def run(folder: Path, name: str, *options: str, launcher: tuple[str, ...] = ()) -> CompletedProcess:
     command = [sys.executable, *launcher, str(ROOT / "main.py"), "--config", "config.yaml", "--experiment_name", name]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+    return processes.run([*command, *options], cwd=folder, env=environment)
 
 
 def test_training_and_testing_writes_all_files(folder: Path) -> None:
@@ -54,7 +53,7 @@ def test_training_and_testing_writes_all_files(folder: Path) -> None:
     image = next((folder / "data" / "KADID10K" / "images").glob("I01_01_*.png"))
     options = ["--eval_type", "scratch", "--experiment_name", "whole", "--regressor_dataset", "kadid10k"]
     script = [sys.executable, str(ROOT / "single_image_inference.py"), "--img_path", str(image), *options]
-    scored = subprocess.run(script, cwd=folder, capture_output=True, text=True, timeout=120)
+    scored = processes.run(script, cwd=folder)
     assert scored.returncode == 0, scored.stderr
     assert any(character.isdigit() for character in scored.stdout)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 
 from models.weights import encoder_hash, load_encoder
+from tests.processes import LIMIT, run, started, wait_until
 from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
 
@@ -102,21 +104,14 @@ def remove_experiments(folder: Path) -> Iterator[None]:
             shutil.rmtree(experiment)
 
 
-def start(folder: Path, name: str, *options: str) -> subprocess.Popen:
+def start(folder: Path, name: str, *options: str) -> AbstractContextManager[subprocess.Popen]:
     command = [sys.executable, "-c", RUN.format(root=str(ROOT)), "--config", "config.yaml", "--experiment_name", name]
-    return subprocess.Popen(
-        [*command, *options],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    return started([*command, *options], cwd=folder)
 
 
 def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
-    process = start(folder, name, *options)
-    out, err = process.communicate(timeout=300)
+    with start(folder, name, *options) as process:
+        out, err = process.communicate(timeout=LIMIT)
     return process.returncode, out, err
 
 
@@ -178,26 +173,27 @@ def test_the_same_seed_gives_the_same_weights(folder: Path, uninterrupted: tuple
 
 def test_a_run_that_is_killed_several_times_gives_the_same_result(folder: Path, uninterrupted: tuple) -> None:
     random_times = random.Random(0)
+    metrics = folder / "experiments" / "killed" / "metrics.csv"
+
+    def written() -> int:
+        return metrics.stat().st_mtime_ns if metrics.exists() else 0
+
     kills = 0
-    while True:
-        process = start(folder, "killed", "--training.resume_training", "true")
-        # Starting takes most of the time of this run, so wait for the first step before the kill.
-        metrics = folder / "experiments" / "killed" / "metrics.csv"
-        stamp = metrics.stat().st_mtime_ns if metrics.exists() else 0
-        while process.poll() is None and (not metrics.exists() or metrics.stat().st_mtime_ns == stamp):
-            time.sleep(0.01)
-        if kills < 5:
-            time.sleep(random_times.uniform(0, 2))
-        else:
-            process.wait(timeout=300)
-        if process.poll() is None:
-            process.kill()
-            kills += 1
-            process.communicate()
-            continue
-        _, err = process.communicate()
-        assert process.returncode == 0, err
-        break
+    ended = False
+    while not ended:
+        before = written()
+        with start(folder, "killed", "--training.resume_training", "true") as process:
+            # Starting takes most of the time of this run, so wait for the first step before the kill.
+            wait_until(lambda: process.poll() is not None or written() != before)  # noqa: B023
+            if kills < 5:
+                time.sleep(random_times.uniform(0, 2))
+                ended = process.poll() is not None
+                process.kill()
+            else:
+                ended = True
+            _, err = process.communicate(timeout=LIMIT)
+        kills += not ended
+    assert process.returncode == 0, err
     assert kills >= 2
     assert_same(outcome(folder, "killed"), uninterrupted)
 
@@ -209,19 +205,31 @@ def test_a_stopped_run_prints_how_to_resume_and_resumes(
     folder: Path, uninterrupted: tuple, number: signal.Signals, workers: str
 ) -> None:
     name = f"stopped_{number.name}_{workers}"
-    process = start(folder, name, "--training.num_workers", workers)
     metrics = folder / "experiments" / name / "metrics.csv"
-    while not metrics.exists():
-        time.sleep(0.01)
-    time.sleep(0.3)
-    os.killpg(process.pid, number)  # to all processes, like a terminal or a scheduler
-    _, err = process.communicate(timeout=120)
+    with start(folder, name, "--training.num_workers", workers) as process:
+        wait_until(metrics.exists)
+        time.sleep(0.3)
+        os.killpg(process.pid, number)  # to all processes, like a terminal or a scheduler
+        _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + number
     assert f"--experiment_name {name} --training.resume_training true" in err
     assert "Traceback" not in err
     code, _, err = finish(folder, name, "--training.resume_training", "true")
     assert code == 0, err
     assert_same(outcome(folder, name), uninterrupted)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.pipe")
+def test_a_run_whose_output_nobody_reads_goes_on(folder: Path, uninterrupted: tuple) -> None:
+    """As with `| head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = RUN.format(root=str(ROOT))
+    command = [sys.executable, "-c", code, "--config", "config.yaml", "--experiment_name", "unread"]
+    ended = run(command, cwd=folder, stdout=writer, stderr=writer)
+    os.close(writer)
+    assert ended.returncode == 0
+    assert_same(outcome(folder, "unread"), uninterrupted)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL")
@@ -240,9 +248,7 @@ KADIS700Dataset.__getitem__ = read_or_die
 """
     code = RUN.format(root=str(ROOT)).replace("def main", dying + "def main", 1)
     command = [sys.executable, "-c", code, "--config", "config.yaml", "--experiment_name", "dying"]
-    ended = subprocess.run(
-        [*command, "--training.num_workers", "1"], cwd=folder, capture_output=True, text=True, timeout=300
-    )
+    ended = run([*command, "--training.num_workers", "1"], cwd=folder)
     message = one_line_error((ended.returncode, ended.stdout, ended.stderr))
     assert "a data-loading worker died" in message and "--training.resume_training true" in message
     exit_code, _, err = finish(folder, "dying", "--training.resume_training", "true")

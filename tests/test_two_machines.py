@@ -4,12 +4,13 @@ import csv
 import os
 import shutil
 import socket
-import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.processes import LIMIT, started
 from tests.test_train import ROOT, folder
 
 __all__ = ["folder"]
@@ -29,24 +30,14 @@ def run(machines: list[Path], script: str, *options: str) -> list[tuple[int, str
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    processes = []
-    for rank, machine in enumerate(machines):
-        launched = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        command = [sys.executable, str(ROOT / script), "--config", "config.yaml", "--experiment_name", "shared"]
-        process = subprocess.Popen(
-            [*command, *options],
-            cwd=machine,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in launched.items()},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-    try:
-        outputs = [process.communicate(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    command = [sys.executable, str(ROOT / script), "--config", "config.yaml", "--experiment_name", "shared", *options]
+    with ExitStack() as running:
+        processes = []
+        for rank, machine in enumerate(machines):
+            launched = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment = os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in launched.items()}
+            processes.append(running.enter_context(started(command, cwd=machine, env=environment)))
+        outputs = [process.communicate(timeout=LIMIT) for process in processes]
     return [(p.returncode, out, err) for p, (out, err) in zip(processes, outputs, strict=True)]
 
 

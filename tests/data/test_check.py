@@ -1,12 +1,14 @@
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
+import numpy as np
 from PIL import Image
 
 from data import get_dataset
 from data.check import check_dataset
 from data.split_files import make_splits, save_splits
+from tests import processes
 from tests.data.layouts import make_small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,9 +22,9 @@ def make(base: Path) -> Path:
     return root
 
 
-def run(base: Path, *options: str) -> subprocess.CompletedProcess:
+def run(base: Path, *options: str) -> CompletedProcess:
     command = [sys.executable, "-m", "data.check", "--data_base_path", str(base), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return processes.run(command, cwd=ROOT)
 
 
 def test_a_complete_dataset_passes(tmp_path: Path) -> None:
@@ -72,3 +74,17 @@ def test_without_names_the_datasets_that_are_there_are_checked(tmp_path: Path) -
     done = run(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mine" in done.stdout and "live" not in done.stdout and "no problems found" in done.stdout
+
+
+def test_a_name_that_is_too_long_counts_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    rows = "\n".join(f"{i * 100}.png,{i}" for i in range(9))
+    (tmp_path / "mine" / "labels.csv").write_text(f"image,score\n{rows}\n{'x' * 5000}.png,9\n")
+    assert check_dataset("mine", tmp_path).missing == 10
+
+
+def test_splits_that_name_no_image_are_not_valid(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    np.save(root / "splits" / "train.npy", np.full((10, 3), -1))
+    report = check_dataset("kadid10k", tmp_path)
+    assert report.splits == "invalid" and "train.npy: split 0 is empty" in report.problems[0]

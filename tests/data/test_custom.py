@@ -32,7 +32,7 @@ def test_a_folder_with_labels_is_a_dataset(folder: Path, capsys: pytest.CaptureF
         train = {dataset.ref_images[i] for i in dataset.get_split_indices(split, "train")}
         assert not train & {dataset.ref_images[i] for i in dataset.get_split_indices(split, "test")}
     again = get_dataset("mydata", folder.parent)
-    assert "created new splits" not in capsys.readouterr().err
+    assert capsys.readouterr().err == ""  # neither the splits nor the range are said twice
     np.testing.assert_array_equal(again.get_split_indices(2, "val"), dataset.get_split_indices(2, "val"))
 
 
@@ -57,7 +57,9 @@ def test_a_settings_file_gives_range_and_direction(folder: Path, capsys: pytest.
         ("range: [3, 1]", "empty"),
         ("range: 5", "range is 5"),
         ("scale: 5", "allowed: range"),
-        ("range: [", "not readable as YAML"),
+        ("range: [", "not valid YAML"),
+        ("direction: lower\ndirection: higher", r"dataset\.yaml, line 2: not valid YAML \(direction is given twice\)"),
+        (f"range: [0, 1{400 * '0'}]", r"expected \[lowest, highest\]"),
     ],
 )
 def test_bad_settings_give_a_one_line_message(folder: Path, settings: str, match: str) -> None:
@@ -99,3 +101,58 @@ def test_a_range_must_be_two_finite_numbers(folder: Path, bounds: str) -> None:
     (folder / "dataset.yaml").write_text(f"range: {bounds}\n")
     with pytest.raises(UserError, match=r"dataset\.yaml: range is .*expected \[lowest, highest\]"):
         get_dataset("mydata", folder.parent)
+
+
+def labels(*rows: str, header: str = "image,score") -> str:
+    return "\n".join([header, *(rows or [f"img/{i}.png,{i}" for i in range(12)])]) + "\n"
+
+
+@pytest.mark.parametrize("twice", ["image", "score", "reference", "type", "group", "level"])
+def test_a_column_that_is_there_twice_is_refused(folder: Path, twice: str) -> None:
+    header = "image,score,reference,type,group,level"
+    rows = [f"img/{i}.png,{i},r{i // 3},blur,soft,1,1" for i in range(12)]
+    (folder / "labels.csv").write_text(labels(*rows, header=f"{header},{twice}"))
+    with pytest.raises(UserError, match=rf"labels\.csv: the column {twice} is there 2 times; allowed: once"):
+        get_dataset("mydata", folder.parent)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (labels("img/0.png,1,1", "img/1.png,2,1.5", header="image,score,level"), "level in row 2 is 1.5"),
+        (labels("a.png,1,blur,soft", "b.png,2,blur,hard", header="image,score,type,group"), "blur.*soft and hard"),
+        (labels("img/0.png,1,soft", header="image,score,group"), "group needs the column type"),
+        (labels('img/0.png,"3,5"'), r"score in row 1 is '3,5'; expected a number, with a decimal point: 3\.5"),
+        (labels("img/0.png,3,5"), "row 1 has 3 fields, the header 2; .*write 3.5 and not 3,5"),
+        (labels("img/0.png;3,5", header="image;score"), "found: image;score; columns are separated by commas"),
+        (labels("img/0.png\t3.5", header="image\tscore"), "columns are separated by commas"),
+        (labels("img/0.png,nan"), "score in row 1 is 'nan'; expected a number"),
+        (labels("img/0.png,inf"), "score in row 1 is 'inf'; expected a number"),
+        (labels("img/0.png,True"), "score in row 1 is 'True'; expected a number"),
+        (labels("img/0.png"), "row 1 has 1 fields, the header 2"),
+        (labels('"img/0.png,1', '"img/1.png,2'), "not a readable table"),
+        (labels('"img/0.png', '",1'), "image in row 1 is 'img/0.png.n'; expected text"),
+        (labels("img/0\0.png,1"), "labels.csv"),
+        (labels("img/0.png,1,r0", "img/1.png,2,", header="image,score,reference"), "reference in row 2 is empty"),
+        (labels("img/0.png,1,", header="image,score,type"), "type in row 1 is empty"),
+        (labels(",1"), "image in row 1 is empty"),
+        (labels("img/0.png,1", "./img/0.png,2"), "lists img/0.png 2 times"),
+        (labels("img/0.png,1", "img/../img/0.PNG,2"), "lists img/0.png 2 times"),
+        ("", "is empty; expected the columns image, score"),
+        (labels().encode("utf-16"), "not a readable table"),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_gives_one_line(folder: Path, content: str | bytes, match: str) -> None:
+    (folder / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError, match=match) as error:
+        get_dataset("mydata", folder.parent)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_spreadsheet_adds_is_no_obstacle(folder: Path) -> None:
+    """A byte order mark, quotes, empty columns and rows at the end; a name that pandas takes for a missing value."""
+    names = ["NA", *(f"{i}" for i in range(1, 12))]
+    rows = "".join(f'"img/{i}.png",{i},{name},,\r\n' for i, name in enumerate(names))
+    (folder / "labels.csv").write_bytes(b"\xef\xbb\xbfimage,score,reference,,\r\n" + rows.encode() + b",,,,\r\n")
+    dataset = get_dataset("mydata", folder.parent)
+    assert dataset.ref_images == names and dataset.mos.tolist() == list(range(12))

@@ -215,3 +215,24 @@ def test_the_annotation_hash_changes_with_names_and_scores(tmp_path: Path) -> No
     table.loc[0, "dmos"] += 0.001
     table.to_csv(path, index=False)
     assert get_dataset("kadid10k", tmp_path).annotation_hash != before
+
+
+def test_a_column_that_is_twice_in_a_spreadsheet_is_refused(tmp_path: Path) -> None:
+    path = root_of("spaq", tmp_path) / ANNOTATION_FILES["spaq"]
+    make_small("spaq", root_of("spaq", tmp_path))
+    table = pd.read_excel(path)
+    table.insert(2, "MOS", 1.0, allow_duplicates=True)
+    table.to_excel(path, index=False)
+    with pytest.raises(UserError, match="the column MOS is there 2 times"):
+        get_dataset("spaq", tmp_path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(UserError, match="not a readable Excel file"):
+        get_dataset("spaq", tmp_path)
+
+
+def test_a_name_of_csiq_without_a_level_is_reported(tmp_path: Path) -> None:
+    make_small("csiq", root_of("csiq", tmp_path))
+    path = root_of("csiq", tmp_path) / "CSIQ.txt"
+    path.write_text(path.read_text().replace("AWGN.1.png", "AWGN.png"))
+    with pytest.raises(UserError, match=r"invalid image name 'dst_imgs/AWGN/ref0\.AWGN\.png'; expected <reference>"):
+        get_dataset("csiq", tmp_path)

@@ -1,6 +1,7 @@
 import json
-import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from data import get_dataset
 from data.split_files import has_splits, load_splits, make_splits, save_splits
 from tests.data.layouts import make_small
+from tests.processes import LIMIT, run, started
 from utils.errors import UserError
 
 NAMES = [f"{i:02d}.png" for i in range(20)]
@@ -82,9 +84,10 @@ def test_splits_without_a_record_are_checked_for_range_and_leaks(folder: Path) -
     refused(folder, r"split 1 has reference ref\d in both train and test")
 
 
-@pytest.mark.parametrize("content", [b"", b"no array", b"\x93NUMPY cut"])
-def test_a_damaged_file_gives_a_one_line_message(folder: Path, content: bytes) -> None:
-    (folder / "val.npy").write_bytes(content)
+@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY cut", (b"}", b"("), (b"'<i8'", b"   [ ")])
+def test_a_damaged_file_gives_a_one_line_message(folder: Path, damage: bytes | tuple[bytes, bytes]) -> None:
+    path = folder / "val.npy"
+    path.write_bytes(damage if isinstance(damage, bytes) else path.read_bytes().replace(*damage))
     refused(folder, r"val\.npy: not a readable split file")
 
 
@@ -122,7 +125,7 @@ def test_the_users_own_splits_take_precedence(tmp_path: Path) -> None:
 def test_the_command_creates_splits(tmp_path: Path) -> None:
     make_small("kadid10k", tmp_path / "KADID10K")
     command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
-    done = subprocess.run([*command, "--seed", "3"], cwd=ROOT, capture_output=True, text=True)
+    done = run([*command, "--seed", "3"], cwd=ROOT)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     dataset = get_dataset("kadid10k", tmp_path)
     assert dataset.num_splits == 10
@@ -162,8 +165,56 @@ def test_eight_processes_that_use_a_dataset_first_have_the_same_splits(tmp_path:
     rows = "\n".join(f"{i}.png,{i}" for i in range(50))
     (tmp_path / "mine" / "labels.csv").write_text(f"image,score\n{rows}\n")
     command = [sys.executable, "-c", FIRST_USE, str(tmp_path)]
-    processes = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(8)]
-    outputs = {process.communicate(timeout=300)[0] for process in processes}
+    with ExitStack() as running:
+        processes = [running.enter_context(started(command, cwd=ROOT)) for _ in range(8)]
+        outputs = {process.communicate(timeout=LIMIT)[0] for process in processes}
     assert [process.returncode for process in processes] == [0] * 8
     assert len(outputs) == 1
     assert not list((tmp_path / "mine").rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        ([[-1, -1], [-1, -1], [-1, -1]], r"train\.npy: split 0 is empty"),
+        (np.zeros((3, 0), int), r"train\.npy: split 0 is empty"),
+        (np.zeros((0, 3), int), r"train\.npy: found int64 of shape \(0, 3\)"),
+        ([[0, 1, -2], [0, 1, 2], [0, 1, 2]], r"train\.npy: split 0 has the row number -2; .*-1 .*padding"),
+        ([[0, 1, 2], [4, 5, 4], [0, 1, 2]], r"train\.npy: split 1 has a row more than once"),
+    ],
+)
+def test_rows_that_are_none_are_refused(folder: Path, rows: object, match: str) -> None:
+    np.save(folder / "train.npy", np.asarray(rows))
+    refused(folder, match)
+
+
+@pytest.mark.parametrize("write", [np.savez, lambda path, rows: path.write_bytes(b"PK\x03\x04 cut")])
+def test_an_archive_under_the_name_of_an_array_is_refused(folder: Path, write: Callable) -> None:
+    write(folder / "archive", np.arange(3))
+    next(folder.glob("archive*")).replace(folder / "val.npy")
+    refused(folder, r"val\.npy: not a readable split file")
+
+
+def test_a_file_named_splits_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "KADID10K"
+    make_small("kadid10k", root)
+    (root / "splits").write_text("train")
+    match = r"splits: is a file; expected a folder with train\.npy, val\.npy and test\.npy"
+    with pytest.raises(UserError, match=match):
+        get_dataset("kadid10k", tmp_path)
+    command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
+    done = run(command, cwd=ROOT)
+    assert done.returncode == 2 and "splits: is a file" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_too_many_splits_and_too_few_images_are_one_line_each(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "labels.csv").write_text("image,score\na.png,1\nb.png,2\n")
+    command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "mine"]
+    for options, match in (
+        (["--num_splits", "1000000"], "--num_splits: found '1000000'; allowed: integer in [1, 1000]"),
+        ([], "mine: 2 images cannot be split"),
+    ):
+        done = run([*command, *options], cwd=ROOT)
+        assert done.returncode == 2 and match in done.stderr and done.stderr.splitlines()[-1].startswith("error: ")
+        assert not (tmp_path / "mine" / "splits").exists()

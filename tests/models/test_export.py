@@ -1,17 +1,24 @@
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torchvision.transforms.functional import normalize, resize
 
+import single_image_inference
 from models.arniqa import ARNIQA
+from models.errors import WeightsError
 from models.export import export, main
 from models.resnet import ResNet
 from models.weights import load_encoder, published_regressor
 from tests.models.arniqa_files import random_regressor
 from utils.errors import UserError
 from utils.experiment.layout import Experiment
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["ARNIQA.pth", "regressor_kadid10k.pth", "regressor_mine.pth"]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -33,6 +40,51 @@ def test_exported_files_have_the_format_of_the_release(experiment: Path, encoder
     }
     linear, _ = published_regressor("kadid10k", tmp_path / "out")
     assert torch.equal(linear.weight, random_regressor(100).weight)
+
+
+@pytest.fixture
+def exported(experiment: Path, tmp_path: Path) -> Path:
+    export(Experiment(experiment, "tried"), tmp_path / "exported")
+    return tmp_path / "exported"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("dataset", ["mine", "kadid10k"])
+def test_an_export_gives_the_scores_of_its_experiment(experiment: Path, exported: Path, dataset: str) -> None:
+    """Of a dataset of one's own, too, whose range and direction no released file has."""
+    images = torch.rand(3, 3, 48, 48, generator=torch.Generator().manual_seed(2))
+    before, after = ARNIQA(dataset, experiment=experiment), ARNIQA(dataset, exported)
+    hub = torch.hub.load(str(ROOT), "ARNIQA", source="local", regressor_dataset=dataset, weights_dir=exported)
+    assert torch.equal(after(images, images), before(images, images))
+    assert torch.equal(hub(images, images), before(images, images))
+    assert after.crop_size == before.crop_size == 48
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_script_scores_with_an_export(
+    experiment: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment.parents[1])
+    common = ["--img_path", str(ROOT / "assets" / "01.png"), "--regressor_dataset", "mine", "--device", "cpu"]
+    assert single_image_inference.main([*common, "--eval_type", "scratch", "--experiment_name", "tried"]) == 0
+    assert single_image_inference.main([*common, "--weights_dir", str(exported)]) == 0
+    of_experiment, of_export = capsys.readouterr().out.split()
+    assert of_experiment == of_export
+    output = exported / "scores.csv"
+    assert single_image_inference.main([*common, "--weights_dir", str(exported), "--output", str(output)]) == 0
+    assert "released" not in output.read_text()  # a later run with other weights must not go on with this file
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_exported_regressor_is_bound_to_its_encoder(exported: Path) -> None:
+    state = torch.load(exported / "ARNIQA.pth", weights_only=True)
+    state["model.0.weight"] += 1
+    torch.save(state, exported / "ARNIQA.pth")
+    with pytest.raises(WeightsError, match=r"regressor_mine\.pth: fitted on the features of encoder") as error:
+        ARNIQA("mine", exported)
+    assert "\n" not in str(error.value)
+    with pytest.raises(WeightsError, match=r"theirs: the release has no regressor .*exported has a regressor"):
+        ARNIQA("theirs", exported)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
@@ -72,3 +124,24 @@ def test_an_encoder_that_does_not_normalise_cannot_be_exported(tmp_path: Path) -
     with pytest.raises(UserError, match="does not normalise features"):
         export(tried, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_commands_of_the_readme_export_and_read_back(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Export\n")[1].split("\n## ")[0]
+    out = str(tmp_path / "exported")
+    section = section.replace("quickstart_pseudo_scores", "tried").replace(" exported", f" {out}")
+    section = section.replace('"exported"', repr(out)).replace(" assets/", f" {ROOT}/assets/")
+    section = section.replace('"."', repr(str(ROOT)))
+    export_command, score_command = re.findall(r"```sh\npython (?:-m )?\S+ (.*)\n```", section)
+    monkeypatch.chdir(experiment.parents[1])
+    main(export_command.split())
+    written = capsys.readouterr().out.split()
+    assert written == [str(tmp_path / "exported" / name) for name in NAMES]
+    assert single_image_inference.main(score_command.split()) == 0
+    assert -10 < float(capsys.readouterr().out) < 10
+    found: dict[str, Any] = {}
+    exec(re.search(r"```python\n(.*?)```", section, re.DOTALL)[1], found)  # type: ignore[index]
+    assert torch.equal(found["model"].regressor.weight, random_regressor(100).weight)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 from models.simclr import SimCLR, gather_ranks, nt_xent_loss
 from tests.golden import golden
+from tests.processes import on_two_ranks
 
 
 def naive_loss(a: torch.Tensor, b: torch.Tensor, tau: float) -> torch.Tensor:
@@ -90,7 +90,7 @@ def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path: Path) -> Non
     data = {n: torch.randn(6, 10, generator=generator) for n in "ab"}
     data["weight"] = torch.randn(10, 8, generator=generator)
     torch.save(data, tmp_path / "input.pth")
-    mp.spawn(_rank, args=(str(tmp_path / "store"), str(tmp_path)), nprocs=2)
+    on_two_ranks(_rank, str(tmp_path / "store"), str(tmp_path))
 
     weight = data["weight"].clone().requires_grad_()
     loss = nt_xent_loss(data["a"] @ weight, data["b"] @ weight, 0.1)

@@ -171,3 +171,21 @@ def test_normalising_is_part_of_the_identity(encoder: ResNet) -> None:
     other = copy.deepcopy(encoder)
     other.use_norm = False
     assert encoder_hash(other) != encoder_hash(encoder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"extra.weight": torch.ones(1)}, ["Unexpected key(s)", "extra.weight"]),
+        ({"model.0.weight": None}, ["Missing key(s)", "model.0.weight"]),
+        ({"model.0.weight": torch.ones(2, 3, 7, 7)}, ["size mismatch for model.0.weight"]),
+    ],
+)
+def test_weights_that_do_not_fit_are_named_with_their_file(
+    tmp_path: Path, encoder: ResNet, change: dict[str, Any], words: list[str]
+) -> None:
+    state = {name: value for name, value in {**encoder.state_dict(), **change}.items() if value is not None}
+    torch.save(state, tmp_path / "ARNIQA.pth")
+    with pytest.raises(WeightsError) as error:
+        load_encoder(tmp_path / "ARNIQA.pth")
+    assert one_line(error, str(tmp_path / "ARNIQA.pth"), *words)

@@ -1,11 +1,11 @@
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from models.errors import WeightsError
+from tests.processes import run
 from utils.errors import UserError, run_command
 
 
@@ -44,8 +44,6 @@ def test_other_exceptions_keep_their_traceback() -> None:
 def test_the_scripts_report_weights_that_are_not_there_in_one_line(command: str) -> None:
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {"ARNIQA_WEIGHTS_DIR": "nowhere"}
-    ended = subprocess.run(
-        [sys.executable, *command.split()], cwd=root, env=environment, capture_output=True, text=True, timeout=120
-    )
+    ended = run([sys.executable, *command.split()], cwd=root, env=environment)
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1 and "nowhere" in ended.stderr

@@ -24,7 +24,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
             range, or must be set and is not.
     """
     try:
-        values = read(KEYS, _read_yaml(Path(path)), f"{path}: ")
+        values = read(KEYS, read_yaml(Path(path)), f"{path}: ")
     except RecursionError as error:
         raise UserError(f"{path}: not valid YAML (an anchor refers to itself)") from error
     return complete(values | read(KEYS, dict(overrides), "--"), f"{path}: ")
@@ -74,7 +74,12 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path) -> dict[Any, Any]:
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Content of a YAML file of keys and values.
+
+    Raises:
+        UserError: the file cannot be read, is not YAML or something else than keys and values, or has a key twice.
+    """
     try:
         content = yaml.load(path.read_bytes(), _Loader)
     except OSError as error:

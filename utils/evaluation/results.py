@@ -10,6 +10,7 @@ import pandas as pd
 
 from utils.evaluation.protocol import GLOBAL, METRICS, DatasetResult, averages
 from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS
+from utils.evaluation.score_file import FORMULA
 from utils.experiment.layout import Experiment
 from utils.runtime.environment import environment
 from utils.runtime.files import write_text, write_whole
@@ -176,11 +177,14 @@ def render(results: Results) -> str:
 def write_results(results: Results, experiment: Experiment) -> None:
     """Writes results.csv (the summary), results.json (everything) and results.xlsx (a sheet per dataset).
 
+    In results.csv a name that a spreadsheet would run as a formula has an apostrophe before it.
+
     Raises:
         UserError: a file cannot be written.
     """
     summary = summary_table(results)
-    write_text(experiment.results("csv"), summary.to_csv(index=False, lineterminator="\n"))
+    names = {column: summary[column].map(_no_formula) for column in ("dataset", "group")}
+    write_text(experiment.results("csv"), summary.assign(**names).to_csv(index=False, lineterminator="\n"))
     text = json.dumps(_as_json(results, summary), indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
     write_whole(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
@@ -194,6 +198,9 @@ def _write_workbook(results: Results, summary: pd.DataFrame, file: BinaryIO) -> 
             pd.concat(sheets).to_excel(book, sheet_name=_sheet_name(name, i), index=False)
         if results.cross:
             pd.DataFrame([asdict(c) for c in results.cross]).to_excel(book, sheet_name="cross-dataset", index=False)
+        for cell in (cell for sheet in book.book for row in sheet.iter_rows() for cell in row):
+            if isinstance(cell.value, str):
+                cell.data_type = "s"  # openpyxl takes a name such as =A1 for a formula
 
 
 def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
@@ -228,6 +235,10 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
         "config": results.config,
         "environment": environment(),
     }
+
+
+def _no_formula(name: str) -> str:
+    return f"'{name}" if name.startswith(FORMULA) else name
 
 
 def _none_if_nan(value: float) -> float | None:

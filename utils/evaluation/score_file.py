@@ -1,4 +1,8 @@
-"""A CSV file of scores that a later run goes on with."""
+"""A CSV file of scores that a later run goes on with.
+
+A spreadsheet takes a text that begins with a character of `FORMULA` for a formula and runs it when the file is opened.
+The file of such a name is therefore written as ./NAME, which names the same file.
+"""
 
 import csv
 import io
@@ -10,6 +14,7 @@ from utils.evaluation.inference import Score
 from utils.runtime.files import GrowingFile
 
 COLUMNS = ["image", "score", "error", "model"]
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: their full-width forms
 
 
 class ScoreFile:
@@ -36,17 +41,17 @@ class ScoreFile:
             raise UserError(f"{path}: not a regular file; give another --output")
         self._file = GrowingFile(path)
         try:
-            done = self._finished({str(image) for image in images})
+            done = self._finished({_written(image) for image in images})
         except BaseException:
             self._file.close()
             raise
-        self.todo = [image for image in images if str(image) not in done]
+        self.todo = [image for image in images if _written(image) not in done]
 
     def add(self, result: Score) -> None:
         """Appends the row of one image."""
         self.failed += result.value is None
         score = "" if result.value is None else f"{result.value:.6f}"
-        self._file.append(_as_csv([[str(result.path), score, result.error, self.model]]))
+        self._file.append(_as_csv([[_written(result.path), score, _written(result.error), self.model]]))
 
     def __enter__(self) -> "ScoreFile":
         return self
@@ -74,6 +79,11 @@ class ScoreFile:
         if len(content) < len(_as_csv([COLUMNS])) or whole != content or len(kept) < len(lines) - 1:
             self._file.replace(_as_csv([COLUMNS, *kept]))
         return {line[0] for line in kept}
+
+
+def _written(text: Path | str) -> str:
+    """A path, or a message that begins with one, as it is in the file."""
+    return f"./{text}" if str(text).startswith(FORMULA) else str(text)
 
 
 def _as_csv(rows: list[list[str]]) -> bytes:

@@ -46,10 +46,10 @@ class TrainState:
         states = {f"{name}_state_dict": part.state_dict() if part is not None else {} for name, part in self._parts()}
         return states | {name: getattr(self, name) for name in VALUES}
 
-    def restore(self, saved: Mapping[str, Any]) -> None:
+    def restore(self, saved: Mapping[str, Any], file: str = "the checkpoint") -> None:
         """Takes up what `save` gave; the model and the rest must be built as they were then.
 
-        A scaler of a run that began without one (on the CPU, say) starts afresh.
+        `file` names it in messages. A scaler of a run that began without one (on the CPU, say) starts afresh.
 
         Raises:
             UserError: the content does not fit.
@@ -62,13 +62,14 @@ class TrainState:
                 elif part is not None:
                     part.load_state_dict(state)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise UserError(f"the checkpoint's {name}_state_dict does not fit ({reason}); it was changed") from error
+            lines = str(error).splitlines() or [""]
+            reason = lines[min(1, len(lines) - 1)].strip()  # PyTorch's first line only names the class
+            raise UserError(f"{file}: its {name}_state_dict does not fit ({reason:.200}); it was changed") from error
         for name in VALUES:
             setattr(self, name, saved[name])
         if not all(type(value) is int and value >= 0 for value in (self.epoch, self.step)):
             found = f"epoch {self.epoch!r} and step {self.step!r}"
-            raise UserError(f"the checkpoint's {found} must be integers; it was changed")
+            raise UserError(f"{file}: its {found} must be integers; it was changed")
 
     def _parts(self) -> Iterable[tuple[str, Any]]:
         return ((name, getattr(self, name)) for name in PARTS)

@@ -48,7 +48,7 @@ def take_up(config: Config, locks: ExitStack) -> dict[str, Any] | None:
 
 
 def previous_state(config: Config) -> dict[str, Any] | None:
-    """The checkpoint that the run resumes from; None to start from the beginning.
+    """The checkpoint that the run resumes from, and its name as `file`; None to start from the beginning.
 
     Raises:
         UserError: the experiment's folder exists and resuming was not asked for, or the configuration differs in a key
@@ -69,7 +69,7 @@ def previous_state(config: Config) -> dict[str, Any] | None:
     print(f"resuming from {checkpoints[-1]}")
     saved = load_checkpoint(checkpoints[-1])
     check_same_run(config, saved["config"])
-    return saved
+    return saved | {"file": str(checkpoints[-1])}
 
 
 def begin_run(config: Config) -> None:

@@ -1,5 +1,10 @@
 """Writes the report of an experiment: python -m utils.report --experiment_name NAME."""
 
+if __name__ == "__main__":
+    from utils.errors import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 from utils.config.command_line import OneLineParser
 from utils.errors import UserError, run_command
 from utils.experiment.layout import Experiment

@@ -17,6 +17,7 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from utils.config.yaml_file import read_yaml
 from utils.errors import UserError
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
@@ -78,7 +79,7 @@ def write_report(experiment: Experiment) -> Path:
     page = Page(experiment.title, written=_now())
     draw = _Drawer()
     results = _read_json(experiment.results("json"))
-    config = _read_config(experiment.config) or (results or {}).get("config") or {}
+    config = (read_yaml(experiment.config) if experiment.config.exists() else {}) or (results or {}).get("config") or {}
     _add_training(page, experiment, config, draw)
     _add_results(page, experiment, results, draw)
     _add_manifold(page, experiment, draw)
@@ -249,16 +250,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not as it is written here; run the test again")
     return content
-
-
-def _read_config(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
-    return content if isinstance(content, dict) else None
 
 
 def _now() -> str:

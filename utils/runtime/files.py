@@ -42,6 +42,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         partial.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        if isinstance(error.__context__, KeyboardInterrupt):  # and so it does Ctrl-C
+            raise KeyboardInterrupt from None
         raise UserError(f"{path}: cannot be written ({error}); nothing was changed") from error
     finally:
         with suppress(OSError):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as mp
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.processes import on_two_ranks
 from utils.errors import UserError
 from utils.evaluation import features as module
 from utils.evaluation.features import cache_key, cached_features, forget_features
@@ -236,14 +236,14 @@ def _on_rank(rank: int, folder: Path, unreadable: Collection[int]) -> None:
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_two_processes_give_the_same_result(tmp_path: Path) -> None:
-    mp.spawn(_on_rank, (tmp_path, ()), nprocs=2)
+    on_two_ranks(_on_rank, tmp_path, ())
     assert not list(tmp_path.glob("error*"))
     assert len(list(tmp_path.glob("machine0/cache*/*.float32"))) == 2
 
 
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_the_unreadable_images_of_all_processes_are_named_on_each(tmp_path: Path) -> None:
-    mp.spawn(_on_rank, (tmp_path, (1, 2)), nprocs=2)
+    on_two_ranks(_on_rank, tmp_path, (1, 2))
     errors = [(tmp_path / f"error{rank}").read_text(encoding="utf-8") for rank in (0, 1)]
     assert errors[0] == errors[1] and "2 of 7" in errors[0]
     assert errors[0].endswith(": 1.png: not a readable image; 2.png: not a readable image")

@@ -1,3 +1,8 @@
+import json
+import multiprocessing
+import os
+import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +140,24 @@ def test_pictures_show_the_points(tmp_path: Path) -> None:
 
 def test_stronger_levels_are_more_opaque() -> None:
     assert [opacity(level) for level in (1, 3, 5)] == pytest.approx([0.2, 0.6, 1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_kill_while_the_manifold_is_written_leaves_none_or_the_one_before(tmp_path: Path, before: bool) -> None:
+    manifold = Manifold("set", {"t-SNE": [[0.0, 1.0]]}, ["a"], ["blur"], ["g"], [1], [1.0])
+    path = tmp_path / "manifold.json"
+    if before:
+        manifold.save(path)
+
+    def killed_before_the_disk_has_it() -> None:
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        manifold.save(path)
+
+    process = multiprocessing.get_context("fork").Process(target=killed_before_the_disk_has_it)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert path.exists() is before
+    if before:
+        assert json.loads(path.read_text())["names"] == ["a"]

@@ -1,9 +1,16 @@
 """utils.evaluation.results: the content of the tables and files."""
 
+import csv
 import json
+import multiprocessing
+import os
+import signal
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -134,3 +141,42 @@ def test_an_unwritable_folder_gives_a_one_line_message(results: Results, tmp_pat
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):
         write_results(results, Experiment(tmp_path / "file", "file"))
+
+
+def test_no_text_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, results: Results) -> None:
+    """The names of a user's dataset and of its types of distortion are any text."""
+    found = result("=1+1")
+    found.scores["@SUM(A1)"] = found.scores.pop("jpeg")
+    results.datasets.append(found)
+    results.cross.append(CrossResult("=1+1", "spaq", 0.1, 0.2))
+    write_results(results, Experiment(tmp_path, "names"))
+    book = openpyxl.load_workbook(tmp_path / "results.xlsx")
+    cells = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
+    assert {cell.data_type for cell in cells if cell.value in ("=1+1", "@SUM(A1)")} == {"s"}
+    assert not [cell for cell in cells if cell.data_type == "f"]
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {"'=1+1", "spaq"} < {row["dataset"] for row in rows} and "=1+1" not in {row["dataset"] for row in rows}
+    assert {row["group"] for row in rows} == {"global", "jpeg", "'@SUM(A1)"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_kill_while_the_workbook_is_written_leaves_none_or_the_one_before(
+    tmp_path: Path, results: Results, before: bool
+) -> None:
+    experiment = Experiment(tmp_path, "title")
+    if before:
+        write_results(results, experiment)
+
+    def killed_half_way() -> None:
+        zipfile.ZipFile.writestr = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
+        write_results(results, experiment)
+
+    process = multiprocessing.get_context("fork").Process(target=killed_half_way)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert experiment.results("json").exists() and experiment.results("xlsx").exists() is before
+    if before:
+        assert len(pd.read_excel(experiment.results("xlsx"), sheet_name=None)) == 4

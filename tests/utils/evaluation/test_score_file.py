@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,15 @@ def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -
     assert path.read_bytes() == content
     with pytest.raises(UserError, match="not a regular file"):
         add(tmp_path, Score(Path("a.png"), 0.5))
+
+
+@pytest.mark.parametrize("name", ["=cmd()+1.png", "+1.png", "-1.png", "@a.png", "\t=1.png", "\r=1.png", "\uff1d1.png"])
+def test_no_name_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    path, image, broken = tmp_path / "scores.csv", Path(name), Path(f"{name}.jpg")
+    add(path, Score(image, 0.5), Score(broken, error=f"{broken}: not a readable image"))
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [row[0] for row in rows] == [f"./{name}", f"./{name}.jpg"]
+    assert rows[1][2] == f"./{name}.jpg: not a readable image"
+    assert Path(rows[0][0]) == image  # a script finds the same file
+    assert add(path, images=[image, broken]) == [broken]

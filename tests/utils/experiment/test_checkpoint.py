@@ -144,11 +144,16 @@ def test_a_checkpoint_of_the_published_code_is_called_so(tmp_path: Path) -> None
     assert "\n" not in str(error.value)
 
 
+WEIGHTS = {"weight": torch.ones(1, 2), "bias": torch.ones(1)}  # of the model of `state`
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
         ({"optimizer_state_dict": {}}, "optimizer_state_dict does not fit"),
-        ({"model_state_dict": {}}, "model_state_dict does not fit"),
+        ({"model_state_dict": {}}, r"model_state_dict does not fit \(Missing key\(s\).*\"weight\", \"bias\""),
+        ({"model_state_dict": {**WEIGHTS, "more": torch.ones(1)}}, r"does not fit \(Unexpected key\(s\).*\"more\""),
+        ({"model_state_dict": {**WEIGHTS, "bias": torch.ones(2)}}, r"does not fit \(size mismatch for bias"),
         ({"epoch": "three"}, "must be integers"),
         ({"step": -1}, "must be integers"),
     ],
@@ -156,5 +161,5 @@ def test_a_checkpoint_of_the_published_code_is_called_so(tmp_path: Path) -> None
 def test_a_checkpoint_that_was_changed_is_one_line(change: dict[str, object], match: str) -> None:
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     with pytest.raises(UserError, match=match) as error:
-        state(scaler).restore(state(scaler).save() | change)
-    assert "\n" not in str(error.value)
+        state(scaler).restore(state(scaler).save() | change, "last_epoch_0.pth")
+    assert "\n" not in str(error.value) and str(error.value).startswith("last_epoch_0.pth: ")

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 
 from utils.config.keys import Config
 from utils.errors import UserError
-from utils.experiment.resume import check_same_run
+from utils.experiment.checkpoint import PARTS, VALUES, save_checkpoint
+from utils.experiment.layout import Experiment
+from utils.experiment.resume import check_same_run, previous_state
 
 BEFORE = {"experiment_name": "mine", "data_base_path": "d", "logging.use_wandb": False}
 
@@ -27,3 +31,12 @@ def test_only_what_does_not_change_the_run_may_differ(key: str, value: object, f
         return
     with pytest.raises(UserError, match=f"{key} was .* and is now {value!r}"):
         check_same_run(config, before)
+
+
+def test_the_checkpoint_comes_with_the_name_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Config.from_dict({**BEFORE, "training.resume_training": True})
+    path = Experiment.named("mine").last_checkpoint(0, 3, None)
+    content = {f"{name}_state_dict": {} for name in PARTS} | dict.fromkeys(VALUES, 0) | {"config": config.to_dict()}
+    save_checkpoint(content, path)
+    assert previous_state(config) == content | {"file": str(path)}

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import pytest
 from PIL import Image
 
 from data.photo_set import TEST_SET, make
+from tests.processes import run
 from tests.utils.experiment.test_wandb import history
 from utils.distortions import DISTORTIONS
 from utils.errors import UserError
@@ -90,7 +90,7 @@ def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> 
         ("results.json", "{", "not readable as JSON"),
         ("results.json", "{}", "not as test.py writes it"),
         ("manifold.json", '{"a": 1}', "not in the present form"),
-        ("config.yaml", "[", "not readable as YAML"),
+        ("config.yaml", "seed: 1\nseed: 2", "seed is given twice"),
         ("metrics.csv", "nothing\n1\n", "not a log of training"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_damaged_file_gives_a_one_line_message(tmp_path: Path, file: str, cont
 
 def test_a_missing_experiment_is_an_error() -> None:
     command = [sys.executable, "-m", "utils.report", "--experiment_name", "none_such"]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = run(command, cwd=ROOT)
     assert ended.returncode == 2
     assert "no such folder" in ended.stderr and len(ended.stderr.strip().splitlines()) == 1
 
@@ -113,10 +113,10 @@ def test_a_test_of_the_released_encoder_alone_is_named(tmp_path: Path) -> None:
     write_results(results(), Experiment(tested, "mine"))
     command = [sys.executable, "-m", "utils.report", "--experiment_name", "mine"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
-    ended = subprocess.run(command, check=False, **options)
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment}
+    ended = run(command, **options)
     assert ended.returncode == 2 and "add --eval_type arniqa" in ended.stderr
-    ended = subprocess.run([*command, "--eval_type", "arniqa"], check=False, **options)
+    ended = run([*command, "--eval_type", "arniqa"], **options)
     assert ended.returncode == 0 and (tested / "report.html").exists()
 
 
@@ -149,8 +149,8 @@ logging: {{wandb: {{online: false}}}}
     )
     command = [sys.executable, str(ROOT / "main.py"), "--config", "config.yaml"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    options: dict[str, Any] = {"cwd": folder, "env": environment, "capture_output": True, "text": True}
-    ended = subprocess.run(command, timeout=600, check=False, **options)
+    options: dict[str, Any] = {"cwd": folder, "env": environment}
+    ended = run(command, **options)
     assert ended.returncode == 0, ended.stderr
     experiment = folder / "experiments" / "small"
     made = {path.name for path in experiment.iterdir()}
@@ -160,7 +160,7 @@ logging: {{wandb: {{online: false}}}}
     manifold["points"]["UMAP"] = [[*point[:2], 1.0] for point in manifold["points"]["t-SNE"]]
     (experiment / "manifold.json").write_text(json.dumps(manifold), encoding="utf-8")
     command = [sys.executable, "-m", "utils.report", "--experiment_name", "small"]
-    ended = subprocess.run(command, timeout=60, check=False, **options)
+    ended = run(command, **options)
     assert ended.returncode == 0, ended.stderr
     return experiment / "report.html"
 

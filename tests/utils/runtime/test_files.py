@@ -2,14 +2,16 @@ import errno
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
+import torch
 
+from models.weights import write_whole as write_whole_for_the_hub
+from tests.processes import LIMIT, run
 from utils.errors import UserError
 from utils.runtime.files import GrowingFile, locked, make_folder_whole, write_text, write_whole
 
@@ -33,6 +35,31 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
 
 def interrupt(_: BinaryIO) -> None:
     raise KeyboardInterrupt
+
+
+class Interrupted:
+    """A file whose third write is interrupted by Ctrl-C."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.writes = file, 0
+
+    def write(self, data: bytes) -> int:
+        self.writes += 1
+        if self.writes == 3:
+            raise KeyboardInterrupt
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+@pytest.mark.parametrize("write", [write_whole, write_whole_for_the_hub])
+def test_ctrl_c_while_weights_are_written_is_a_stop_and_leaves_nothing(tmp_path: Path, write: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write(
+            tmp_path / "a.pth", lambda file: torch.save({"a": torch.ones(1000), "b": torch.ones(9)}, Interrupted(file))
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_writers_do_not_mix_their_content(tmp_path: Path) -> None:
@@ -103,7 +130,7 @@ def test_a_second_process_gets_an_error_and_a_killed_process_releases_the_lock(
             GrowingFile(path)
     finally:
         process.kill()
-        process.join()
+        process.join(LIMIT)
     with GrowingFile(path) as file:
         file.append(b"ours\n")
     assert path.read_bytes() == b"theirs\nours\n"
@@ -145,7 +172,7 @@ with GrowingFile(Path({str(tmp_path / "grows.csv")!r})) as file:
         print(error)
 """
     root = Path(__file__).resolve().parents[3]
-    ended = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=120)
+    ended = run([sys.executable, "-c", script], cwd=root)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "cannot be written" in ended.stdout and len(ended.stdout.splitlines()) == 1
     assert (tmp_path / "grows.csv").read_bytes() == b"x" * 1000
@@ -178,5 +205,5 @@ def test_waiting_for_another_process(tmp_path: Path, capsys: pytest.CaptureFixtu
     process = started(path, 5)
     with locked(path, "waiting for the other one"):
         assert path.read_bytes() == b"theirs\n"
-    process.join()
+    process.join(LIMIT)
     assert capsys.readouterr().err == "waiting for the other one\n"

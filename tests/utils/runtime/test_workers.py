@@ -1,6 +1,7 @@
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.processes import run
 
 LEFT_IN_THE_MIDDLE = """
 import torch
@@ -19,5 +20,5 @@ def test_a_program_exits_cleanly_with_a_partly_read_loader() -> None:
         script = LEFT_IN_THE_MIDDLE.format(persistent=persistent)
         root = Path(__file__).parents[3]
         command = [sys.executable, "-W", "ignore", "-c", script]  # PyTorch warns if there is only one core
-        ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+        ended = run(command, cwd=root)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[0, 1]\n", "")

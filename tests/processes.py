@@ -1,0 +1,67 @@
+"""Processes that tests start. Each has a limit, and neither it nor its data-loading workers outlive the test."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch.multiprocessing as mp
+
+LIMIT = 600  # seconds for one process
+GRACE = 40  # seconds for torchrun, which gives its own processes 30
+
+
+@contextmanager
+def started(command: list[str], grace: float = GRACE, **options: Any) -> Iterator[subprocess.Popen]:
+    """A running process with its output in pipes, as text, unless `options` say where to.
+
+    At the end, what is left of it and its workers is killed.
+    """
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **{**pipes, **options}) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()  # torchrun passes it on to its processes, which have sessions of their own
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(grace)
+            process.kill()
+            if sys.platform != "win32":
+                with suppress(ProcessLookupError, PermissionError):  # macOS: not permitted if all have ended
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def run(command: list[str], limit: float = LIMIT, grace: float = GRACE, **options: Any) -> subprocess.CompletedProcess:
+    """Like `subprocess.run` with the output as text.
+
+    Raises:
+        subprocess.TimeoutExpired: the process did not end within the limit.
+    """
+    with started(command, grace, **options) as process:
+        out, err = process.communicate(timeout=limit)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def on_two_ranks(work: Callable[..., None], *arguments: Any) -> None:
+    """Calls work(rank, *arguments) in two processes, and raises what one of them raises."""
+    context = mp.spawn(work, arguments, nprocs=2, join=False)
+    deadline = time.monotonic() + LIMIT
+    try:
+        while not context.join(timeout=1):
+            assert time.monotonic() < deadline, f"the two processes did not end within {LIMIT} seconds"
+    finally:
+        for process in context.processes:
+            process.kill()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Waits for something that another process does."""
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, f"still waiting after {LIMIT} seconds"
+        time.sleep(0.01)

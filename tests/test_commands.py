@@ -1,0 +1,119 @@
+"""How every command ends: when it is stopped early, when its output cannot be written, with a name that is too long."""
+
+import os
+import runpy
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.processes import started
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ("main.py", "test.py", "single_image_inference.py")
+MODULES = ("data.check", "data.splits", "data.quickstart", "data.photo_set", "models.export", "utils.report")
+BENCHMARKS = ("benchmarks", "benchmarks.training", "benchmarks.inference", "benchmarks.ridge", "benchmarks.degradation")
+COMMANDS = (*SCRIPTS, *MODULES, *BENCHMARKS)
+LONG = "x" * 5000
+
+
+def test_every_command_is_listed() -> None:
+    found = set()
+    for path in [path for where in ("", "data/", "models/", "utils/**/") for path in ROOT.glob(f"{where}*.py")]:
+        if "\n    run_command(main" in path.read_text(encoding="utf-8"):
+            found.add(path.relative_to(ROOT).as_posix())
+    listed = {f"{name.replace('.', '/')}.py" for name in MODULES}
+    assert found == {*SCRIPTS, *listed} - {"utils/report.py"} | {"utils/report/__main__.py"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C to whole consoles only")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_ctrl_c_during_the_imports_ends_without_a_traceback(name: str, tmp_path: Path) -> None:
+    for package in ("numpy", "torch", "skimage", "filelock"):  # each command imports one of them first
+        (tmp_path / f"{package}.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(100)\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, name] if name in SCRIPTS else [sys.executable, "-m", name]
+    with started(command, cwd=ROOT, env=environment) as process:
+        assert process.stdout is not None and process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+
+
+def run(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Runs a command in this process, which has imported its packages already; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        if name in SCRIPTS:
+            runpy.run_path(str(ROOT / name), run_name="__main__")
+        else:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+    return ended.value.code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_full_device_is_one_line_and_no_success(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        code = run(name, "--help", monkeypatch=monkeypatch)
+    assert capsys.readouterr().err == "error: standard output cannot be written (No space left on device)\n"
+    assert code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.pipe")
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize("name", COMMANDS)
+def test_output_that_nobody_reads_is_no_error(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        code = run(name, "--help", monkeypatch=monkeypatch)
+    assert capsys.readouterr().err == ""
+    assert code == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("main.py", ("--config", LONG)),
+        ("main.py", ("--config", "configs/quickstart.yaml", "--data_base_path", LONG)),
+        ("main.py", ("--config", "config.yaml", "--experiment_name", LONG)),
+        ("test.py", ("--config", "configs/quickstart.yaml", "--data_base_path", LONG, "--eval_type", "arniqa")),
+        ("single_image_inference.py", ("--img_path", LONG)),
+        ("single_image_inference.py", ("--img_path", "assets", "--output", LONG)),
+        ("single_image_inference.py", ("--img_path", "assets/01.png", "--quality_map", f"{LONG}.png")),
+        ("single_image_inference.py", ("--img_path", "assets", "--weights_dir", LONG)),
+        ("single_image_inference.py", ("--img_path", "assets", "--regressor_dataset", LONG)),
+        ("data.check", ("--data_base_path", LONG)),
+        ("data.check", ("--data_base_path", "assets", "--datasets", LONG)),
+        ("data.splits", ("make", "--datasets", "kadid10k", "--data_base_path", LONG)),
+        ("data.quickstart", ("--data_base_path", LONG)),
+        ("data.photo_set", ("--photos", LONG, "--out", "out")),
+        ("data.photo_set", ("--photos", "assets", "--references", "1", "--out", LONG)),
+        ("models.export", ("--experiment_name", LONG, "--out", "out")),
+        ("utils.report", ("--experiment_name", LONG)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value).replace(LONG, "LONG"),
+)
+def test_a_name_that_is_too_long_is_one_line(
+    name: str,
+    options: tuple[str, ...],
+    released: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))
+    assert run(name, *options, monkeypatch=monkeypatch) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 or lines[0].startswith("device: ")
+    assert lines[-1].startswith("error: ") and "xxx" in lines[-1]
