@@ -1,11 +1,15 @@
 """FLIVE, also known as PaQ-2-PiQ (Ying et al., CVPR 2020): 39,810 photos."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from data.iqa_dataset import Annotation, IQADataset, numbers, read_table
 from data.split_files import Splits
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class FLIVEDataset(IQADataset):
@@ -48,5 +52,5 @@ class FLIVEDataset(IQADataset):
         return {str(name).replace("\\", "/").casefold() for name in table["name_image"]}
 
 
-def _truth(column: pd.Series) -> pd.Series:
+def _truth(column: "pd.Series") -> "pd.Series":
     return column.astype(str).str.strip().str.casefold().isin(["true", "1", "1.0"])

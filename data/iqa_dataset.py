@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,6 +21,9 @@ from data.split_files import RECORD, SHIPPED, Splits, has_splits, load_splits, m
 from utils.errors import UserError
 from utils.image import center_corners_crop, half_scale, normalize, open_image, to_tensor
 from utils.runtime.files import locked
+
+if TYPE_CHECKING:  # a data-loading worker needs no tables
+    import pandas as pd
 
 
 @dataclass
@@ -172,12 +174,14 @@ class IQADataset(Dataset):
         return splits
 
 
-def read_table(path: Path, columns: Sequence[str], source: str, **options: Any) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str], source: str, **options: Any) -> "pd.DataFrame":
     """Reads a CSV or text table that has at least the given columns.
 
     Raises:
         UserError: the file is missing, is not a table or has no rows, or a column is missing.
     """
+    import pandas as pd
+
     if not path.exists():
         raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({source})")
     try:
@@ -193,12 +197,14 @@ def read_table(path: Path, columns: Sequence[str], source: str, **options: Any) 
     return table
 
 
-def numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:
+def numbers(table: "pd.DataFrame", column: str, path: Path) -> NDArray[np.float64]:
     """Converts a column to numbers.
 
     Raises:
         UserError: a value is not a finite number; the message gives its row.
     """
+    import pandas as pd
+
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):

@@ -1,6 +1,5 @@
 """SPAQ (Fang et al., CVPR 2020): 11,125 smartphone photos."""
 
-import pandas as pd
 from PIL import Image
 
 from data.iqa_dataset import Annotation, IQADataset, find_file, numbers
@@ -22,6 +21,8 @@ class SPAQDataset(IQADataset):
     mos_range = (1.0, 100.0)
 
     def read_annotation(self) -> Annotation:
+        import pandas as pd
+
         path = find_file(self.root, "Annotations/MOS and Image attribute scores.xlsx")
         if not path.exists():
             raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({self.source})")
