@@ -18,7 +18,7 @@ from utils.runtime.distributed import from_main, is_main, on_main, rank, shared_
 from utils.runtime.files import GrowingFile, locked, write_text
 from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
-from utils.runtime.workers import leave_stopping_to_parent
+from utils.runtime.workers import leave_stopping_to_parent, worker_count
 
 FEATURES_VERSION = 1  # raise it when a change to the code changes the features
 CROPS = 5
@@ -190,7 +190,7 @@ def _encode(
     loader: DataLoader = DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=mine,  # type: ignore[arg-type]
-        num_workers=num_workers,
+        num_workers=worker_count(num_workers),
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_stopping_to_parent,
     )
