@@ -105,7 +105,7 @@ for batch in batches(training_loader(dataset, TrainingBatchSampler(4, 2, seed=1)
 """
 
 
-def run(command: list[str], timeout: int = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], timeout: int = 300, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, env=environment, **options
@@ -234,6 +234,6 @@ def test_too_little_shared_memory_gives_a_line_and_not_a_wait_for_ever(tmp_path:
         Image.new("RGB", (600, 600)).save(tmp_path / f"{number}.png")
     command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)]
     assert run(command).returncode == 0
-    ended = run([*LITTLE_SHARED_MEMORY, *command], timeout=60)
+    ended = run([*LITTLE_SHARED_MEMORY, *command], timeout=120)
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("utils.runtime.workers.WorkerDied: ") and "--shm-size=8g" in last, ended.stderr
