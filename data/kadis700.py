@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from utils.distortions import degrade, sample_composition
 from utils.errors import UserError
@@ -162,9 +162,13 @@ def random_crop(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor
 
 
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Collates samples into a batch: tensors are stacked, other values are collected in lists."""
+    """Collates samples into a batch: tensors are stacked, other values are collected in lists.
+
+    A worker stacks in shared memory. If there is too little, the error is raised here, and not in a thread of PyTorch
+    in which it would be lost and the batch awaited for ever.
+    """
     return {
-        key: torch.stack([s[key] for s in samples]) if isinstance(value, Tensor) else [s[key] for s in samples]
+        key: default_collate([s[key] for s in samples]) if isinstance(value, Tensor) else [s[key] for s in samples]
         for key, value in samples[0].items()
     }
 
