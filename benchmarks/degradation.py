@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from benchmarks.machine import seconds
-from data.kadis700 import KADIS700Dataset, half_scale_pixels, read_pixels
+from data.kadis700 import KADIS700Dataset, half_scale_pixels
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_group, sample_composition
 from utils.errors import UserError, run_command
-from utils.image import half_scale, open_image, to_tensor
+from utils.image import half_scale, open_image, read_pixels, to_tensor
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.files import write_whole
 
