@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from utils.errors import UserError
-from utils.fast_decoders import decode_png
+from utils.fast_decoders import decode_opened
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 SIXTEEN_BITS_AS_I = ("PNG", "PPM")  # formats whose 16-bit grey Pillow reads in mode I (PNG: older releases)
@@ -35,13 +35,13 @@ def open_image(path: str | Path) -> Image.Image:
 
 
 def read_pixels(path: str | Path) -> Tensor:
-    """Reads an image file as a 3 x H x W uint8 tensor: `open_image`, but faster for PNG if imagecodecs is installed.
+    """Reads an image file as a 3 x H x W uint8 tensor: `open_image`, faster where imagecodecs is installed.
 
     Raises:
         UserError: see `open_image`.
     """
     with _opened(path) as image:
-        pixels = decode_png(image)
+        pixels = decode_opened(image)
         return torch.from_numpy(np.array(_rgb(image)) if pixels is None else pixels).permute(2, 0, 1)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile
 
 from data.kadis700 import KADIS700Dataset
 from utils import fast_decoders
@@ -70,7 +70,12 @@ FILES = {
     "cut gamma.png": png(END, before=chunk(b"gAMA", b"\1")),
     "one transparent colour.png": png(END, before=chunk(b"tRNS", struct.pack(">3H", *PIXELS[0, 0].tolist()))),
     "interlaced.png": interlaced(),
-    "animated.png": png(END, before=chunk(b"acTL", struct.pack(">II", 2, 0))),
+    "animated, one frame.png": png(
+        END,
+        before=chunk(b"acTL", bytes((0, 0, 0, 1)) + bytes(4))
+        + chunk(b"fcTL", struct.pack(">5I2H2B", 0, 30, 21, *[0] * 6)),
+    ),
+    "end cut.png": png(chunk(b"IEND", bytes(50))[:20]),
     "wrong pixel checksum.png": START + chunk(b"IDAT", ROWS, 7) + END,
     "wrong checksum of the stream.png": png(END, rows=ROWS[:-4] + b"1234"),
     "too few rows.png": png(END, rows=zlib.compress(b"\0" + PIXELS[0].tobytes())),
@@ -88,6 +93,7 @@ FILES = {
     "text.png": b"no image",
 }
 SAVED = {
+    "animated.png": (RGB, {"save_all": True, "append_images": [RGB.rotate(9)]}),
     "alpha.png": (RGB.convert("RGBA"), {}),
     "grey and alpha.png": (RGB.convert("LA"), {}),
     "palette.png": (RGB.quantize(16), {}),
@@ -95,6 +101,10 @@ SAVED = {
     "filtered.png": (RGB.resize((300, 200)), {"compress_level": 9}),
     "one pixel.png": (RGB.crop((0, 0, 1, 1)), {}),
     "a photo.jpg": (RGB, {}),
+    "full colour.jpg": (RGB, {"subsampling": 0, "quality": 95}),
+    "half colour.jpg": (RGB, {"subsampling": 1, "restart_marker_rows": 1}),
+    "rgb.jpg": (RGB, {"keep_rgb": True}),
+    "grey.jpg": (RGB.convert("L"), {}),
     "progressive.jpg": (RGB, {"progressive": True, "quality": 95}),
     "cmyk.jpg": (RGB.convert("CMYK"), {}),
     "a.gif": (RGB, {}),
@@ -129,8 +139,21 @@ def photos(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["plain.png", "in two chunks.png", "text after the pixels.png", "gamma.png"])
 def test_pillow_decodes_no_ordinary_png(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / name).write_bytes(FILES[name])
-    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", refuse)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", refuse)
     np.testing.assert_array_equal(read_pixels(tmp_path / name).permute(1, 2, 0).numpy(), PIXELS)
+
+
+@needs_imagecodecs
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (17, 30), (64, 33), (321, 200)])
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+def test_pillow_decodes_no_ordinary_jpeg(
+    size: tuple[int, int], subsampling: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jpg"
+    RGB.resize(size).save(path, quality=80, subsampling=subsampling)
+    expected = np.asarray(open_image(path))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", refuse)
+    np.testing.assert_array_equal(read_pixels(path).permute(1, 2, 0).numpy(), expected)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -157,17 +180,34 @@ def test_every_kind_of_image_gives_the_pixels_of_open_image(name: str, tmp_path:
 @needs_imagecodecs
 def test_damaged_files_give_the_pixels_or_the_error_of_open_image(tmp_path: Path) -> None:
     rng, path = np.random.default_rng(2), tmp_path / "a.png"
-    RGB.resize((60, 40)).save(path)
-    for whole in (path.read_bytes(), png(TEXT, END), START + b"".join(HALVES) + END):
-        for _ in range(150):
-            damaged = bytearray(whole)
-            position = int(rng.integers(len(whole)))
+    whole = [png(TEXT, END), START + b"".join(HALVES) + END]
+    for suffix, options in (("png", {}), ("jpg", {}), ("jpg", {"restart_marker_rows": 1}), ("jpg", {"progressive": 1})):
+        RGB.resize((60, 40)).save(tmp_path / f"whole.{suffix}", **options)
+        whole.append((tmp_path / f"whole.{suffix}").read_bytes())
+    for data in whole:
+        for _ in range(120):
+            damaged = bytearray(data)
+            position = int(rng.integers(len(data)))
             if rng.random() < 0.7:
                 damaged[position] ^= 1 << int(rng.integers(8))
             else:
                 del damaged[position : position + int(rng.integers(1, 2000))]
             path.write_bytes(damaged)
             assert_same_as_pillow(path)
+
+
+@needs_imagecodecs
+@pytest.mark.parametrize("damage", [b"\xff\xc4\xff\xff", b"\xff\xe1\xff\xff", b"\xff\xd9\xff\xd9", b"\xff\xd3"])
+def test_a_marker_among_the_pixels_of_a_jpeg_gives_the_pixels_or_the_error_of_open_image(
+    damage: bytes, tmp_path: Path
+) -> None:
+    """A segment that reaches beyond the end: libjpeg alone gave a picture where Pillow refuses the file."""
+    for options in ({}, {"restart_marker_rows": 1}, {"progressive": True}):
+        RGB.resize((200, 150)).save(tmp_path / "a.jpg", **options)
+        data = (tmp_path / "a.jpg").read_bytes()
+        for part in range(30, 100, 7):
+            (tmp_path / "b.jpg").write_bytes(data[: len(data) * part // 100] + damage + data[len(data) * part // 100 :])
+            assert_same_as_pillow(tmp_path / "b.jpg")
 
 
 def test_missing_files_and_folders_give_the_error_of_open_image(tmp_path: Path) -> None:
