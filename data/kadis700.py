@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, default_collate
 
 from utils.distortions import degrade, sample_composition
 from utils.errors import UserError
-from utils.image import IMAGE_SUFFIXES, normalize, open_image
+from utils.image import IMAGE_SUFFIXES, normalize, read_pixels
 
 
 class KADIS700Dataset(Dataset):
@@ -129,11 +129,6 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     """Random generator of one sample, seeded only from (seed, epoch, index)."""
     (mixed,) = np.random.SeedSequence([seed, epoch, index]).generate_state(1, np.uint32)
     return torch.Generator().manual_seed(int(mixed))
-
-
-def read_pixels(path: Path, truncated: list[str] | None = None) -> Tensor:
-    """Reads an image with `open_image` as a 3 x H x W uint8 tensor; see there for `truncated` and the errors."""
-    return torch.from_numpy(np.array(open_image(path, truncated))).permute(2, 0, 1)
 
 
 def half_scale_pixels(pixels: Tensor) -> Tensor:
