@@ -16,7 +16,7 @@ fail() {
 
 supported() { # whether "$1" is a supported Python version
     command -v "$1" >/dev/null 2>&1 &&
-        "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
+        "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1
 }
 
 requirements="requirements.txt"
@@ -35,18 +35,18 @@ esac
 environment="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}"
 if [ -n "$environment" ]; then
     python="python"
-    supported "$python" || fail "$environment: the active environment has $(python --version 2>&1 || true); use Python 3.10 to 3.13"
+    supported "$python" || fail "$environment: the active environment has $(python --version 2>&1 || true); use Python 3.10 to 3.14"
 else
     environment="$root/.venv"
     if [ ! -e "$environment/pyvenv.cfg" ] || [ ! -e "$environment/bin/python" ] && [ ! -e "$environment/Scripts/python.exe" ]; then
         base=""
-        for candidate in python3 python python3.13 python3.12 python3.11 python3.10; do
+        for candidate in python3 python python3.14 python3.13 python3.12 python3.11 python3.10; do
             if supported "$candidate"; then
                 base="$candidate"
                 break
             fi
         done
-        [ -n "$base" ] || fail "no Python 3.10 to 3.13 on the PATH; install one (https://www.python.org/downloads) or activate an environment with one"
+        [ -n "$base" ] || fail "no Python 3.10 to 3.14 on the PATH; install one (https://www.python.org/downloads) or activate an environment with one"
         echo "Creating the environment $environment with $("$base" --version)"
         "$base" -m venv "$environment" || fail "$environment: $base could not create the environment; on Debian and Ubuntu, install the package python3-venv"
     fi
@@ -54,7 +54,7 @@ else
     [ -d "$bin" ] || bin="$environment/Scripts"
     export VIRTUAL_ENV="$environment" PATH="$bin:$PATH"
     python="$bin/python"
-    supported "$python" || fail "$environment: has $("$python" --version 2>&1 || true), but Python 3.10 to 3.13 is needed; delete this folder and run this script again"
+    supported "$python" || fail "$environment: has $("$python" --version 2>&1 || true), but Python 3.10 to 3.14 is needed; delete this folder and run this script again"
 fi
 
 "$python" -m pip install --quiet --disable-pip-version-check -r "$root/$requirements" ||

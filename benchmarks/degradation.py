@@ -1,6 +1,8 @@
 """Measures the time of the degradation model per type and level and per training sample, or draws a contact sheet.
 
-python -m benchmarks.degradation [--images FOLDER] [--only TYPE_OR_GROUP ...] [--figure PATH]
+Samples are timed for each folder of photos, with the decoders of imagecodecs if it is installed and with Pillow alone.
+
+python -m benchmarks.degradation [--images FOLDER ...] [--only TYPE_OR_GROUP ...] [--figure PATH]
 """
 
 import argparse
@@ -10,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -18,17 +21,21 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from benchmarks.machine import seconds
-from data.kadis700 import KADIS700Dataset, half_scale_pixels, read_pixels
+from data import kadis700
+from data.kadis700 import KADIS700Dataset, half_scale_pixels
+from utils import fast_decoders
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_group, sample_composition
 from utils.errors import UserError, run_command
-from utils.image import half_scale, open_image, to_tensor
+from utils.image import half_scale, open_image, read_pixels, to_tensor
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.files import write_whole
 
 PATCH = 224
-PRISTINE = Path(__file__).resolve().parents[2] / "shared" / "data" / "pristine"  # next to a development checkout
-QUICKSTART = Path("quickstart_data/KADIS700/ref_imgs")
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"  # next to a development checkout
+PRISTINE = [folder for folder in (SHARED / "pristine", SHARED / "pristine_png") if folder.is_dir()]  # JPEG and PNG
+QUICKSTART = [Path("quickstart_data/KADIS700/ref_imgs")]
 FIGURE_PATCH = 128
+DECODING = "decoding"
 
 
 def main() -> None:
@@ -36,10 +43,12 @@ def main() -> None:
     parser.add_argument(
         "--images",
         type=Path,
-        default=PRISTINE if PRISTINE.is_dir() else QUICKSTART,
-        help="folder of pristine photos (default: %(default)s)",
+        nargs="+",
+        default=PRISTINE or QUICKSTART,
+        metavar="FOLDER",
+        help="folders of pristine photos (default: %(default)s)",
     )
-    parser.add_argument("--samples", type=int, default=500, help="training samples to time (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=500, help="samples to time per folder (default: %(default)s)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="time only these types or groups, and no samples")
     parser.add_argument("--figure", type=Path, help="draw a contact sheet to this file and measure no times")
     arguments = parser.parse_args()
@@ -47,12 +56,12 @@ def main() -> None:
         raise UserError(f"--samples: found {arguments.samples}; must be at least 1")
     keep_freed_memory()  # same as in main.py
     torch.set_num_threads(1)
-    dataset = KADIS700Dataset(arguments.images, patch_size=PATCH, images_folder=".")
+    datasets = [KADIS700Dataset(folder, patch_size=PATCH, images_folder=".") for folder in arguments.images]
     if arguments.figure:
-        draw_contact_sheet(dataset.images, arguments.figure)
+        draw_contact_sheet(datasets[0].images, arguments.figure)
         return
     types = chosen_types(arguments.only or GROUPS)
-    image = _photo(dataset.images[0], PATCH)
+    image = _photo(datasets[0].images[0], PATCH)
     print(f"ms per {PATCH} x {PATCH} image, levels 1 to 5 (median of 7)")
     for distortion in types:
         times = [
@@ -61,7 +70,7 @@ def main() -> None:
         ]
         print(f"{distortion.name:18s}" + "".join(f"{1000 * t:8.2f}" for t in times))
     if not arguments.only:
-        time_samples(dataset, arguments.samples)
+        print("mean sample / calibration: " + "; ".join(time_samples(each, arguments.samples) for each in datasets))
 
 
 def chosen_types(names: Sequence[str]) -> list[Distortion]:
@@ -88,53 +97,85 @@ def jpeg_round_trip(noise: Image.Image) -> None:
         decoded.load()
 
 
-def time_samples(dataset: KADIS700Dataset, count: int) -> None:
-    """Prints the mean time of a training sample, the time of its parts, and its ratio to the calibration.
+def time_samples(dataset: KADIS700Dataset, count: int) -> str:
+    """Prints the mean CPU time of a training sample and of its parts, and their ratios to the calibration.
 
-    The calibration is measured before every sample, so that both are measured under the same load.
+    The calibration and each choice of decoders are measured for every sample, so that all are measured under the same
+    load. CPU time of this one thread, because waiting for other programs would count more in a long sample.
+
+    Returns:
+        One line with the folder's name and, for each choice of decoders, the ratio of the mean to the calibration.
     """
-    pixels = np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8)
-    noise = Image.fromarray(pixels)
-    times: dict[str, list[float]] = {name: [] for name in DISTORTIONS}
-    for name, distortion in DISTORTIONS.items():
-        DISTORTIONS[name] = replace(distortion, function=_timed(distortion, times[name]))
-    crop = torch.rand(3, PATCH, PATCH)
-    copying = seconds(crop.clone, repeats=25)
-    decoding = float(np.mean([seconds(lambda p=p: read_pixels(p), repeats=1) for p in dataset.images[:50]]))  # type: ignore[misc]
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8))
+    positions = typical_positions(dataset, count)
+    choices: dict[str, Any] = {"Pillow alone": None}
+    if fast_decoders.imagecodecs is not None:
+        choices = {"imagecodecs": fast_decoders.imagecodecs, **choices}
+    samples: dict[str, list[float]] = {choice: [] for choice in choices}
+    spent = {choice: dict.fromkeys((DECODING, *DISTORTIONS), 0.0) for choice in choices}
+    times: dict[str, list[float]] = {name: [] for name in (DECODING, *DISTORTIONS)}
+    calibrations = []
     image, photo = open_image(dataset.images[0]), read_pixels(dataset.images[0])
     halving = seconds(lambda: half_scale_pixels(photo), repeats=25)
     halving_by_pillow = seconds(lambda: half_scale(image), repeats=25)
-    samples, calibrations = [], []
-    for index in range(count):
-        calibrations.append(seconds(lambda: jpeg_round_trip(noise), repeats=3))
-        start = time.perf_counter()
-        dataset[index // len(dataset), index % len(dataset)]
-        samples.append(time.perf_counter() - start)
-    mean, unit = float(np.mean(samples)), float(np.mean(calibrations))
+    timed = {name: replace(d, function=_timed(d.function, times[name])) for name, d in DISTORTIONS.items()}
+    timed_reading = patch.object(kadis700, "read_pixels", _timed(read_pixels, times[DECODING]))
+    with patch.dict(DISTORTIONS, timed), timed_reading:
+        for number, position in enumerate(positions):
+            jpeg_round_trip(noise)  # warm-up
+            calibrations += [_cpu_seconds(lambda: jpeg_round_trip(noise)) for _ in range(3)]
+            for choice in list(choices)[:: 1 if number % 2 else -1]:  # none is always the first to read the photos
+                with patch.object(fast_decoders, "imagecodecs", choices[choice]):
+                    samples[choice].append(_cpu_seconds(lambda p=position: dataset[p]))  # type: ignore[misc]
+                for name, durations in times.items():
+                    spent[choice][name] += sum(durations) / count
+                    durations.clear()
+    unit = float(np.mean(calibrations))
+    means = {choice: float(np.mean(durations)) for choice, durations in samples.items()}
 
-    def part(label: str, seconds: float) -> None:
-        print(f"  {label}: {1000 * seconds:.1f} ms = {seconds / unit:.1f} x, {100 * seconds / mean:.0f} %")
+    def part(label: str, of: Callable[[str], float]) -> None:
+        """Prints milliseconds, ratio to the calibration and share of the sample for each choice of decoders."""
+        cells = (f"{1000 * of(c):.1f} ms = {of(c) / unit:.1f} x, {100 * of(c) / means[c]:.0f} %" for c in choices)
+        print(f"  {label:38s}" + "".join(f"{cell:>27s}" for cell in cells))
+
+    def others(choice: str) -> float:
+        return sum(spent[choice][name] for name in DISTORTIONS if name != "jpeg2000")
 
     print(f"\n{count} samples of {dataset.folder.name}, patch {PATCH}, up to 4 distortions of 5 levels, 1 thread")
-    print(f"  median {1000 * np.median(samples):.1f} ms, 95th percentile {1000 * np.percentile(samples, 95):.1f} ms")
     print(f"  calibration, a JPEG round trip of noise at quality 90: {1000 * unit:.2f} ms")
-    spent = {name: sum(durations) / count for name, durations in times.items()}
-    degrading, others = sum(spent.values()), sum(spent.values()) - spent["jpeg2000"]
-    part("decoding, resizing, cropping, normalising", mean - degrading)
-    part("  of which decoding the two photos", 2 * decoding)
-    print(f"    downscaling a photo by 2: {1000 * halving:.2f} ms, with Pillow {1000 * halving_by_pillow:.2f} ms")
-    part("JPEG 2000", spent["jpeg2000"])
-    calls, expected = len(times["jpeg2000"]) / count, expected_calls(dataset, "jpeg2000")
-    print(f"    {calls:.2f} calls per sample, expected {expected:.2f}")
-    if calls:
-        corrected = mean + (expected / calls - 1) * spent["jpeg2000"]
-        print(f"    mean per sample with the expected number of calls: {corrected / unit:.1f} x the calibration")
+    print(f"  JPEG 2000: {expected_calls(dataset, 'jpeg2000'):.2f} calls per sample, which is the expected number")
+    print(" " * 40 + "".join(f"{choice:>27s}" for choice in choices))
+    part("decoding the two photos", lambda choice: spent[choice][DECODING])
+    part("JPEG 2000", lambda choice: spent[choice]["jpeg2000"])
     part("the other 23 types", others)
-    for name in sorted(spent, key=lambda n: -spent[n])[1:7]:
-        part(f"  of which {name}", spent[name])
-    each = others * count / sum(len(durations) for name, durations in times.items() if name != "jpeg2000")
-    print(f"  one call on one crop: {1000 * each:.2f} ms, {each / copying:.0f} times the time to copy the crop")
-    print(f"mean per sample: {1000 * mean:.1f} ms = {mean / unit:.1f} x the calibration")
+    first = next(iter(choices))
+    for slow in sorted(set(DISTORTIONS) - {"jpeg2000"}, key=lambda name: -spent[first][name])[:6]:
+        part(f"  of which {slow}", lambda choice, name=slow: spent[choice][name])  # type: ignore[misc]
+    part("resizing, cropping, normalising", lambda choice: means[choice] - sum(spent[choice].values()))
+    print(f"    downscaling a photo by 2: {1000 * halving:.2f} ms, with Pillow {1000 * halving_by_pillow:.2f} ms")
+    part("mean per sample", lambda choice: means[choice])
+    ratios = (f"{means[choice] / unit:.1f} with {choice}" for choice in choices)
+    return f"{dataset.folder.name} {', '.join(ratios)}"
+
+
+def typical_positions(dataset: KADIS700Dataset, count: int) -> list[tuple[int, int]]:
+    """The first `count` samples, without those that would make JPEG 2000 more or less frequent than it is expected.
+
+    JPEG 2000 takes the most time. The share of samples that have it, one in six, has a standard deviation of a tenth
+    of that in 500 samples.
+    """
+    share = expected_calls(dataset, "jpeg2000") / 4
+    left = {True: round(share * count), False: count - round(share * count)}
+    positions: list[tuple[int, int]] = []
+    number = 0
+    while len(positions) < count:
+        position = divmod(number, len(dataset))
+        number += 1
+        has_it = any(name == "jpeg2000" for name, _ in dataset[position]["composition"])
+        if left[has_it]:
+            left[has_it] -= 1
+            positions.append(position)
+    return positions
 
 
 def expected_calls(dataset: KADIS700Dataset, name: str) -> float:
@@ -143,13 +184,19 @@ def expected_calls(dataset: KADIS700Dataset, name: str) -> float:
     return 4 * composed * groups / len(GROUPS) / len(get_group(DISTORTIONS[name].group))
 
 
-def _timed(distortion: Distortion, times: list[float]) -> Callable[..., Tensor]:
-    """Wraps the distortion's function so that the duration of each call is appended to `times`."""
+def _cpu_seconds(work: Callable[[], object]) -> float:
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start
+
+
+def _timed(function: Callable[..., Tensor], times: list[float]) -> Callable[..., Tensor]:
+    """Wraps a function so that the duration of each call is appended to `times`."""
 
     def run(*args: Any, **options: Any) -> Tensor:
-        start = time.perf_counter()
-        result = distortion.function(*args, **options)
-        times.append(time.perf_counter() - start)
+        start = time.thread_time()
+        result = function(*args, **options)
+        times.append(time.thread_time() - start)
         return result
 
     return run

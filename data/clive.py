@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 
 from data.iqa_dataset import Annotation, IQADataset
 from utils.errors import UserError
@@ -32,6 +31,8 @@ class CLIVEDataset(IQADataset):
         return Annotation(names[TRAINING_IMAGES:], "Images", scores[TRAINING_IMAGES:])
 
     def _load(self, key: str) -> Any:
+        import scipy.io
+
         path: Path = self.root / "Data" / f"{key}.mat"
         if not path.exists():
             raise UserError(f"{path}: not found; it is distributed with the dataset ({self.source})")

@@ -1,12 +1,16 @@
 """FLIVE, also known as PaQ-2-PiQ (Ying et al., CVPR 2020): 39,810 photos."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 
 from data.iqa_dataset import Annotation, IQADataset
 from data.split_files import Splits
 from data.tables import numbers, read_table, texts
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class FLIVEDataset(IQADataset):
@@ -49,5 +53,5 @@ class FLIVEDataset(IQADataset):
         return {name.replace("\\", "/").casefold() for name in texts(table, "name_image", path)}
 
 
-def _truth(column: pd.Series) -> pd.Series:
+def _truth(column: "pd.Series") -> "pd.Series":
     return column.str.strip().str.casefold().isin(["true", "1", "1.0"])

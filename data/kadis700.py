@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from utils.distortions import degrade, sample_composition
 from utils.errors import UserError
-from utils.image import IMAGE_SUFFIXES, normalize, open_image
+from utils.image import IMAGE_SUFFIXES, normalize, read_pixels
 
 
 class KADIS700Dataset(Dataset):
@@ -131,11 +131,6 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed))
 
 
-def read_pixels(path: Path, truncated: list[str] | None = None) -> Tensor:
-    """Reads an image with `open_image` as a 3 x H x W uint8 tensor; see there for `truncated` and the errors."""
-    return torch.from_numpy(np.array(open_image(path, truncated))).permute(2, 0, 1)
-
-
 def half_scale_pixels(pixels: Tensor) -> Tensor:
     """Halves the size: 3 x H x W uint8 -> 3 x H // 2 x W // 2 uint8 (at least 1 x 1).
 
@@ -164,12 +159,15 @@ def random_crop(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor
 def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Collates n samples into a batch.
 
+    A worker stacks in shared memory. If there is too little, the error is raised here, and not in a thread of PyTorch
+    in which it would be lost and the batch awaited for ever.
+
     Returns:
         Dictionary with `view_a` and `view_b`, 2n x 3 x patch_size x patch_size each: the full-scale crops of the
         samples, then the half-scale ones. All else of the samples is collected in lists.
     """
     views = {
-        f"view_{view.lower()}": torch.stack([s[f"img_{view}_{scale}"] for scale in ("orig", "ds") for s in samples])
+        f"view_{view.lower()}": default_collate([s[f"img_{view}_{scale}"] for scale in ("orig", "ds") for s in samples])
         for view in "AB"
     }
     others = {name: [s[name] for s in samples] for name, value in samples[0].items() if not isinstance(value, Tensor)}

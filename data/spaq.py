@@ -2,7 +2,6 @@
 
 from zipfile import BadZipFile
 
-import pandas as pd
 from PIL import Image
 
 from data.iqa_dataset import Annotation, IQADataset, find_file
@@ -24,6 +23,8 @@ class SPAQDataset(IQADataset):
     mos_range = (1.0, 100.0)
 
     def read_annotation(self) -> Annotation:
+        import pandas as pd
+
         path = find_file(self.root, "Annotations/MOS and Image attribute scores.xlsx")
         if not path.exists():
             raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({self.source})")

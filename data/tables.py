@@ -5,15 +5,18 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from utils.errors import UserError
 
+if TYPE_CHECKING:  # a data-loading worker needs no tables
+    import pandas as pd
 
-def read_table(path: Path, columns: Sequence[str], source: str, optional: Sequence[str] = ()) -> pd.DataFrame:
+
+def read_table(path: Path, columns: Sequence[str], source: str, optional: Sequence[str] = ()) -> "pd.DataFrame":
     """Reads a CSV file whose first line names its columns; see `as_table`."""
     reader = csv.reader(io.StringIO(read_text(path, source)), skipinitialspace=True, strict=True)
     try:
@@ -38,7 +41,7 @@ def read_text(path: Path, source: str) -> str:
 
 def as_table(
     rows: Sequence[Sequence[str]], columns: Sequence[str], path: Path, optional: Sequence[str] = ()
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """A table from a row of column names and rows of as many fields; empty rows are left out.
 
     Args:
@@ -50,6 +53,8 @@ def as_table(
     Raises:
         UserError: there are no rows, a column is missing or there twice, or a row is longer or shorter than the header.
     """
+    import pandas as pd
+
     header, *body = [row for row in rows if any(row)] or [[]]
     names = [name.strip() for name in header]
     if not names:
@@ -72,12 +77,14 @@ def as_table(
     return pd.DataFrame(body, columns=names, dtype=object)
 
 
-def numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]:
+def numbers(table: "pd.DataFrame", column: str, path: Path) -> NDArray[np.float64]:
     """Converts a column to numbers.
 
     Raises:
         UserError: a value is not a finite number; the message gives its row.
     """
+    import pandas as pd
+
     values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
@@ -88,7 +95,7 @@ def numbers(table: pd.DataFrame, column: str, path: Path) -> NDArray[np.float64]
     return values
 
 
-def texts(table: pd.DataFrame, column: str, path: Path) -> list[str]:
+def texts(table: "pd.DataFrame", column: str, path: Path) -> list[str]:
     """A column of names.
 
     Raises:

@@ -9,7 +9,7 @@ from data.sampler import TrainingBatchSampler
 from utils.config.keys import Config
 from utils.errors import UserError
 from utils.runtime.distributed import rank, world_size
-from utils.runtime.workers import leave_stopping_to_parent
+from utils.runtime.workers import leave_stopping_to_parent, worker_count
 
 
 def training_set(config: Config) -> KADIS700Dataset:
@@ -56,7 +56,7 @@ def training_loader(
     return DataLoader(
         dataset,
         batch_sampler=sampler,
-        num_workers=num_workers,
+        num_workers=worker_count(num_workers),
         collate_fn=collate,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,

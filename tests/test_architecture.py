@@ -10,7 +10,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = (
-    ("utils.output", "utils.errors", "utils.image", "utils.metrics", "utils.regression", "utils.optimization"),
+    (
+        "utils.output",
+        "utils.errors",
+        "utils.image",
+        "utils.fast_decoders",
+        "utils.metrics",
+        "utils.regression",
+        "utils.optimization",
+    ),
     ("utils.distortions",),
     ("utils.runtime",),
     ("utils.config",),

@@ -6,7 +6,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.__main__ import COMMANDS, page
-from benchmarks.degradation import chosen_types, draw_contact_sheet
+from benchmarks.degradation import chosen_types, draw_contact_sheet, expected_calls, time_samples, typical_positions
+from data.kadis700 import KADIS700Dataset
+from utils import fast_decoders
 from utils.distortions import DISTORTIONS, GROUPS
 from utils.errors import UserError
 
@@ -60,3 +62,25 @@ def test_unwritable_contact_sheet_gives_a_one_line_message(photos: list[Path], t
             draw_contact_sheet(photos, path)
     with pytest.raises(UserError, match="at least 2"):
         draw_contact_sheet(photos[:1], tmp_path / "sheet.png")
+
+
+def test_the_timed_samples_have_jpeg2000_as_often_as_expected(photos: list[Path]) -> None:
+    dataset = KADIS700Dataset(photos[0].parent, patch_size=32, images_folder=".")
+    positions = typical_positions(dataset, 60)
+    compositions = [dict(dataset[position]["composition"]) for position in positions]
+    # a sample has 0.95 x 2.5 / 7 types of the group on average, half of which are JPEG 2000
+    assert sum("jpeg2000" in composition for composition in compositions) == round(60 * 0.95 * 2.5 / 7 / 2)
+    assert len(set(positions)) == 60
+    assert expected_calls(dataset, "jpeg2000") == pytest.approx(4 * 0.95 * 2.5 / 7 / 2)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_samples_are_timed_with_each_choice_of_decoders(
+    installed: bool, photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fast_decoders, "imagecodecs", object() if installed else None)
+    before = dict(DISTORTIONS)
+    line = time_samples(KADIS700Dataset(photos[0].parent, patch_size=32, images_folder="."), 3)
+    assert before == DISTORTIONS  # nothing stays wrapped
+    assert ("with imagecodecs" in line) == installed and "with Pillow alone" in line
+    assert "decoding the two photos" in capsys.readouterr().out

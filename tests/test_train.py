@@ -237,7 +237,8 @@ def test_a_dead_worker_ends_the_run_with_a_one_line_message_and_the_run_resumes(
     folder: Path, uninterrupted: tuple
 ) -> None:
     dying = """
-import os, signal
+import multiprocessing, os, signal
+multiprocessing.set_start_method("fork")  # so that the worker has the change below
 from data import KADIS700Dataset
 read = KADIS700Dataset.__getitem__
 def read_or_die(self, position):

@@ -84,9 +84,10 @@ def test_train_mode_does_not_change_the_scores(model: ARNIQA, images: tuple[Tens
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
-def test_autocast_keeps_the_regressor_in_full_precision(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
+def test_autocast_keeps_the_regressor_in_full_precision(model: ARNIQA) -> None:
+    crops = torch.randn(2, 2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        score, embedding = model(*images, return_embedding=True, scale_score=False)
+        score, embedding = model(*crops, return_embedding=True, scale_score=False)
     assert score.dtype == embedding.dtype == torch.float32
     with torch.no_grad():
         assert torch.allclose(score, model.regressor(embedding).squeeze(1), rtol=0, atol=1e-5)

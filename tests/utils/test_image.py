@@ -172,7 +172,10 @@ def test_pixels_of_32_bits_are_refused(tmp_path: Path, value: float) -> None:
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
 def test_16_bit_grey_is_scaled_in_every_format(tmp_path: Path, name: str) -> None:
     grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 257 * 4
-    Image.fromarray(grey).save(tmp_path / name)
+    if name.endswith(".pgm"):  # older Pillow reads this format but does not write it
+        (tmp_path / name).write_bytes(b"P5 8 8 65535\n" + grey.astype(">u2").tobytes())
+    else:
+        Image.fromarray(grey).save(tmp_path / name)
     np.testing.assert_array_equal(np.asarray(open_image(tmp_path / name))[..., 0], grey // 257)
 
 

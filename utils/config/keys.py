@@ -49,7 +49,7 @@ class TrainingSection:
     epochs: int = key(10, "passes over the training images", within="[1, inf)")
     lr: float = key(1e-3, "learning rate at the start and after a restart", within="(0, inf)")
     batch_size: int = key(16, "images in a step, over all processes", within="[1, inf)")
-    num_workers: int = key(20, "data-loading processes; 0 loads in the main one", within="[0, inf)")
+    num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
     log_images_frequency: int = key(1000, "steps between logged samples; 0 logs none", within="[0, inf)")
     checkpoint_frequency: int = key(
         1000, "steps between checkpoints within an epoch; 0: only at its end", within="[0, inf)"
@@ -100,7 +100,7 @@ class ValidationSection:
 @dataclass(frozen=True)
 class TestSection:
     batch_size: int = key(16, "images whose features are extracted at once", within="[1, inf)")
-    num_workers: int = key(20, "data-loading processes; 0 loads in the main one", within="[0, inf)")
+    num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
     num_splits: int = key(10, "splits of each dataset to test on", within="[1, 10]")
     grid_search: bool = key(True, "choose the ridge alpha on the validation images")
     alpha: float = key(0.1, "ridge regularisation without grid_search", within="(0, inf)")

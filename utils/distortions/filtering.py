@@ -4,7 +4,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 # 1-D kernels with at most this many taps use shifted adds, longer ones products with a banded matrix.
@@ -49,12 +48,27 @@ def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
         for y, x in taps:
             result.add_(padded[:, y : y + height, x : x + width], alpha=kernel[y, x].item())
         return result
-    shape = [next_fast_len(side, real=True) for side in padded.shape[-2:]]
+    shape = [fast_length(side) for side in padded.shape[-2:]]
     spectrum = torch.fft.rfft2(padded, s=shape) * torch.fft.rfft2(kernel.to(image), s=shape)
     # The FFT takes the kernel's first entry as its origin, so the result starts at 2 x radius (the padding plus the
     # kernel's own radius). Circular wrap-around only affects the entries before that.
     rows, columns = 2 * rows, 2 * columns
     return torch.fft.irfft2(spectrum, s=shape)[..., rows : rows + height, columns : columns + width]
+
+
+def fast_length(length: int) -> int:
+    """The smallest length from `length` on that has no prime factor above 5: a transform of that length is fast.
+
+    The same as SciPy's `next_fast_len(length, real=True)`, whose import would cost a data-loading worker 17 MB.
+    """
+    while True:
+        rest = length
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 1
 
 
 def _add_shifted(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Compression: JPEG and JPEG 2000 with Pillow's codecs. The image is truncated to 8 bits and processed on the CPU."""
+"""Compression: JPEG and JPEG 2000 with Pillow's encoders. The image is truncated to 8 bits and processed on the CPU."""
 
 import io
 from typing import Any
@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Generator, Tensor
+
+from utils.fast_decoders import decode
 
 RESOLUTIONS = 8
 
@@ -37,6 +39,9 @@ def _encode_and_decode(image: Tensor, **options: Any) -> Tensor:
     channels = (255 * image).cpu().numpy().astype(np.uint8)  # NumPy converts to uint8 several times faster
     file = io.BytesIO()
     Image.merge("RGB", [Image.fromarray(channel) for channel in channels]).save(file, **options)
-    with Image.open(file) as decoded:
-        pixels = torch.from_numpy(np.array(decoded)).permute(2, 0, 1)
-    return pixels.to(image.device, image.dtype, memory_format=torch.contiguous_format).div_(255)
+    pixels = decode(file.getbuffer(), options["format"], *image.shape[1:])
+    if pixels is None:
+        with Image.open(file) as decoded:
+            pixels = np.array(decoded)
+    channels_first = torch.from_numpy(pixels).permute(2, 0, 1)
+    return channels_first.to(image.device, image.dtype, memory_format=torch.contiguous_format).div_(255)

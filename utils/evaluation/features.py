@@ -21,7 +21,7 @@ from utils.runtime.files import locked
 from utils.runtime.precision import arithmetic
 from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
-from utils.runtime.workers import leave_stopping_to_parent
+from utils.runtime.workers import leave_stopping_to_parent, worker_count
 
 FEATURES_VERSION = 2  # raise it when a change to the code changes the features
 About = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
@@ -201,7 +201,7 @@ def _encode(
     loader: DataLoader = DataLoader(
         _Readable(dataset),
         batch_sampler=batches[rank() :: world_size()],  # type: ignore[arg-type]
-        num_workers=num_workers,
+        num_workers=worker_count(num_workers),
         pin_memory=device.type == "cuda",
         worker_init_fn=leave_stopping_to_parent,
     )

@@ -1,6 +1,7 @@
 """Scores of image files by a quality model: five crops at two scales, batched over images of any size."""
 
 import glob
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,11 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.functional import resize
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from utils.errors import UserError
 from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, to_pixels
-from utils.runtime.workers import batches, leave_stopping_to_parent
+from utils.runtime.workers import batches, leave_stopping_to_parent, worker_count
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def find_images(pattern: str) -> list[Path]:
 
 
 def half_scale_bilinear(image: Image.Image) -> Image.Image:
-    """The image at (W // 2, H // 2), at least 1 x 1, by torchvision's antialiased bilinear resize."""
-    return resize(image, [max(1, image.height // 2), max(1, image.width // 2)])
+    """The image at (W // 2, H // 2), at least 1 x 1, by Pillow's antialiased bilinear resize."""
+    return image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BILINEAR)
 
 
 def two_scale_crops(image: Image.Image, crop_size: int) -> Tensor:
@@ -76,6 +76,13 @@ class ImageFiles(Dataset):
             return path, str(error)
 
 
+def collate(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, str]], Tensor | None]:
+    """The paths with their errors ("" without one), and the crops of the readable files, N x 2 x 5 x 3 x c x c."""
+    crops = [found for _, found in items if isinstance(found, Tensor)]
+    about = [(path, "" if isinstance(found, Tensor) else found) for path, found in items]
+    return about, default_collate(crops) if crops else None
+
+
 def score_crops(model: nn.Module, crops: Tensor) -> Tensor:
     """N x 2 x 5 x 3 x c x c crops, uint8 -> N scores, each the mean over the five crops. Runs on the model's device."""
     device = next(model.parameters()).device
@@ -100,12 +107,14 @@ def score_images(
     files = DataLoader(
         ImageFiles(paths, crop_size),
         batch_size,
-        num_workers=num_workers,
-        collate_fn=list,
+        num_workers=worker_count(num_workers),
+        collate_fn=collate,
         worker_init_fn=leave_stopping_to_parent,
     )
-    for batch in batches(files):
-        readable = [crops for _, crops in batch if isinstance(crops, Tensor)]
-        scores = iter(score_crops(model, torch.stack(readable)).tolist() if readable else [])
-        for path, crops in batch:
-            yield Score(path, next(scores)) if isinstance(crops, Tensor) else Score(path, error=crops)
+    for about, crops in batches(files):
+        scores = iter([] if crops is None else score_crops(model, crops).tolist())
+        for path, error in about:
+            score = float("nan") if error else next(scores)
+            if not error and not math.isfinite(score):
+                error = f"{path}: the score is not finite; use --precision float32, or undamaged weights"
+            yield Score(path, error=error) if error else Score(path, score)
