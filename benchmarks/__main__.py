@@ -1,4 +1,4 @@
-"""Runs all benchmarks on this machine and writes docs/benchmarks.md: python -m benchmarks [--out FILE].
+"""Runs all benchmarks on this machine and writes docs/benchmarks.md: python -m benchmarks [--device cuda] [--out FILE].
 
 Each benchmark is a separate command that measures this code and a baseline in the same run. The last line is
 the result.
@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -21,10 +22,23 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     ("Training step", "benchmarks.training"),
     ("Training step at 112 pixels, with and without torch.compile", "benchmarks.training --patch_size 112 --compile"),
+    ("Features of a dataset", "benchmarks.features"),
     ("Scoring an image", "benchmarks.inference"),
     ("Grid search, size of TID2013", "benchmarks.ridge --datasets tid2013"),
     ("Grid search, size of KADID-10k", "benchmarks.ridge --datasets kadid10k"),
     ("Degradation model", "benchmarks.degradation"),
+    ("An epoch of KADIS700", "benchmarks.epoch"),
+)
+ON_A_DEVICE = (
+    ("Training step", "benchmarks.training --repeats 20 --compile"),
+    ("Training step in bfloat16", "benchmarks.training --repeats 20 --precision bfloat16"),
+    ("Features of a dataset", "benchmarks.features --images 64"),
+    ("Features of a dataset in TF32", "benchmarks.features --images 64 --precision tf32"),
+    ("Features of a dataset in float16", "benchmarks.features --images 64 --precision float16"),
+    ("Scoring an image", "benchmarks.inference --repeats 20"),
+    ("Grid search, size of KADID-10k", "benchmarks.ridge --datasets kadid10k"),
+    ("Degradation model, on the CPU", "benchmarks.degradation"),
+    ("An epoch of KADIS700", "benchmarks.epoch --repeats 20"),
 )
 
 
@@ -75,11 +89,18 @@ def page(outputs: list[tuple[str, str, str]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="file to write (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="where the network and the ridge compute (%(default)s)")
     options = parser.parse_args()
     if not options.out.parent.is_dir():
         raise UserError(f"--out: {options.out.parent} is not a folder; use a path in an existing folder")
     outputs, codes = [], []
-    for title, command in COMMANDS:
+    commands: Sequence[tuple[str, str]] = COMMANDS
+    if options.device != "cpu":
+        commands = tuple(
+            (title, command if "degradation" in command else f"{command} --device {options.device}")
+            for title, command in ON_A_DEVICE
+        )
+    for title, command in commands:
         print(f"\n{title}: python -m {command}", flush=True)
         output, code = run(command)
         outputs.append((title, command, output))

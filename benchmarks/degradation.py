@@ -123,10 +123,10 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> str:
     with patch.dict(DISTORTIONS, timed), timed_reading:
         for number, position in enumerate(positions):
             jpeg_round_trip(noise)  # warm-up
-            calibrations += [_cpu_seconds(lambda: jpeg_round_trip(noise)) for _ in range(3)]
+            calibrations += [cpu_seconds(lambda: jpeg_round_trip(noise)) for _ in range(3)]
             for choice in list(choices)[:: 1 if number % 2 else -1]:  # none is always the first to read the photos
                 with patch.object(fast_decoders, "imagecodecs", choices[choice]):
-                    samples[choice].append(_cpu_seconds(lambda p=position: dataset[p]))  # type: ignore[misc]
+                    samples[choice].append(cpu_seconds(lambda p=position: dataset[p]))  # type: ignore[misc]
                 for name, durations in times.items():
                     spent[choice][name] += sum(durations) / count
                     durations.clear()
@@ -184,7 +184,7 @@ def expected_calls(dataset: KADIS700Dataset, name: str) -> float:
     return 4 * composed * groups / len(GROUPS) / len(get_group(DISTORTIONS[name].group))
 
 
-def _cpu_seconds(work: Callable[[], object]) -> float:
+def cpu_seconds(work: Callable[[], object]) -> float:
     start = time.thread_time()
     work()
     return time.thread_time() - start

@@ -1,6 +1,6 @@
 """Measures the time to score an image: a plain model, our model, and a lower bound from the matrix-product rate.
 
-    python -m benchmarks.inference [--crop_size 224] [--repeats 7] [--images 8]
+    python -m benchmarks.inference [--crop_size 224] [--repeats 7] [--images 8] [--device cuda] [--precision float16]
 
 An image is one batch of ten crops, five at each scale. "plain" is the same network as torchvision builds it, in float32
 and the default memory format (NCHW), under no_grad. "ours" is `ARNIQA.forward` under inference_mode, with the allocator
@@ -28,6 +28,8 @@ from models.weights import EMBEDDING_DIM
 from utils.errors import run_command
 from utils.evaluation.inference import score_images
 from utils.runtime.allocator import keep_freed_memory
+from utils.runtime.device import resolve_device
+from utils.runtime.precision import DTYPES, arithmetic
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image.
 FORWARD_MACS_224 = 4.09e9
@@ -56,40 +58,40 @@ def main() -> None:
     parser.add_argument(
         "--images", type=int, default=8, help="number of images in the scored folder (default: %(default)s)"
     )
+    parser.add_argument("--device", default="cpu", help="where to compute (default: %(default)s)")
+    parser.add_argument("--precision", default="float32", choices=list(DTYPES), help="as in the script")
     options = parser.parse_args()
-    print(description())
+    device = resolve_device(options.device)
+    print(f"{description(device)}, {options.precision}")
 
     torch.manual_seed(0)
     plain = ResNet(pretrained=False).eval()
     side = options.crop_size
-    full, half = torch.randn(5, 3, side, side), torch.randn(5, 3, side, side)
+    full, half = (torch.randn(5, 3, side, side, device=device) for _ in range(2))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.save(plain.state_dict(), folder / "ARNIQA.pth")
         save_released_regressor(nn.Linear(EMBEDDING_DIM, 1), folder / "regressor_kadid10k.pth")
-        ours = ARNIQA("kadid10k", folder)
+        ours = ARNIQA("kadid10k", folder).to(device)
+        plain.to(device)
         fresh = [sys.executable, "-W", "ignore", "-c", FRESH_PROCESS, name]
         imported, loaded, peak = map(float, subprocess.check_output(fresh, text=True).split())
 
         def run_plain() -> torch.Tensor:
-            with torch.no_grad():
+            with torch.no_grad(), arithmetic(options.precision, device):
                 return torch.hstack(plain.features(torch.cat([full, half])).chunk(2))
 
-        def run_ours() -> torch.Tensor:
-            with torch.inference_mode():
+        def run_ours(precision: str = options.precision) -> torch.Tensor:
+            with torch.inference_mode(), arithmetic(precision, device):
                 return ours(full, half, return_embedding=True)[1]
 
-        def run_bfloat16() -> torch.Tensor:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                return run_ours().float()
-
         error = (run_plain() - run_ours()).abs().max().item()
-        times = {"plain": seconds(run_plain, options.repeats)}
+        times = {"plain": seconds(run_plain, options.repeats, device)}
         keep_freed_memory()
-        times["ours"] = seconds(run_ours, options.repeats)
-        in_bfloat16 = seconds(run_bfloat16, options.repeats)
-        half = (run_ours() - run_bfloat16()).norm(dim=1).max().item()
-        floor = CROPS * FORWARD_MACS_224 * (side / 224) ** 2 / matmul_rate()
+        times["ours"] = seconds(run_ours, options.repeats, device)
+        in_bfloat16 = seconds(lambda: run_ours("bfloat16"), options.repeats, device)
+        moved = (run_ours() - run_ours("bfloat16")).norm(dim=1).max().item()
+        floor = CROPS * FORWARD_MACS_224 * (side / 224) ** 2 / matmul_rate(device, options.precision)
 
         pixels = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)
         files = [folder / f"{number}.png" for number in range(options.images)]
@@ -103,8 +105,8 @@ def main() -> None:
     print(f"folder of 512 x 384 images: {rate:.2f} images/s")
     print(f"largest difference between the features: {error:.1e}")
     print(
-        f"bfloat16 (not used): {in_bfloat16 / times['ours']:.2f} of our time, "
-        f"error of the features (two vectors of length 1) {half:.4f}"
+        f"bfloat16 (--precision): {in_bfloat16 / times['ours']:.2f} of our time, "
+        f"error of the features (two vectors of length 1) {moved:.4f}"
     )
     print(f"lower bound from matrix products: {floor:.3f} s per image")
     for name, median in times.items():

@@ -10,10 +10,9 @@ Times are medians.
 """
 
 import argparse
-import copy
+from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from benchmarks.machine import description, matmul_rate, seconds
 from models.simclr import SimCLR
@@ -28,6 +27,31 @@ from utils.runtime.transfer import Transfer
 # the gradients of the inputs and the gradients of the weights.
 FORWARD_MACS_224 = 4.09e9
 PASSES = 3
+ENCODER = {"embedding_dim": 128, "pretrained": False, "use_norm": True}
+
+
+def random_views(batch_size: int, patch_size: int, device: torch.device) -> list[torch.Tensor]:
+    """Two views of a batch as they come from the loader, of noise."""
+    views = [torch.randn(2 * batch_size, 3, patch_size, patch_size) for _ in "ab"]
+    return [view.pin_memory() for view in views] if device.type == "cuda" else views
+
+
+def our_step(
+    views: list[torch.Tensor], device: torch.device, precision: str, compile: bool = False
+) -> Callable[[], object]:
+    """The training step of train.py on a new model, from the loader's views to the update."""
+    model = SimCLR(ENCODER, 0.1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compile:
+        model.compile()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+    transfer = Transfer(device)
+
+    def step() -> None:
+        view_a, view_b = transfer(views)
+        training_step(model, optimizer, scaler, view_a, view_b, precision)
+
+    return step
 
 
 def main() -> None:
@@ -47,42 +71,29 @@ def main() -> None:
     print(f"{description(device)}, {precision}")
 
     torch.manual_seed(0)
-    plain = SimCLR({"embedding_dim": 128, "pretrained": False, "use_norm": True}, 0.1)
-    ours = copy.deepcopy(plain).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    plain.to(device)
-    a, b = (torch.randn(2 * options.batch_size, 3, options.patch_size, options.patch_size) for _ in "ab")
-    plain_optimizer = torch.optim.SGD(plain.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
-    optimizer = torch.optim.SGD(ours.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
-    scaler, plain_scaler = (torch.amp.GradScaler(device.type, enabled=precision == "float16") for _ in range(2))
-    transfer = Transfer(device)
-    if device.type == "cuda":
-        a, b = a.pin_memory(), b.pin_memory()
+    plain = SimCLR(ENCODER, 0.1).to(device)
+    views = random_views(options.batch_size, options.patch_size, device)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
 
     def run_plain() -> None:
         with arithmetic(precision, device):
-            loss = plain(a.to(device), b.to(device))
-        plain_optimizer.zero_grad()
-        plain_scaler.scale(loss).backward()
-        plain_scaler.step(plain_optimizer)
-        plain_scaler.update()
-
-    def run_ours(model: nn.Module) -> None:
-        view_a, view_b = transfer([a, b])
-        training_step(model, optimizer, scaler, view_a, view_b, precision)
+            loss = plain(*(view.to(device) for view in views))
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
 
     macs = PASSES * 4 * options.batch_size * FORWARD_MACS_224 * (options.patch_size / 224) ** 2
     floor = macs / matmul_rate(device, precision)
     times = {"plain": seconds(run_plain, options.repeats, device)}
     keep_freed_memory()
-    times["ours"] = seconds(lambda: run_ours(ours), options.repeats, device)
+    times["ours"] = seconds(our_step(views, device, precision), options.repeats, device)
     if options.compile:
-        compiled = copy.deepcopy(ours)
-        compiled.compile()
-        times["ours, compiled"] = seconds(lambda: run_ours(compiled), options.repeats, device)
+        times["ours, compiled"] = seconds(our_step(views, device, precision, compile=True), options.repeats, device)
     times["matrix-product bound"] = floor
     for name, time in times.items():
         print(f"{name:22s} {time:7.2f} s per step, {time / times['plain']:.2f} x plain, {time / floor:.2f} x the bound")
-    print(f"{options.batch_size / times['ours']:.1f} samples a second")
     print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
 
 

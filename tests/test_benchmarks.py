@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.__main__ import COMMANDS, page
+from benchmarks.__main__ import COMMANDS, ON_A_DEVICE, page
 from benchmarks.degradation import chosen_types, draw_contact_sheet, expected_calls, time_samples, typical_positions
 from data.kadis700 import KADIS700Dataset
 from utils import fast_decoders
@@ -20,7 +20,7 @@ def test_the_page_shows_the_last_line_of_each_benchmark_as_its_result() -> None:
     assert "slow 2 s\nours / plain: 0.44\n```" in text
 
 
-@pytest.mark.parametrize(("title", "command"), COMMANDS)
+@pytest.mark.parametrize(("title", "command"), [*COMMANDS, *ON_A_DEVICE])
 def test_every_command_is_a_module_that_accepts_its_options(
     title: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
