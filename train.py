@@ -49,7 +49,7 @@ from utils.runtime.distributed import (
     shared_failure,
     world_size,
 )
-from utils.runtime.precision import arithmetic, check_precision
+from utils.runtime.precision import autocast, check_precision, products
 from utils.runtime.progress import progress_bar
 from utils.runtime.signals import Stopped, StopRequest, stop_on_signal
 from utils.runtime.transfer import Transfer
@@ -119,6 +119,10 @@ class Trainer:
         self.log = self._begin() if is_main() else None
 
     def close(self, exit_code: int) -> None:
+        if self.drawing is not None:
+            self.drawing.stop()
+            for path in self.experiment.unfinished_files():
+                path.unlink(missing_ok=True)
         if self.log is not None:
             self.log.close(exit_code)
 
@@ -253,7 +257,7 @@ class Trainer:
             self._finish_drawing(wait=True)
             settings, title = self.config.validation.visualization, f"Epoch {self.state.epoch}"
             arguments = (embeddings, dataset, settings, self.config.seed, self.experiment, title)
-            self.drawing = Beside(lambda: draw_manifold(*arguments))
+            self.drawing = Beside(draw_manifold, *arguments)
 
     def _finish_drawing(self, wait: bool) -> None:
         """Sends the pictures to W&B, if the drawing has ended or is waited for."""
@@ -372,10 +376,11 @@ def training_step(
 
     The loss itself and the update are computed in float32 at every precision.
     """
-    with arithmetic(precision, view_a.device):
-        loss = model(view_a, view_b)
-    optimizer.zero_grad(set_to_none=True)
-    scaler.scale(loss).backward()
+    with products(precision):
+        with autocast(precision, view_a.device):
+            loss = model(view_a, view_b)
+        optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
     scaler.step(optimizer)
     scaler.update()
     return loss.detach()

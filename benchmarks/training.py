@@ -20,7 +20,7 @@ from train import training_precision, training_step
 from utils.errors import run_command
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device
-from utils.runtime.precision import arithmetic
+from utils.runtime.precision import autocast, products
 from utils.runtime.transfer import Transfer
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image. A step costs three times as much: the forward pass,
@@ -77,10 +77,11 @@ def main() -> None:
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
 
     def run_plain() -> None:
-        with arithmetic(precision, device):
-            loss = plain(*(view.to(device) for view in views))
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
+        with products(precision):
+            with autocast(precision, device):
+                loss = plain(*(view.to(device) for view in views))
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
 

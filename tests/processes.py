@@ -47,13 +47,13 @@ def run(command: list[str], limit: float = LIMIT, grace: float = GRACE, **option
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def on_two_ranks(work: Callable[..., None], *arguments: Any) -> None:
-    """Calls work(rank, *arguments) in two processes, and raises what one of them raises."""
-    context = mp.spawn(work, arguments, nprocs=2, join=False)
+def on_two_ranks(work: Callable[..., None], *arguments: Any, ranks: int = 2) -> None:
+    """Calls work(rank, *arguments) in two processes, or more, and raises what one of them raises."""
+    context = mp.spawn(work, arguments, nprocs=ranks, join=False)
     deadline = time.monotonic() + LIMIT
     try:
         while not context.join(timeout=1):
-            assert time.monotonic() < deadline, f"the two processes did not end within {LIMIT} seconds"
+            assert time.monotonic() < deadline, f"the processes did not end within {LIMIT} seconds"
     finally:
         for process in context.processes:
             process.kill()

@@ -154,7 +154,7 @@ def write_own_dataset(folder: Path) -> None:
 
 def leave_nothing(folder: Path) -> None:
     """Ends the check if a file is left that a run had begun and not finished."""
-    left = [str(path) for kind in ("partial", "progress") for path in folder.rglob(f"*.{kind}")]
+    left = [str(path) for path in folder.rglob("*.partial")]
     if left:
         raise SystemExit(f"left behind: {left}")
 

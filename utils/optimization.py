@@ -28,7 +28,13 @@ def build_optimizer(
     """
     common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
     if name == "SGD":
-        return torch.optim.SGD(model.parameters(), momentum=momentum, **common)
+        optimizer = torch.optim.SGD(model.parameters(), momentum=momentum, **common)
+        if momentum:
+            # PyTorch makes these in the first step, and leaves them uninitialised if a gradient scaler skips that step.
+            # From zero, the first step is the same.
+            for parameter in model.parameters():
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer
     kind = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}[name]
     return kind(model.parameters(), betas=(betas[0], betas[1]), eps=eps, **common)
 

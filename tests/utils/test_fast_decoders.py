@@ -1,7 +1,6 @@
 """The optional decoders give Pillow's pixels and Pillow's errors, and a broken one changes nothing."""
 
 import struct
-import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import torch
 from PIL import Image, ImageFile
 
 from data.kadis700 import KADIS700Dataset
+from tests.processes import run
 from utils import fast_decoders
 from utils.distortions import DISTORTIONS
 from utils.errors import UserError
@@ -271,7 +271,5 @@ def test_a_package_that_cannot_be_imported_breaks_nothing(content: str | None, p
         f"import sys; sys.path.insert(0, {str(package.parent)!r}); from pathlib import Path; "
         f"from utils.image import read_pixels; print(tuple(read_pixels(Path({str(photos / '0.png')!r})).shape))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=120
-    )
+    done = run([sys.executable, "-c", script], cwd=ROOT)
     assert (done.stdout.strip(), done.returncode) == ("(3, 70, 90)", 0), done.stderr

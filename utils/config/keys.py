@@ -156,7 +156,7 @@ class Config:
         pattern=r"auto|-1|\d+|cpu|mps|cuda(:\d+)?",
         allowed="auto, cpu (or -1), GPU number, cuda, cuda:NUMBER or mps",
     )
-    deterministic: bool = key(False, "only deterministic algorithms: the same bits in every run on a GPU, but slower")
+    deterministic: bool = key(False, "deterministic algorithms where PyTorch has them; slower on a GPU")
     seed: int = key(27, "of every random draw", within="[0, 4294967295]")
     training: TrainingSection = section(TrainingSection)
     validation: ValidationSection = section(ValidationSection)

@@ -85,6 +85,11 @@ class FeatureFile:
         except (OSError, ValueError) as error:
             raise UserError(f"{self.path}: not readable ({error}); remove it to extract anew") from error
 
+    def remove(self) -> None:
+        """Removes the file and its record, the record first: what is left of a kill is then no features."""
+        self._record.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
+
     @property
     def _record(self) -> Path:
         return self.path.with_suffix(".images")

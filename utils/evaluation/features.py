@@ -1,6 +1,7 @@
 """Features of a dataset's crops, extracted once for an encoder and kept on disk."""
 
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ from utils.errors import UserError
 from utils.evaluation.feature_file import CROPS, EMBEDDING_DIM, FeatureFile
 from utils.image import check_header, normalize
 from utils.runtime.distributed import from_main, is_main, on_main, rank, shared_failure, world_size
-from utils.runtime.files import locked
+from utils.runtime.files import Taken, locked
 from utils.runtime.precision import arithmetic
 from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
@@ -25,6 +26,7 @@ from utils.runtime.workers import leave_stopping_to_parent, worker_count
 
 FEATURES_VERSION = 2  # raise it when a change to the code changes the features
 About = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
+TURN = 5  # seconds that the processes wait for a file before they exchange a word
 NAMED = 3  # images that a line names; of the others it gives the number
 
 
@@ -80,11 +82,26 @@ def cached_features(
     if len(dataset) == 0:
         raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
     path = cache_dir / f"{cache_key(dataset, encoder_hash, precision)}.float32"
-    if on_main(lambda: FeatureFile(path, dataset.images).missing()):
-        _extract_to_file(path, encoder, dataset, batch_size, num_workers, device, precision)
-    file = FeatureFile(path, dataset.images)
-    features = file.read() if is_main() or not file.missing() else None
-    return features, from_main(file.truncated())
+    with ExitStack() as opened:
+        _lock(path, opened)
+        file = FeatureFile(path, dataset.images)
+        missing: list[int] = []
+        with shared_failure():
+            if is_main():
+                missing = file.missing()
+                check_images(dataset, missing)
+                record = opened.enter_context(file.open_record()) if missing else None
+        missing = from_main(missing)
+        for rows, batch, truncated in _encode(encoder, dataset, batch_size, num_workers, device, precision, missing):
+            with shared_failure():
+                if is_main():
+                    assert record is not None
+                    file.write(record, rows, batch, truncated)
+        with shared_failure():
+            if is_main() and file.missing():
+                raise UserError(f"{path}: was changed while it was written; start again")
+        features = file.read() if is_main() or not file.missing() else None  # mapped, it may be removed
+        return features, from_main(file.truncated())
 
 
 def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
@@ -94,10 +111,10 @@ def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
 
 
 def forget_features(cache_dir: Path, encoder_hash: str) -> None:
-    """Removes the features that an encoder gave; those that a process still maps may stay on Windows."""
-    for path in cache_dir.glob(f"*_{encoder_hash}_*"):
-        with suppress(OSError):
-            path.unlink()
+    """Removes the features that an encoder gave, but not those that another process extracts or, on Windows, maps."""
+    for path in cache_dir.glob(f"*_{encoder_hash}_*.float32"):
+        with suppress(UserError, OSError), locked(path, patience=0):
+            FeatureFile(path, []).remove()
 
 
 def check_images(dataset: CropDataset, numbers: Iterable[int]) -> None:
@@ -136,30 +153,24 @@ def _first(texts: Sequence[str], separator: str) -> str:
     return separator.join([*texts[:NAMED], *rest])
 
 
-def _extract_to_file(
-    path: Path,
-    encoder: nn.Module,
-    dataset: CropDataset,
-    batch_size: int,
-    num_workers: int,
-    device: torch.device,
-    precision: str,
-) -> None:
-    """Adds the missing features. The first process writes. If another program extracts the same, it waits for that."""
-    with ExitStack() as opened:
-        missing: list[int] = []
-        with shared_failure():
-            if is_main():
-                opened.enter_context(locked(path, f"waiting for another process that extracts {path.name}"))
-                file = FeatureFile(path, dataset.images)
-                missing = file.missing()
-                check_images(dataset, missing)
-                record = opened.enter_context(file.open_record())
-        missing = from_main(missing)
-        for rows, batch, truncated in _encode(encoder, dataset, batch_size, num_workers, device, precision, missing):
-            with shared_failure():
-                if is_main():
-                    file.write(record, rows, batch, truncated)
+def _lock(path: Path, opened: ExitStack) -> None:
+    """Locks the file on the first process, until the stack is closed. While another program has it, all wait together.
+
+    If the others waited alone, in their next exchange with the first one, that would end them after some minutes.
+    """
+
+    def attempt() -> bool:
+        try:
+            opened.enter_context(locked(path, patience=TURN))
+        except Taken:
+            return False
+        return True
+
+    said = False
+    while not on_main(attempt):
+        if is_main() and not said:
+            print(f"waiting for another process that extracts {path.name}", file=sys.stderr)
+        said = True
 
 
 class _Readable(Dataset):

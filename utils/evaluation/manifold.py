@@ -74,9 +74,10 @@ def is_degraded(dataset: DegradedDataset) -> bool:
 
 
 def manifold_images(dataset: DegradedDataset) -> NDArray[np.int64]:
-    """The images to draw: the first split's validation images.
+    """The images to draw: the first split's validation images. None of them if they are few or not degraded.
 
-    None if the images have no types and levels, or there are fewer than ten of them.
+    Returns:
+        Their numbers; an empty array if they have no types and levels, or there are fewer than ten of them.
     """
     images = dataset.get_split_indices(0, "val")
     return images if is_degraded(dataset) and len(images) >= MIN_IMAGES else images[:0]

@@ -129,8 +129,8 @@ class Experiment:
         return found[-1]
 
     def unfinished_files(self) -> list[Path]:
-        """What a killed run left of a checkpoint that it was writing."""
-        return sorted(self._pretrain.glob(".*.partial"))
+        """What a killed run left of a file that it was writing."""
+        return sorted([*self.folder.glob(".*.partial"), *self._pretrain.glob(".*.partial")])
 
     def _checkpoint(self, kind: str, epoch: int, rest: str) -> Path:
         return self._pretrain / f"{kind}_epoch_{epoch}_{rest}.pth"

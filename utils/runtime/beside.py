@@ -1,28 +1,51 @@
 """Work that goes on beside the main program."""
 
-import threading
+import multiprocessing
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from multiprocessing.connection import Connection
+from typing import Any, Generic, TypeVar
+
+from utils.runtime.workers import starting
 
 T = TypeVar("T")
 
 
 class Beside(Generic[T]):
-    """One call in a thread of its own. A program that ends does not wait for it.
+    """One call in a process of its own, which ends with the program.
+
+    A thread would not do: data-loading workers are forked, and a fork while another thread is in a matrix product can
+    wait for ever.
 
     Args:
-        work: what to call; it must not raise.
+        work: what to call, a function of a module; it must not raise.
+        arguments: of the call.
     """
 
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._results: list[T] = []
-        self._thread = threading.Thread(target=lambda: self._results.append(work()), daemon=True)
-        self._thread.start()
+    def __init__(self, work: Callable[..., T], *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._results, sender = context.Pipe(duplex=False)
+        self._process = context.Process(target=_call, args=(sender, work, arguments), daemon=True)
+        with starting():
+            self._process.start()
+        sender.close()
 
     def ended(self) -> bool:
-        return not self._thread.is_alive()
+        return self._results.poll()
 
-    def result(self) -> T:
-        """Waits for the call and returns what it returned."""
-        self._thread.join()
-        return self._results[0]
+    def result(self) -> T | None:
+        """Waits for the call and returns what it returned; None if its process was killed."""
+        try:
+            return self._results.recv()
+        except EOFError:
+            return None
+        finally:
+            self._process.join()
+
+    def stop(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self._process.kill()
+        self._process.join()
+
+
+def _call(sender: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    sender.send(work(*arguments))

@@ -75,8 +75,12 @@ def make_folder_whole(folder: Path, fill: Callable[[Path], None]) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+class Taken(UserError):
+    """Another process has the lock."""
+
+
 @contextmanager
-def locked(path: Path, wait: str | None = None) -> Iterator[None]:
+def locked(path: Path, wait: str | None = None, patience: float | None = None) -> Iterator[None]:
     """Within the context no other process that asks for `path` goes on.
 
     The lock is the operating system's and ends with the process, so a killed process leaves none behind. The hidden
@@ -85,18 +89,20 @@ def locked(path: Path, wait: str | None = None) -> Iterator[None]:
     Args:
         path: of a file, which need not exist. Its folder is made.
         wait: what to print before waiting for another process. By default a lock that is taken is an error.
+        patience: seconds until then; `PATIENCE` by default.
 
     Raises:
-        UserError: another process has the lock, or the folder cannot be written.
+        Taken: another process has the lock.
+        UserError: the folder cannot be written.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0 if wait else PATIENCE)
+            lock.acquire(timeout=0 if wait else PATIENCE if patience is None else patience)
         except Timeout:
             if wait is None:
-                raise UserError(f"{path}: another process is writing to it; let it finish or stop it") from None
+                raise Taken(f"{path}: another process is writing to it; let it finish or stop it") from None
             print(wait, file=sys.stderr)
             lock.acquire()
     except (OSError, NotImplementedError) as error:

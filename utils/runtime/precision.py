@@ -1,7 +1,7 @@
 """The precision of a network's arithmetic, decided by the configuration and not by PyTorch's defaults."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -30,16 +30,26 @@ def check_precision(key: str, precision: str, device: torch.device) -> None:
 
 @contextmanager
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Convolutions and matrix products on that device take this precision inside the context.
+    """Inside the context, an encoder on that device computes in this precision: `products` and `autocast` in one."""
+    with products(precision), autocast(precision, device):
+        yield
 
-    float32 is that and no less: without TF32, which PyTorch uses for convolutions by default. tf32 rounds the factors
-    of their products to 10 bits. float16 and bfloat16 are those of autocast.
+
+@contextmanager
+def products(precision: str) -> Iterator[None]:
+    """Inside the context, float32 convolutions and matrix products on CUDA are float32 and no less, or TF32 for "tf32".
+
+    PyTorch's default is TF32 for convolutions: factors rounded to 10 bits. A backward pass belongs inside the context.
     """
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    dtype = DTYPES[precision]
     try:
-        with torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext():
-            yield
+        yield
     finally:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """PyTorch's autocast to float16 or bfloat16; at the other precisions, nothing. For the forward pass only."""
+    dtype = DTYPES[precision]
+    return torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()

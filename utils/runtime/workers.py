@@ -72,7 +72,7 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         WorkerDied: a worker died, or found no shared memory. It is raised where the next batch is taken. PyTorch would
             raise it from a signal handler, at any point of the main program.
     """
-    with _starting(loader.dataset):
+    with starting(loader.dataset):
         loaded = iter(loader)
     workers = multiprocessing.active_children()
     if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
@@ -92,7 +92,7 @@ def batches(loader: DataLoader) -> Iterator[Any]:
 
 
 @contextmanager
-def _starting(dataset: Any) -> Iterator[None]:
+def starting(dataset: Any = None) -> Iterator[None]:
     """For starting processes that are not forked: without the main script, and deaf to Ctrl-C and SIGTERM.
 
     The script imports hundreds of megabytes of which a sample needs nothing. If it defines the dataset, they import it.

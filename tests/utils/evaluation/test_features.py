@@ -191,6 +191,19 @@ def test_the_features_of_one_encoder_are_forgotten(tmp_path: Path) -> None:
     assert cached(dataset, tmp_path / "cache", key="other")[2] == 0
 
 
+def test_features_are_not_forgotten_while_another_process_extracts_them(tmp_path: Path) -> None:
+    """They came back as zeros."""
+    cache = tmp_path / "cache"
+
+    class Meanwhile(FakeEncoder):
+        def features(self, x: Tensor) -> Tensor:
+            forget_features(cache, "hash")
+            return super().features(x)
+
+    assert_expected(cached(FakeDataset(tmp_path, 7), cache, Meanwhile())[0], 7)
+    assert cached(FakeDataset(tmp_path, 7), cache)[2] == 0
+
+
 def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match="cannot be written"):

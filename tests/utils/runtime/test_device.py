@@ -53,7 +53,8 @@ def test_the_cpu_takes_the_place_of_a_device_without_float64() -> None:
 
 
 def test_algorithms_are_the_fastest_or_the_deterministic_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "to be restored")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     before = torch.backends.cudnn.benchmark
     try:
         choose_algorithms(deterministic=True)
@@ -62,4 +63,5 @@ def test_algorithms_are_the_fastest_or_the_deterministic_ones(monkeypatch: pytes
         choose_algorithms(deterministic=False)
         assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
     finally:
+        torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = before

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
-from utils.runtime.distributed import rank, share_out
+from tests.processes import on_two_ranks
+from utils.runtime.distributed import rank, share_buffers, share_out
 
 
 def test_one_process_does_all_the_work() -> None:
@@ -20,6 +20,10 @@ def _on_rank(number: int, folder: Path) -> None:
     try:
         done = share_out(lambda i: (i, rank()), 5, able=number != 1)
         assert done == [(0, 0), (1, 2), (2, 0), (3, 2), (4, 0)]
+        norm = torch.nn.BatchNorm2d(4)
+        norm.running_mean += number
+        share_buffers(norm)
+        assert norm.running_mean.tolist() == [0, 0, 0, 0]
         with pytest.raises(ZeroDivisionError):  # on the last process only
             share_out(lambda i: 1 / (3 - i), 5, able=True)
     finally:
@@ -27,4 +31,4 @@ def _on_rank(number: int, folder: Path) -> None:
 
 
 def test_those_that_are_able_take_turns_and_all_get_everything(tmp_path: Path) -> None:
-    mp.spawn(_on_rank, (tmp_path,), nprocs=3)
+    on_two_ranks(_on_rank, tmp_path, ranks=3)
