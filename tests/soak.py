@@ -136,18 +136,24 @@ def chains(folder: Path, count: int, beside: int) -> None:
     with ThreadPoolExecutor(beside) as pool:
         for i, lines in enumerate(pool.map(chain, range(count)), start=1):
             failed += lines
-            print(f"{i} of {count} chains, {len(failed)} commands failed", flush=True)
+            print("\n".join([*lines, f"{i} of {count} chains, {len(failed)} commands failed"]), flush=True)
+    if failed:
+        raise SystemExit("\n".join(failed))
     scores = {(folder / f"chain_{i}.csv").read_text().count("\n") for i in range(count)}
+    if len(scores) != 1:
+        raise SystemExit(f"lines of the files of scores: {scores}")
     leave_nothing(folder)
-    if failed or len(scores) != 1:
-        raise SystemExit("\n".join([*failed, f"lines of the files of scores: {scores}"]))
     print(f"{count} chains, {beside} at a time: none failed, no partial file")
 
 
 def write_own_dataset(folder: Path) -> None:
-    """The images of KADID-10k once more, without splits: the first of the runs has to make them."""
-    shutil.copytree(folder / "data" / "KADID10K" / "images", folder / "data" / "mine" / "images")
-    names = sorted(path.name for path in (folder / "data" / "mine" / "images").iterdir())
+    """The images of KADID-10k twice more, without splits: the first of the runs has to make them."""
+    images = folder / "data" / "mine" / "images"
+    images.mkdir(parents=True)
+    for path in (folder / "data" / "KADID10K" / "images").iterdir():
+        for number in "12":
+            shutil.copy(path, images / f"{number}_{path.name}")
+    names = sorted(path.name for path in images.iterdir())
     rows = [f"images/{name},{i}" for i, name in enumerate(names)]
     (folder / "data" / "mine" / "labels.csv").write_text("\n".join(["image,score", *rows]) + "\n")
 

@@ -187,6 +187,25 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+@pytest.mark.parametrize("width", [390, 768, 1024, 1400, 2560])
+def test_every_drawing_lies_inside_its_card(browser: Any, real_report: Path, width: int) -> None:
+    """The first figure of each group was twice as wide as its card, and lay over its neighbour."""
+    tab = browser.new_page(viewport={"width": width, "height": 900})
+    tab.goto(real_report.as_uri())
+    tab.wait_for_selector(".js-plotly-plot .main-svg")
+    inside = """() => [...document.querySelectorAll('figure')].filter(card => card.querySelector('.js-plotly-plot'))
+        .every(card => [...card.querySelectorAll('.main-svg, canvas')].every(drawing => {
+            const outer = card.getBoundingClientRect(), inner = drawing.getBoundingClientRect();
+            return inner.width > 100 && inner.left >= outer.left - 1 && inner.right <= outer.right + 1
+                && inner.top >= outer.top - 1 && inner.bottom <= outer.bottom + 1;
+        }))"""
+    tab.wait_for_function(inside, timeout=20_000)
+    for other in (500, width):  # the window changes, and comes back
+        tab.set_viewport_size({"width": other, "height": 900})
+        tab.wait_for_function(inside, timeout=20_000)
+    tab.close()
+
+
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_in_a_browser(browser: Any, real_report: Path, width: int, scheme: str) -> None:
