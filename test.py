@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from data import IQADataset, get_dataset
+from data.published_splits import order_note
 from models.errors import WeightsError
 from models.frozen import frozen
 from models.resnet import ResNet
@@ -113,7 +114,7 @@ def evaluate_encoder(
     for name in config.test.datasets:
         try:
             with shared_failure():
-                dataset = get_dataset(name, config.data_base_path, config.test.crop_size)
+                dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
             check_same(f"annotation of {name}", dataset.annotation_hash)
             features, truncated = cached_features(
                 used,
@@ -133,7 +134,8 @@ def evaluate_encoder(
                 print(f"{name} failed: {error}", file=sys.stderr)
             continue
         for result in found:
-            result.notes += truncated_note(dataset, truncated)
+            result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
+            result.notes += order_note(dataset) + truncated_note(dataset, truncated)
         results.datasets += found
         if path is None or features is None or not is_main():
             continue
@@ -195,6 +197,7 @@ def _save(
         mos_type=dataset.mos_type,
         encoder_hash=encoder,
         crop_size=dataset.crop_size,
+        shorter_side=dataset.shorter_side,
         precision=precision,
         srocc=result.srocc,
         plcc=result.plcc,
