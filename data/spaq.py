@@ -41,7 +41,8 @@ class SPAQDataset(IQADataset):
 
 
 def resize_shorter_side(image: Image.Image) -> Image.Image:
-    """Bicubic resize: the shorter side becomes 512 pixels, the longer side int(512 * longer / shorter)."""
+    """Bicubic resize: the shorter side becomes 512 pixels, the longer side int(512 * w / h) or int(512 / (w / h))."""
     w, h = image.size
-    size = (SHORTER_SIDE, int(SHORTER_SIDE * h / w)) if w < h else (int(SHORTER_SIDE * w / h), SHORTER_SIDE)
+    aspect = w / h  # rounded before it is used, as in the published code: it decides a few sizes
+    size = (SHORTER_SIDE, int(SHORTER_SIDE / aspect)) if w < h else (int(SHORTER_SIDE * aspect), SHORTER_SIDE)
     return image.resize(size, Image.Resampling.BICUBIC)

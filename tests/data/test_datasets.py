@@ -145,9 +145,11 @@ def test_koniq10k_at_the_smaller_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((1000, 700), (731, 512)), ((300, 400), (512, 682)), ((5, 5), (512, 512))]
+    ("size", "expected"),
+    [((1000, 700), (731, 512)), ((300, 400), (512, 682)), ((5, 5), (512, 512)), ((512, 905), (512, 904))],
 )
 def test_spaqs_shorter_side_becomes_512(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """The last size: 512 / (512 / 905) is a little less than 905 in floating point, and truncated as published."""
     assert resize_shorter_side(Image.new("RGB", size)).size == expected
 
 
