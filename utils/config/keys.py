@@ -50,7 +50,9 @@ class TrainingSection:
     lr: float = key(1e-3, "learning rate at the start and after a restart", within="(0, inf)")
     batch_size: int = key(16, "images in a step, over all processes", within="[1, inf)")
     num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
-    log_images_frequency: int = key(1000, "steps between logged samples; 0 logs none", within="[0, inf)")
+    log_images_frequency: int = key(
+        1000, "batches between logged ones, from each epoch's first; 0 logs none", within="[0, inf)"
+    )
     checkpoint_frequency: int = key(
         1000, "steps between checkpoints within an epoch; 0: only at its end", within="[0, inf)"
     )
