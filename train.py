@@ -182,7 +182,10 @@ class Trainer:
     def _train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Two views, loss, update. Returns what is to be logged of the step, with the loss still on the device."""
         state = self.state
-        view_a, view_b = self.transfer([batch["view_a"], batch["view_b"]])
+        views = [batch["view_a"], batch["view_b"]]
+        if not self.config.training.data.half_scale:
+            views = [view[: len(view) // 2] for view in views]
+        view_a, view_b = self.transfer(views)
         learning_rate = state.optimizer.param_groups[0]["lr"]
         loss = training_step(self.parallel, state.optimizer, state.scaler, view_a, view_b, self.precision)
         if state.scheduler is not None:
@@ -379,7 +382,7 @@ def training_step(
     view_b: Tensor,
     precision: str,
 ) -> Tensor:
-    """One update from two views (2n x 3 x H x W each, channels-last); returns the loss, still on the device.
+    """One update from two views (N x 3 x H x W each, channels-last); returns the loss, still on the device.
 
     The loss itself and the update are computed in float32 at every precision.
     """

@@ -23,6 +23,8 @@ class DataSection:
     max_distortions: int = key(4, "most distortions in a composition; 0 degrades nothing", within="[0, 7]")
     num_levels: int = key(5, "levels to draw from, the mildest first", within="[1, 5]")
     pristine_prob: float = key(0.05, "probability that a sample is not degraded", within="[0, 1]")
+    same_image: bool = key(False, "both views show the same image; the paper compares this with different ones")
+    half_scale: bool = key(True, "the loss sees half-scale crops too, as hard negatives")
 
 
 @dataclass(frozen=True)
