@@ -29,7 +29,7 @@ from utils.config.command_line import parse_command_line
 from utils.config.keys import Config
 from utils.errors import UserError, run_command
 from utils.evaluation.features import cached_features, truncated_note
-from utils.evaluation.manifold import is_degraded, manifold_images, separability, to_draw
+from utils.evaluation.manifold import is_degraded, manifold_embeddings, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.results import CrossResult, Results, render, write_results
 from utils.evaluation.wandb_results import log_test
@@ -144,7 +144,7 @@ def evaluate_encoder(
         drawn = config.validation.visualize and name == to_draw(config.test.datasets)
         if experiment is not None and drawn:
             settings = config.validation.visualization
-            embeddings = features[manifold_images(dataset), 0]
+            embeddings = manifold_embeddings(features, dataset)
             draw_manifold(embeddings, dataset, settings, config.seed, experiment, title="Tested encoder")
         # The saved regressor takes the alpha of the largest training fraction.
         best = max(found, key=lambda result: result.train_fraction)

@@ -26,8 +26,9 @@ from models.weights import encoder_hash, load_encoder
 from utils.config.keys import Config
 from utils.errors import UserError
 from utils.evaluation.features import cached_features, check_images, forget_features, truncated_note
-from utils.evaluation.manifold import manifold_images, to_draw
+from utils.evaluation.manifold import manifold_embeddings, to_draw
 from utils.evaluation.protocol import evaluate, mean_over_datasets
+from utils.evaluation.wandb_results import named_scores
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
 from utils.experiment.layout import FEATURES, Experiment
 from utils.experiment.resume import begin_run, resume_hint, take_up
@@ -116,7 +117,7 @@ class Trainer:
         self.model = model
         self.parallel = parallel_model(model, device, config.training.compile)
         self.transfer = Transfer(device)
-        self.drawing: Beside[list[Path]] | None = None
+        self.drawing: Beside[dict[str, Path]] | None = None
         self.log = self._begin() if is_main() else None
 
     def close(self, exit_code: int) -> None:
@@ -144,7 +145,7 @@ class Trainer:
             self._save_best(None)
         try:
             with self.stop.at_once():
-                self._finish_drawing(wait=True)
+                self._finish_drawing(state.epoch * self.steps + state.step + 1, wait=True)
         except KeyboardInterrupt:
             raise self._stopped() from None
 
@@ -186,7 +187,10 @@ class Trainer:
     def _train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Two views, loss, update. Returns what is to be logged of the step, with the loss still on the device."""
         state = self.state
-        view_a, view_b = self.transfer([batch["view_a"], batch["view_b"]])
+        views = [batch["view_a"], batch["view_b"]]
+        if not self.config.training.data.half_scale:
+            views = [view[: len(view) // 2] for view in views]
+        view_a, view_b = self.transfer(views)
         learning_rate = state.optimizer.param_groups[0]["lr"]
         loss = training_step(self.parallel, state.optimizer, state.scaler, view_a, view_b, self.precision)
         if state.scheduler is not None:
@@ -196,7 +200,7 @@ class Trainer:
         self._note_truncated(message for sample in batch["truncated"] for message in sample)
         self._note_unreadable(batch["unreadable"])
         every = self.config.training.log_images_frequency
-        if self.log is not None and every > 0 and done % every == 0:
+        if self.log is not None and every > 0 and (state.step - 1) % every == 0:
             self.log.input_images(done, batch)
         return {"step": done, "loss": loss, "learning_rate": learning_rate, "compositions": batch["composition"]}
 
@@ -217,7 +221,8 @@ class Trainer:
             row: dict[str, Any] = {"step": (epoch + 1) * self.steps, "epoch": epoch, **mean}
             for name, score in scores.items():
                 row |= {f"{name}_{metric}": value for metric, value in score.items()}
-            self.log.scalars([row])
+            synthetic = [dataset.name for dataset in self.validation_sets if dataset.synthetic]
+            self.log.validation(row, named_scores("val", scores, synthetic))
             each = ", ".join(f"{n} {s['srocc']:.3f}/{s['plcc']:.3f}" for n, s in scores.items())
             print(f"epoch {epoch}: validation SROCC/PLCC {mean['srocc']:.3f}/{mean['plcc']:.3f} ({each})")
         outdated: str | None
@@ -249,25 +254,33 @@ class Trainer:
         path = None if features is None else RidgePath(features, dataset.mos, with_float64(self.device))
         result = evaluate(path, dataset, "val", validation.num_splits, [validation.alpha])
         if features is not None and validation.visualize and dataset.name == to_draw(validation.datasets):
-            self._draw_manifold(features[manifold_images(dataset), 0], dataset)
+            self._draw_manifold(manifold_embeddings(features, dataset), dataset)
         return {"srocc": result.srocc, "plcc": result.plcc}
 
     def _draw_manifold(self, embeddings: NDArray[np.float32], dataset: IQADataset) -> None:
-        """Starts to draw the manifold into the experiment's folder, beside the training: it may take half a minute."""
+        """Starts to draw the manifold into the experiment's folder, beside the training: it may take half a minute.
+
+        The end of the next epoch waits for it.
+        """
         if is_main():
-            self._finish_drawing(wait=True)
             settings, title = self.config.validation.visualization, f"Epoch {self.state.epoch}"
             arguments = (embeddings, dataset, settings, self.config.seed, self.experiment, title)
             self.drawing = Beside(draw_manifold, *arguments)
 
-    def _finish_drawing(self, wait: bool) -> None:
-        """Sends the pictures to W&B, if the drawing has ended or is waited for."""
+    def _finish_drawing(self, step: int, wait: bool) -> None:
+        """Sends the pictures to W&B, if the drawing has ended or is waited for.
+
+        Args:
+            step: the first one whose loss is not sent yet. So two validations' pictures never get the same step, where
+                W&B would keep one of them.
+            wait: for the drawing.
+        """
         if self.drawing is None or not (wait or self.drawing.ended()):
             return
         pictures, self.drawing = self.drawing.result(), None
         if pictures and self.log is not None:
-            images, captions = [open_image(path) for path in pictures], [path.stem for path in pictures]
-            self.log.images(self.state.epoch * self.steps + self.state.step, "manifold", images, captions)
+            for name, path in pictures.items():
+                self.log.images(step, name, [open_image(path)], [path.stem])
 
     def _log_losses(self, pending: list[dict[str, Any]], since: float, bar: tqdm) -> None:
         """Reads the losses of the steps since that time from the device, checks that they are finite, logs them."""
@@ -284,10 +297,10 @@ class Trainer:
                     f"and that batch's compositions are in {path}; the last good checkpoint is untouched"
                 )
         bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
-        self._finish_drawing(wait=False)
+        self._finish_drawing(pending[0]["step"], wait=self.state.step == self.steps and not self.stop)
         if self.log is not None:
             common = {"epoch": self.state.epoch, "images_per_second": round(rate, 2)}
-            self.log.scalars(
+            self.log.steps(
                 [
                     {"step": row["step"], "loss": loss, "learning_rate": row["learning_rate"], **common}
                     for row, loss in zip(pending, losses, strict=True)
@@ -342,7 +355,8 @@ class Trainer:
         columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]
         done = self.state.epoch * self.steps + self.state.step
         validated = self.state.validated or self.state.step == 0  # at step 0 the epoch before is done with
-        return RunLog(self.experiment, columns, done, validated, wandb_settings(self.config))
+        batch_size = self.config.training.batch_size
+        return RunLog(self.experiment, columns, done, validated, batch_size, wandb_settings(self.config))
 
     def _stopped(self) -> Stopped:
         where = f"epoch {self.state.epoch}, step {self.state.step} of {self.steps}"
@@ -373,7 +387,7 @@ def training_step(
     view_b: Tensor,
     precision: str,
 ) -> Tensor:
-    """One update from two views (2n x 3 x H x W each, channels-last); returns the loss, still on the device.
+    """One update from two views (N x 3 x H x W each, channels-last); returns the loss, still on the device.
 
     The loss itself and the update are computed in float32 at every precision.
     """

@@ -8,9 +8,10 @@ from utils.errors import UserError
 
 
 class CSIQDataset(IQADataset):
-    """Annotation: `CSIQ.txt` with the columns dis_img_path, dis_type, ref_img_path, score.
+    """Annotation: `CSIQ.txt` with the columns dis_img_path, ref_img_path, score.
 
-    Each path begins with the name of the dataset. Distorted images are named <reference>.<type>.<level>.png.
+    Each path begins with the name of the dataset. Distorted images are named <reference>.<type>.<level>.png; types in
+    lower case, and their groups, are the published ones.
     """
 
     name = "csiq"
@@ -20,30 +21,32 @@ class CSIQDataset(IQADataset):
     mos_type = "dmos"
     synthetic = True
     groups = {
-        "AWGN": "noise",
-        "Pink_Noise": "noise",
-        "GBLUR": "blur",
-        "JPEG": "compression",
-        "JP2K": "compression",
-        "Contrast Dist.": "contrast",
+        "awgn": "noise",
+        "blur": "blur",
+        "contrast": "sharpness_contrast",
+        "fnoise": "noise",
+        "jpeg2000": "jpeg",
+        "jpeg": "jpeg",
     }
 
     def read_annotation(self) -> Annotation:
         path = self.root / "CSIQ.txt"
-        table = read_table(path, ["dis_img_path", "dis_type", "ref_img_path", "score"], self.source)
+        table = read_table(path, ["dis_img_path", "ref_img_path", "score"], self.source)
         names = [name.split("/", 1)[-1] for name in texts(table, "dis_img_path", path)]
+        parsed = [_type_and_level(name, path) for name in names]
         return Annotation(
             names=names,
             folder=".",
             scores=numbers(table, "score", path),
             references=[name.split("/")[-1] for name in texts(table, "ref_img_path", path)],
-            types=[kind.strip() for kind in texts(table, "dis_type", path)],
-            levels=[_level(name, path) for name in names],
+            types=[kind for kind, _ in parsed],
+            levels=[level for _, level in parsed],
         )
 
 
-def _level(name: str, path: Path) -> int:
+def _type_and_level(name: str, path: Path) -> tuple[str, int]:
     try:
-        return int(name.split(".")[-2])
-    except (IndexError, ValueError):
+        _, kind, level, _ = name.split("/")[-1].rsplit(".", 3)
+        return kind.casefold(), int(level)
+    except ValueError:
         raise UserError(f"{path}: invalid image name {name!r}; expected <reference>.<type>.<level>.png") from None

@@ -21,7 +21,8 @@ COLUMNS = "image,score and optionally reference,type,group,level"
 class CustomDataset(IQADataset):
     """Annotation: `labels.csv` with the columns image, score and optionally reference, type, group, level.
 
-    The dataset has the name of its folder. Paths in `image` are relative to the folder; `group` is the group of `type`.
+    The dataset has the name of its folder. Paths in `image` are relative to the folder; `group` is the group of `type`;
+    without that column each type is a group.
 
     The optional file `dataset.yaml` sets `range: [lowest, highest]` (default: the range of the scores) and whether
     higher or lower scores are better, `direction: higher` (default) or `direction: lower`. If a default is used, both
@@ -47,6 +48,8 @@ class CustomDataset(IQADataset):
         self.synthetic = references is not None
         if groups is not None:
             self.groups = _group_of_type(types, groups, path)
+        elif types is not None:
+            self.groups = {kind: kind for kind in types}
         self._read_settings(float(scores.min()), float(scores.max()))
         return Annotation(names, ".", scores, references, types, levels)
 

@@ -65,7 +65,7 @@ class IQADataset(Dataset):
         mos_range: nominal (lowest, highest) score; only used to rescale scores.
         mos_type: "mos" (higher is better) or "dmos" (lower is better).
         synthetic: whether the images are distorted versions of reference images.
-        groups: maps each distortion type to its group.
+        groups: maps each distortion type to its group; a type without a group is an error.
         own_shorter_side: the shorter side in pixels to which the published code resizes this dataset's images, if any.
         official_split: whether `first_splits` reads a split that the dataset's authors made.
 
@@ -123,7 +123,7 @@ class IQADataset(Dataset):
         self.distortion_levels = None if annotation.levels is None else list(annotation.levels)
         self.distortion_groups = None
         if self.distortion_types is not None:
-            self.distortion_groups = [self.groups.get(kind, kind) for kind in self.distortion_types]
+            self.distortion_groups = self._groups_of(self.distortion_types)
         self._splits = self._find_splits() if with_splits else None
 
     def read_annotation(self) -> Annotation:
@@ -187,6 +187,13 @@ class IQADataset(Dataset):
     def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
         """Reads image `index` as RGB, at its `shorter_side`; `truncated` is as for `utils.image.open_image`."""
         return resize_shorter_side(open_image(self.images[index], truncated), self.shorter_side)
+
+    def _groups_of(self, types: Sequence[str]) -> list[str]:
+        for name, kind in zip(self.names, types, strict=True):
+            if kind not in self.groups:
+                allowed = ", ".join(self.groups)
+                raise UserError(f"{self.root}: {name} has the type {kind}, which has no group; allowed: {allowed}")
+        return [self.groups[kind] for kind in types]
 
     def _crops(self, image: Image.Image) -> Tensor:
         return torch.stack([to_pixels(crop) for crop in center_corners_crop(image, self.crop_size)])

@@ -29,6 +29,7 @@ class KADIS700Dataset(Dataset):
         num_levels: number of distortion levels, 1 to 5; the mildest ones are used.
         pristine_prob: probability that a sample is not degraded.
         seed: seed of all random draws.
+        same_image: photo B is photo A, with crops of its own: the paper's comparison. All other draws stay the same.
         images_folder: folder of the images in `root`, read with its subfolders and sorted by path; "." for `root`.
 
     Raises:
@@ -43,6 +44,7 @@ class KADIS700Dataset(Dataset):
         num_levels: int = 5,
         pristine_prob: float = 0.05,
         seed: int = 27,
+        same_image: bool = False,
         images_folder: str = "ref_imgs",
     ) -> None:
         self.folder = Path(root) / images_folder
@@ -59,6 +61,7 @@ class KADIS700Dataset(Dataset):
         self.num_levels = num_levels
         self.pristine_prob = pristine_prob
         self.seed = seed
+        self.same_image = same_image
 
     @property
     def fingerprint(self) -> str:
@@ -86,7 +89,11 @@ class KADIS700Dataset(Dataset):
         unreadable: list[str] = []
         truncated: list[str] = []
         pixels_a, path_a = self._read(index, generator, unreadable, truncated)
-        pixels_b, path_b = self._read(_draw(len(self), generator), generator, unreadable, truncated)
+        other = _draw(len(self), generator)
+        if self.same_image:
+            pixels_b, path_b = pixels_a, path_a
+        else:
+            pixels_b, path_b = self._read(other, generator, unreadable, truncated)
         crops = {}
         for name, pixels in (("img_A", pixels_a), ("img_B", pixels_b)):
             crops[f"{name}_orig"] = random_crop(pixels, self.patch_size, generator)

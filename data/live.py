@@ -3,6 +3,14 @@
 from data.iqa_dataset import Annotation, IQADataset
 from data.tables import numbers, read_table, texts
 
+TYPES = {  # dis_type -> (type, group), as published
+    "jp2k": ("jpeg2000", "jpeg"),
+    "jpeg": ("jpeg", "jpeg"),
+    "wn": ("white_noise", "noise"),
+    "gblur": ("gaussian_blur", "blur"),
+    "fastfading": ("fast_fading", "jpeg"),
+}
+
 
 class LIVEDataset(IQADataset):
     """Annotation: `LIVE.txt` with the columns dis_img_path, dis_type, ref_img_path, score.
@@ -16,13 +24,7 @@ class LIVEDataset(IQADataset):
     mos_range = (1.0, 100.0)
     mos_type = "dmos"
     synthetic = True
-    groups = {
-        "jp2k": "compression",
-        "jpeg": "compression",
-        "wn": "noise",
-        "gblur": "blur",
-        "fastfading": "transmission",
-    }
+    groups = dict(TYPES.values())
 
     def read_annotation(self) -> Annotation:
         path = self.root / "LIVE.txt"
@@ -32,5 +34,5 @@ class LIVEDataset(IQADataset):
             folder=".",
             scores=numbers(table, "score", path),
             references=[name.split("/")[-1] for name in texts(table, "ref_img_path", path)],
-            types=[kind.strip() for kind in texts(table, "dis_type", path)],
+            types=[TYPES.get(kind, (kind,))[0] for kind in map(str.strip, texts(table, "dis_type", path))],
         )

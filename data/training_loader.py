@@ -28,6 +28,7 @@ def training_set(config: Config) -> KADIS700Dataset:
         data.num_levels,
         data.pristine_prob,
         config.seed,
+        data.same_image,
         images_folder,
     )
 

@@ -62,7 +62,8 @@ class SimCLR(nn.Module):
         self.temperature = temperature
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> Tensor:
-        """The loss (a scalar) of two views, 2n x 3 x H x W each: n full-scale crops, then n half-scale crops.
+        """The loss (a scalar) of two views, 2n x 3 x H x W each: n full-scale crops, then n half-scale crops,
+        or n full-scale crops alone.
 
         The encoder processes the views one after the other, so their batch-norm statistics are separate. With several
         ranks, each rank computes the loss of the global batch, with negatives from all ranks. The backward pass of

@@ -17,8 +17,9 @@ from models.simclr import nt_xent_loss
 from tests.golden import golden
 from tests.markdown import table_rows
 from tests.utils.distortions.test_parity import DETERMINISTIC, apply
+from utils.distortions import DISTORTIONS, degrade
 from utils.evaluation.protocol import ALPHAS
-from utils.image import center_corners_crop, half_scale, normalize, to_pixels
+from utils.image import center_corners_crop, half_scale, normalize, to_pixels, to_tensor
 from utils.regression import fit_whole, select_alpha
 from utils.runtime.precision import DTYPES
 
@@ -142,6 +143,85 @@ def test_a_loss_in_half_precision_has_a_gradient_that_is_off_by_at_most_the_stat
         (ours,), (half,) = torch.autograd.grad(nt_xent_loss(a, b), a), torch.autograd.grad(in_half, a)
         errors.append(((half - ours).norm() / ours.norm()).item())
     assert 0.5 * float(share) / 100 < max(errors) <= float(share) / 100
+
+
+def deviation(start: str) -> str:
+    """The size of a deviation of the published code."""
+    (size,) = (row[3] for row in DEVIATIONS if row[0].startswith(start))
+    return size
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[torch.Tensor]:
+    """Centre crops of four photos, 3 x 224 x 224."""
+    found = [Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    return [to_tensor(center_corners_crop(photo, 224)[0]) for photo in found]
+
+
+@pytest.mark.parametrize("kind", ["colordiff", "colorsat2", "highsharpen", "brighten"])
+def test_the_order_of_the_channels_matters_to_lab_types_as_much_as_stated(
+    kind: str, photos: list[torch.Tensor]
+) -> None:
+    stated_range = re.findall(rf"`{kind}` ([\d.]+) to ([\d.]+)", deviation("`colordiff`").split("Ours with BGR")[1])[0]
+
+    def strongest(image: torch.Tensor) -> torch.Tensor:
+        return degrade(image, [(kind, DISTORTIONS[kind].levels[4])], torch.Generator())
+
+    sizes = [(strongest(photo) - strongest(photo.flip(0)).flip(0)).abs().mean().item() for photo in photos]
+    assert [min(sizes), max(sizes)] == pytest.approx([float(x) for x in stated_range], abs=0.0005)
+
+
+def test_pixelate_in_float32_differs_by_at_most_the_stated_amount(photos: list[torch.Tensor]) -> None:
+    """floor(i * in / out) in integers against the same in float32, down and up again."""
+    found = re.search(
+        r"level 1: (\d+) of 224 rows and columns, mean difference up to ([\d.]+)", deviation("`pixelate`")
+    )
+    assert found
+    for level in DISTORTIONS["pixelate"].levels:
+        small = int(224 * (0.95 - level**0.6))
+
+        def rows(ratio: Callable[[int, int], np.ndarray], small: int = small) -> np.ndarray:
+            return ratio(224, small)[ratio(small, 224)]
+
+        ours = rows(lambda a, b: np.arange(b) * a // b)
+        in_float = rows(lambda a, b: (np.arange(b, dtype=np.float32) * (np.float32(a) / np.float32(b))).astype(int))
+        first = level == DISTORTIONS["pixelate"].levels[0]
+        assert (ours != in_float).sum() == (int(found[1]) if first else 0)
+        for photo in photos:
+            made = degrade(photo, [("pixelate", level)], torch.Generator())
+            assert torch.equal(made, photo[:, ours][:, :, ours])
+            assert (made - photo[:, in_float][:, :, in_float]).abs().mean() <= (float(found[2]) if first else 0)
+
+
+def test_quantization_leaves_a_flat_crop_as_it_is() -> None:
+    flat = torch.full((3, 16, 16), 0.4)
+    for level in DISTORTIONS["quantization"].levels:
+        assert torch.equal(degrade(flat, [("quantization", level)], torch.Generator()), flat)
+
+
+def published_split(name: str, phase: str) -> np.ndarray:
+    path = FIDELITY.parents[2] / "shared" / "data" / "published_splits" / name / f"{phase}.npy"
+    if not path.exists():
+        pytest.skip(f"published splits not found: {path}")
+    return np.load(path)
+
+
+@pytest.mark.parametrize(("name", "position", "last"), [("LIVE", 0, 778), ("CSIQ", 1, 865)])
+def test_the_padding_of_published_splits_leaks_as_often_as_stated(name: str, position: int, last: int) -> None:
+    size = deviation("splits of LIVE")
+    anywhere, in_test = re.findall(r"(\d+) of 10", size), re.findall(r"in (\d+) and (\d+)", size)[0]
+    phases = {phase: published_split(name, phase) for phase in ("train", "val", "test")}
+    padded = [{phase for phase, rows in phases.items() if -1 in rows[split]} for split in range(10)]
+    own = [next(phase for phase, rows in phases.items() if last in rows[split]) for split in range(10)]
+    assert sum(bool(p - {o}) for p, o in zip(padded, own, strict=True)) == int(anywhere[1 if position else 0])
+    assert sum(o == "train" and "test" in p for p, o in zip(padded, own, strict=True)) == int(in_test[position])
+
+
+def test_the_published_split_of_flive_leaves_out_as_many_rows_as_stated() -> None:
+    left_out, training = map(int, re.findall(r"\d+", deviation("split of FLIVE")))
+    rows = np.concatenate([published_split("FLIVE", phase).ravel() for phase in ("train", "val", "test")])
+    assert 39810 - len(set(rows.tolist())) == left_out
+    assert len(published_split("FLIVE", "train")) + left_out == training
 
 
 def test_every_deterministic_type_has_a_row() -> None:

@@ -1,5 +1,6 @@
 """The training loop on a small dataset: kills, stops and errors. Each run is a separate process."""
 
+import copy
 import csv
 import os
 import random
@@ -17,8 +18,12 @@ import pytest
 import torch
 from PIL import Image
 
+from data.training_loader import training_loader
+from models.simclr import nt_xent_loss
 from models.weights import encoder_hash, load_encoder
 from tests.processes import LIMIT, run, started, wait_until
+from train import Trainer
+from utils.config.yaml_file import load_config
 from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
 
@@ -285,6 +290,31 @@ def test_a_non_finite_loss_stops_the_run(folder: Path) -> None:
     pretrain = folder / "experiments" / "diverged" / "pretrain"
     saved = torch.load(next(pretrain.glob("not_finite_step_*.pth")), weights_only=True)
     assert set(saved) == {"model_state_dict", "compositions"} and len(saved["compositions"]) == 4
+
+
+def test_without_half_scale_the_loss_sees_the_full_scale_rows_only(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The losses of an independent loop over the same samples, without their half-scale crops."""
+    monkeypatch.chdir(tmp_path)
+    options = {"experiment_name": "full", "data_base_path": str(folder / "data"), "training.epochs": 1}
+    config = load_config(folder / "config.yaml", options | {"training.data.half_scale": False})
+    trainer = Trainer(config, torch.device("cpu"), None)
+    model = copy.deepcopy(trainer.model).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    batch = next(iter(training_loader(trainer.dataset, trainer.sampler, 0, pin_memory=False)))
+    views = [batch[f"view_{view}"][:4].contiguous(memory_format=torch.channels_last) for view in "ab"]
+    assert len(batch["view_a"]) == 8
+    expected = nt_xent_loss(*(model.encoder(view)[1] for view in views))
+    expected.backward()
+    optimizer.step()
+    trainer.parallel.train()
+    loss = trainer._train_step(batch)["loss"]
+    trainer.close(0)
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-5, atol=0)
+    changed = dict(model.named_parameters())
+    for name, value in trainer.model.named_parameters():
+        torch.testing.assert_close(value, changed[name], rtol=1e-4, atol=1e-6)
 
 
 def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path) -> None:

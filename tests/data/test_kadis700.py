@@ -108,6 +108,29 @@ def test_the_second_image_is_drawn_from_the_whole_set(root: Path) -> None:
     assert set(names) == {f"{i}.png" for i in range(8)}
 
 
+def test_with_same_image_b_has_crops_of_its_own_and_all_else_stays(root: Path) -> None:
+    """The paper's comparison changes nothing but the image of view B."""
+    different, same = (KADIS700Dataset(root, patch_size=48, same_image=value) for value in (False, True))
+    compositions = set()
+    for index in range(8):
+        one, other = different[3, index], same[3, index]
+        assert other["img_A_name"] == other["img_B_name"] == f"{index}.png"
+        assert one["composition"] == other["composition"]
+        compositions |= {kind for kind, _ in one["composition"]}
+        assert all(torch.equal(one[name], other[name]) for name in ("img_A_orig", "img_A_ds"))
+        assert torch.equal(one["img_B_orig"], other["img_B_orig"]) == (one["img_B_name"] == f"{index}.png")
+        assert not torch.equal(other["img_A_orig"], other["img_B_orig"])
+    assert len({DISTORTIONS[kind].group for kind in compositions}) >= 6
+
+
+def test_with_same_image_b_is_the_image_in_the_place_of_an_unreadable_one(root: Path, tmp_path: Path) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.png").write_bytes((root / "ref_imgs" / f"{i}.png").read_bytes())
+    (tmp_path / "1.png").write_bytes(b"no image")
+    sample = KADIS700Dataset(tmp_path, patch_size=16, images_folder=".", same_image=True)[0, 1]
+    assert sample["img_A_name"] == sample["img_B_name"] != "1.png"
+
+
 def test_an_unreadable_image_is_replaced_and_reported(root: Path, tmp_path: Path) -> None:
     (tmp_path / "ref_imgs").mkdir()
     for i in range(3):

@@ -43,6 +43,17 @@ def test_crops_are_the_centre_and_the_corners() -> None:
     np.testing.assert_array_equal(bottom_right, PIXELS[-8:, -8:])
 
 
+@pytest.mark.parametrize(
+    ("size", "crop", "corner"), [((30, 20), 7, (12, 7)), ((31, 21), 7, (12, 7)), ((31, 21), 8, (11, 6))]
+)
+def test_the_centre_crop_is_around_the_middle_pixel(size: tuple[int, int], crop: int, corner: tuple[int, int]) -> None:
+    """The pixel (W // 2, H // 2) is at (crop // 2, crop // 2), as in the published code, also where a side is odd."""
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    centre = np.asarray(center_corners_crop(Image.fromarray(pixels), crop)[0])
+    x, y = corner
+    np.testing.assert_array_equal(centre, pixels[y : y + crop, x : x + crop])
+
+
 def test_a_crop_larger_than_the_image_is_padded() -> None:
     crops = [np.asarray(crop) for crop in center_corners_crop(Image.fromarray(PIXELS), 40)]
     np.testing.assert_array_equal(crops[0][10:30, 5:35], PIXELS)

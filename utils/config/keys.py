@@ -23,6 +23,8 @@ class DataSection:
     max_distortions: int = key(4, "most distortions in a composition; 0 degrades nothing", within="[0, 7]")
     num_levels: int = key(5, "levels to draw from, the mildest first", within="[1, 5]")
     pristine_prob: float = key(0.05, "probability that a sample is not degraded", within="[0, 1]")
+    same_image: bool = key(False, "both views show the same image; the paper compares this with different ones")
+    half_scale: bool = key(True, "the loss sees half-scale crops too, as hard negatives")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class TrainingSection:
     lr: float = key(1e-3, "learning rate at the start and after a restart", within="(0, inf)")
     batch_size: int = key(16, "images in a step, over all processes", within="[1, inf)")
     num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
-    log_images_frequency: int = key(1000, "steps between logged samples; 0 logs none", within="[0, inf)")
+    log_images_frequency: int = key(
+        1000, "batches between logged ones, from each epoch's first; 0 logs none", within="[0, inf)"
+    )
     checkpoint_frequency: int = key(
         1000, "steps between checkpoints within an epoch; 0: only at its end", within="[0, inf)"
     )

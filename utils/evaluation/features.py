@@ -24,7 +24,7 @@ from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
 from utils.runtime.workers import leave_stopping_to_parent, worker_count
 
-FEATURES_VERSION = 2  # raise it when a change to the code changes the features
+FEATURES_VERSION = 3  # raise it when a change to the code changes the features
 About = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
 TURN = 5  # seconds that the processes wait for a file before they exchange a word
 NAMED = 3  # images that a line names; of the others it gives the number

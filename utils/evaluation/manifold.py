@@ -83,11 +83,23 @@ def manifold_images(dataset: DegradedDataset) -> NDArray[np.int64]:
     return images if is_degraded(dataset) and len(images) >= MIN_IMAGES else images[:0]
 
 
+def manifold_embeddings(features: Floats, dataset: DegradedDataset) -> Floats:
+    """What the manifold is drawn of, as published: the full-scale features of the centre crops of `manifold_images`.
+
+    Args:
+        features: (N, 5, 2d), of all images; crop 0 is the centre, the first d values are those at full scale.
+
+    Returns:
+        (n, d).
+    """
+    return features[manifold_images(dataset), 0, : features.shape[2] // 2]
+
+
 def make_manifold(embeddings: Floats, dataset: DegradedDataset, settings: VisualizationSection, seed: int) -> Manifold:
     """Projects images by t-SNE, and by UMAP if that is installed.
 
     Args:
-        embeddings: (n, d), of the centre crops of the n `manifold_images`.
+        embeddings: (n, d), see `manifold_embeddings`.
     """
     images = manifold_images(dataset)
     assert dataset.distortion_types and dataset.distortion_groups and dataset.distortion_levels

@@ -1,16 +1,30 @@
-"""A test's results in Weights & Biases."""
+"""Scores and a test's results in Weights & Biases, under the names of the published code."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from utils.evaluation.protocol import METRICS
+from utils.evaluation.protocol import averages
 from utils.evaluation.results import Results, summary_table
 from utils.experiment.layout import Experiment
 from utils.experiment.run_log import start_wandb
 from utils.image import open_thumbnail
 
+AVERAGES = {"synthetic": "synthetic_avg", "authentic": "authentic_avg", "all": "avg"}
+COLUMNS: list[str | int] = ["Image", "Predicted", "GT", "Difference", "Path"]
 THUMBNAIL = 256  # longest side of a picture in a W&B table, in pixels
+
+
+def named_scores(phase: str, scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, float]:
+    """{dataset: {metric: value}} -> {"<phase>_<metric>_<dataset>": value}, with the averages beside the datasets.
+
+    Args:
+        phase: "val" or "test".
+        scores: of the datasets.
+        synthetic: which of them are synthetic.
+    """
+    of = {**scores, **{AVERAGES[group]: mean for group, mean in averages(scores, synthetic).items()}}
+    return {f"{phase}_{metric}_{name}": value for name, figures in of.items() for metric, value in figures.items()}
 
 
 def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Results) -> None:
@@ -20,17 +34,22 @@ def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Resul
         return
     import wandb
 
-    content: dict[str, Any] = {"test/summary": wandb.Table(dataframe=summary_table(results).astype(str))}
-    for result in results.whole().values():
-        content |= {f"test/{result.dataset}/{metric}": result.median(metric) for metric in METRICS}
+    whole = results.whole()
+    scores = {name: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for name, r in whole.items()}
+    summary = {f"test_alpha_{name}": result.alpha for name, result in whole.items()}
+    if whole:
+        summary |= named_scores("test", scores, [name for name, result in whole.items() if result.synthetic])
+    content: dict[str, Any] = {"test_summary": wandb.Table(dataframe=summary_table(results).astype(str))}
+    for result in whole.values():
         for kind, predictions in (("best", result.best()), ("worst", result.worst())):
-            rows = [
-                [wandb.Image(open_thumbnail(p.image, THUMBNAIL)), p.image, p.prediction, p.score] for p in predictions
-            ]
-            columns: list[str | int] = ["picture", "image", "prediction", "score"]
-            content[f"test/{result.dataset}/{kind}"] = wandb.Table(columns=columns, data=rows)
+            rows = []
+            for p in predictions:
+                picture = wandb.Image(open_thumbnail(p.image, THUMBNAIL))
+                rows.append([picture, p.prediction, p.score, abs(p.prediction - p.score), p.image])
+            content[f"test_{result.dataset}_{kind}_results"] = wandb.Table(columns=COLUMNS, data=rows)
     try:
         run.log(content)
+        run.summary.update(summary)
         run.finish()
     except (wandb.errors.Error, OSError) as error:
         print(f"W&B did not take the test's results ({error}); they are in {experiment.folder}", file=sys.stderr)

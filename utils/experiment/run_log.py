@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torchvision.transforms.functional import to_pil_image
 
 from utils.config.keys import Config
@@ -15,19 +16,22 @@ from utils.experiment.layout import Experiment
 from utils.image import denormalize
 from utils.runtime.files import GrowingFile, write_text
 
+PUBLISHED = {"learning_rate": "lr"}  # columns of metrics.csv that have another name in W&B
+
 
 class RunLog:
     """The scalars and images of one run.
 
     `metrics.csv` has one row per training step (`loss`, `learning_rate`, `images_per_second`) and one per validation
     (SROCC and PLCC of every dataset and their means). `step` counts finished training steps over all epochs, `epoch`
-    counts from zero.
+    counts from zero. W&B gets the same under the names of the published code, over the number of images seen.
 
     Args:
         experiment: whose log it is.
         columns: columns of metrics.csv after step and epoch.
         step: last step to keep of an earlier part of this run; later rows are dropped, because they will be made again.
         validated: whether the validation after that step is finished too.
+        batch_size: images in a step.
         wandb_settings: arguments of `wandb.init`, or None to do without. If W&B fails to start, one line says so and
             the run goes on without it.
 
@@ -41,9 +45,11 @@ class RunLog:
         columns: Sequence[str],
         step: int = 0,
         validated: bool = False,
+        batch_size: int = 1,
         wandb_settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.columns = ["step", "epoch", *columns]
+        self.batch_size = batch_size
         self._file = GrowingFile(experiment.metrics)
         try:
             header = _as_csv(self.columns, [dict(zip(self.columns, self.columns, strict=True))])
@@ -62,13 +68,18 @@ class RunLog:
         self._images: dict[int, dict[str, Any]] = {}  # of steps whose scalars are not sent yet
         self._wandb = start_wandb(experiment, wandb_settings) if wandb_settings is not None else None
 
-    def scalars(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Appends rows; each has `step`, `epoch` and any of the columns."""
+    def steps(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Appends training steps; each row has `step`, `epoch` and any of the columns."""
         self._append(rows)
         for row in rows:
             self._send_images(row["step"] - 1)
-            self._to_wandb({k: v for k, v in row.items() if k != "step"}, row["step"])
+            self._to_wandb({PUBLISHED.get(k, k): v for k, v in row.items() if k != "step"}, row["step"])
             self._send_images(row["step"])
+
+    def validation(self, row: Mapping[str, Any], published: Mapping[str, float]) -> None:
+        """Appends a validation: `row` has `step`, `epoch` and any of the columns, `published` is what W&B gets."""
+        self._append([row])
+        self._to_wandb(published, row["step"])
 
     def images(self, step: int, name: str, images: Sequence[Any], captions: Sequence[str]) -> None:
         """Sends images (PIL) with captions to W&B; does nothing without it.
@@ -81,16 +92,16 @@ class RunLog:
             content = [wandb.Image(i, caption=c) for i, c in zip(images, captions, strict=True)]
             self._images.setdefault(step, {})[name] = content
 
-    def input_images(self, step: int, batch: Mapping[str, Any], count: int = 4) -> None:
-        """Sends the first pairs of full-scale crops of a training batch (see `data.kadis700.collate`), with the
-        composition that degraded them."""
-        for view in ("A", "B"):
-            images = [to_pil_image(denormalize(x)) for x in batch[f"view_{view.lower()}"][:count]]
-            captions = [
-                f"{name}: " + (", ".join(f"{kind} {level:g}" for kind, level in composition) or "pristine")
-                for name, composition in zip(batch[f"img_{view}_name"], batch["composition"], strict=True)
-            ]
-            self.images(step, f"input_{view}", images, captions[:count])
+    def input_images(self, step: int, batch: Mapping[str, Any]) -> None:
+        """Sends a training batch (see `data.kadis700.collate`): a picture per pair, of A at full and half scale and B
+        at full and half scale, with the composition that degraded them."""
+        crops = torch.cat([view for name in "ab" for view in batch[f"view_{name}"].chunk(2)], dim=3)
+        images = [to_pil_image(denormalize(four)) for four in crops]
+        captions = [
+            f"{a}, {b}: " + (", ".join(f"{kind} {level:g}" for kind, level in composition) or "pristine")
+            for a, b, composition in zip(batch["img_A_name"], batch["img_B_name"], batch["composition"], strict=True)
+        ]
+        self.images(step, "input", images, captions)
 
     def close(self, exit_code: int = 0) -> None:
         """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
@@ -113,7 +124,7 @@ class RunLog:
         import wandb
 
         try:
-            self._wandb.log(dict(content), step=step)
+            self._wandb.log(dict(content), step=step * self.batch_size)
         except (wandb.errors.Error, OSError) as error:
             print(f"W&B stopped taking data ({error}); the run goes on without it", file=sys.stderr)
             self._wandb = None

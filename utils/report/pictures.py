@@ -26,16 +26,16 @@ def draw_manifold(
     seed: int,
     experiment: Experiment,
     title: str,
-) -> list[Path]:
+) -> dict[str, Path]:
     """Leaves manifold.json and its pictures in an experiment's folder; arguments as `make_manifold`, `save_pictures`.
 
     A picture is not worth a run: whatever goes wrong is printed in one line on standard error.
 
     Returns:
-        The paths of the pictures; none if there is nothing to draw or it could not be drawn.
+        As `save_pictures`; nothing if there is nothing to draw or it could not be drawn.
     """
     if len(embeddings) == 0:
-        return []
+        return {}
     try:
         manifold = make_manifold(embeddings, dataset, settings, seed)
         manifold.save(experiment.manifold)
@@ -43,7 +43,7 @@ def draw_manifold(
     except Exception as error:  # the libraries that project and draw raise errors of many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         print(f"the manifold of {dataset.name} is not drawn: {reason}", file=sys.stderr)
-        return []
+        return {}
 
 
 def opacity(level: int) -> float:
@@ -56,18 +56,21 @@ def group_colors(groups: list[str]) -> dict[str, tuple[float, float, float]]:
     return {group: GROUP_COLORS[i % len(GROUP_COLORS)] for i, group in enumerate(sorted(set(groups)))}
 
 
-def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> list[Path]:
+def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> dict[str, Path]:
     """For each method a picture coloured by group, with opacity by level, and a picture coloured by MOS.
+
+    Returns:
+        The paths by the names that the published code gives the pictures in W&B: T-SNE, MOS_T-SNE, UMAP, MOS_UMAP.
 
     Raises:
         UserError: a file cannot be written.
     """
-    written = []
+    written = {}
     for method in manifold.points:
-        for kind in ("groups", "mos"):
-            written.append(experiment.manifold_picture(method, kind))
+        for kind, prefix in (("groups", ""), ("mos", "MOS_")):
+            path = written[prefix + method.upper()] = experiment.manifold_picture(method, kind)
             figure = draw(manifold, method, kind, title)
-            write_whole(written[-1], partial(figure.savefig, dpi=150, format="png"))
+            write_whole(path, partial(figure.savefig, dpi=150, format="png"))
     return written
 
 

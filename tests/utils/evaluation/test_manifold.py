@@ -15,6 +15,7 @@ from utils.evaluation.manifold import (
     Manifold,
     is_degraded,
     make_manifold,
+    manifold_embeddings,
     manifold_images,
     project_umap,
     separability,
@@ -85,7 +86,9 @@ def test_separability_follows_its_definition() -> None:
 def test_the_manifold_keeps_neighbours(components: int) -> None:
     dataset = Degraded()
     settings = VisualizationSection(tsne=TsneSection(n_components=components, n_iter=300))
-    embeddings = dataset.embed(dataset.types)[manifold_images(dataset), 0]
+    full, half = dataset.embed(dataset.types), 10 * dataset.embed(dataset.references)[..., :3]
+    embeddings = manifold_embeddings(np.concatenate([full, half], axis=2), dataset)
+    np.testing.assert_array_equal(embeddings, full[:30, 0])  # half scale would hide the types
     manifold = make_manifold(embeddings, dataset, settings, seed=0)
     points = np.array(manifold.points["t-SNE"])
     assert points.shape == (30, components)
@@ -126,13 +129,13 @@ def test_pictures_show_the_points(tmp_path: Path) -> None:
     }
     manifold = Manifold("set", points, ["a", "b", "c"], ["blur"] * 3, ["g", "g", "h"], [1, 3, 5], [1.0, 2.0, 3.0])
     written = save_pictures(manifold, Experiment(tmp_path, "title"), "title")
-    assert [path.name for path in written] == [
-        "manifold_tsne_groups.png",
-        "manifold_tsne_mos.png",
-        "manifold_umap_groups.png",
-        "manifold_umap_mos.png",
-    ]
-    pixels = np.asarray(Image.open(written[0]).convert("RGB")).reshape(-1, 3)
+    assert {name: path.name for name, path in written.items()} == {
+        "T-SNE": "manifold_tsne_groups.png",
+        "MOS_T-SNE": "manifold_tsne_mos.png",
+        "UMAP": "manifold_umap_groups.png",
+        "MOS_UMAP": "manifold_umap_mos.png",
+    }
+    pixels = np.asarray(Image.open(written["T-SNE"]).convert("RGB")).reshape(-1, 3)
     for color, strength in (((31, 119, 180), 0.2), ((31, 119, 180), 0.6), ((255, 127, 14), 1.0)):
         expected = strength * np.array(color) + (1 - strength) * 255
         assert (np.abs(pixels - expected).max(axis=1) <= 2).any(), (color, strength)

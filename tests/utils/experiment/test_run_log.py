@@ -22,8 +22,8 @@ def read(folder: Path) -> list[dict[str, str]]:
 
 def write_five(folder: Path) -> None:
     log = RunLog(Experiment(folder, "log"), COLUMNS)
-    log.scalars([{"step": s, "epoch": 0, "loss": 1 / s, "learning_rate": 0.1} for s in range(1, 6)])
-    log.scalars([{"step": 5, "epoch": 0, "srocc": 0.5}])
+    log.steps([{"step": s, "epoch": 0, "loss": 1 / s, "learning_rate": 0.1} for s in range(1, 6)])
+    log.validation({"step": 5, "epoch": 0, "srocc": 0.5}, {"val_srocc_avg": 0.5})
     log.close()
 
 
@@ -67,26 +67,27 @@ def test_input_images_are_logged_as_pixels_with_their_compositions() -> None:
     log: Any = SimpleNamespace(
         images=lambda step, name, images, captions: sent.update({name: (step, images, captions)})
     )
-    crops = torch.randint(0, 256, (5, 3, 8, 6), generator=torch.Generator().manual_seed(0))
-    compositions = [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)], [], []]
-    batch: dict[str, Any] = {"composition": compositions}
-    for view in ("A", "B"):
+    crops = torch.randint(0, 256, (2, 6, 3, 8, 7), generator=torch.Generator().manual_seed(0))  # of three pairs
+    batch: dict[str, Any] = {"composition": [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)]]}
+    for view, of_view in zip("AB", crops, strict=True):
         batch |= {
-            f"view_{view.lower()}": normalize(crops / 255),
-            f"img_{view}_name": [f"{view}{i}.png" for i in range(5)],
+            f"view_{view.lower()}": normalize(of_view / 255),
+            f"img_{view}_name": [f"{view}{i}.png" for i in range(3)],
         }
-    RunLog.input_images(log, 1000, batch, count=3)
-    assert set(sent) == {"input_A", "input_B"}
-    step, images, captions = sent["input_B"]
-    assert (step, captions) == (1000, ["B0.png: gaublur 2, jpeg 7", "B1.png: pristine", "B2.png: meanshift 0.08"])
-    for image, crop in zip(images, crops[:3], strict=True):
-        assert np.abs(np.asarray(image).astype(int) - crop.permute(1, 2, 0).numpy()).max() <= 1
+    RunLog.input_images(log, 1001, batch)
+    step, images, captions = sent.pop("input")
+    assert not sent and step == 1001
+    what = ["gaublur 2, jpeg 7", "pristine", "meanshift 0.08"]
+    assert captions == [f"A{i}.png, B{i}.png: {distortions}" for i, distortions in enumerate(what)]
+    for i, image in enumerate(images):  # A at full and at half scale, B at full and at half scale
+        four = torch.cat([crops[0, i], crops[0, 3 + i], crops[1, i], crops[1, 3 + i]], dim=2).permute(1, 2, 0)
+        assert np.abs(np.asarray(image).astype(int) - four.numpy()).max() <= 1
 
 
 def test_a_second_run_of_the_same_experiment_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("utils.runtime.files.PATIENCE", 0.1)
     first = RunLog(Experiment(tmp_path, "log"), COLUMNS)
-    first.scalars([{"step": 1, "epoch": 0, "loss": 1.0}])
+    first.steps([{"step": 1, "epoch": 0, "loss": 1.0}])
     with pytest.raises(UserError, match=r"metrics\.csv: another process is writing to it"):
         RunLog(Experiment(tmp_path, "log"), COLUMNS)
     first.close()
@@ -111,7 +112,7 @@ def test_rows_that_are_missing_are_reported(tmp_path: Path, capsys: pytest.Captu
     for content in (b"", b"\0\1\2", b"another,header\n1,2\n"):
         (tmp_path / "metrics.csv").write_bytes(content)
         log = RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5)
-        log.scalars([{"step": 6, "epoch": 1, "loss": 1.0}])
+        log.steps([{"step": 6, "epoch": 1, "loss": 1.0}])
         log.close()
         assert [row["step"] for row in read(tmp_path)] == ["6"]
         assert "metrics.csv: has no row of step 5; the log continues after that step" in capsys.readouterr().err

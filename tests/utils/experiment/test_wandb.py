@@ -1,5 +1,6 @@
 """Logs with the real W&B client in offline mode and reads the values from the file that it writes."""
 
+import csv
 import json
 import struct
 import time
@@ -18,6 +19,7 @@ wandb_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")
 
 SETTINGS = {"project": "p", "entity": None, "name": "n", "mode": "offline", "config": {"seed": 27}}
 BLOCK = 32768
+COLUMNS = ["loss", "learning_rate", "srocc"]
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -37,8 +39,8 @@ def records(path: Path) -> Iterator[Any]:
             message = b""
 
 
-def history(folder: Path) -> list[dict[str, object]]:
-    """The rows of all runs below the folder. Waits for their ends: W&B writes them after `finish` has returned."""
+def ended_runs(folder: Path) -> list[list[Any]]:
+    """The records of all runs below the folder. Waits for their ends: W&B writes them after `finish` has returned."""
     deadline = time.monotonic() + 60
     while True:
         found = [list(records(path)) for path in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"))]
@@ -48,33 +50,45 @@ def history(folder: Path) -> list[dict[str, object]]:
             break
         assert time.monotonic() < deadline, f"{sum(ended)} of {runs} runs have ended"
         time.sleep(0.1)
-    return [
-        {".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item}
-        for of in found
-        for record in of
-        if record.WhichOneof("record_type") == "history"
-    ]
+    return found
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The rows of all runs below the folder."""
+    rows = [r.history.item for of in ended_runs(folder) for r in of if r.WhichOneof("record_type") == "history"]
+    return [{".".join(i.nested_key) or i.key: json.loads(i.value_json) for i in row} for row in rows]
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What runs below the folder set in their summaries."""
+    changes = [r.summary.update for of in ended_runs(folder) for r in of if r.WhichOneof("record_type") == "summary"]
+    return {".".join(i.nested_key) or i.key: json.loads(i.value_json) for change in changes for i in change}
 
 
 def test_scalars_and_images_are_logged_and_a_resumed_run_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
-    log = RunLog(Experiment(tmp_path, "log"), ["loss"], wandb_settings=SETTINGS)
-    log.scalars([{"step": s, "epoch": 0, "loss": 1 / s} for s in (1, 2)])
-    log.images(2, "input_A", [Image.new("RGB", (8, 8), "red")], ["a.png: gaublur 1"])
+    log = RunLog(Experiment(tmp_path, "log"), COLUMNS, batch_size=16, wandb_settings=SETTINGS)
+    log.steps([{"step": s, "epoch": 0, "loss": 1 / s, "learning_rate": 0.1} for s in (1, 2)])
+    log.images(2, "input", [Image.new("RGB", (8, 8), "red")], ["a.png: gaublur 1"])
     log.close()
     first = (tmp_path / "wandb_id.txt").read_text()
-    log = RunLog(Experiment(tmp_path, "log"), ["loss"], step=2, wandb_settings=SETTINGS)
-    log.scalars([{"step": 3, "epoch": 0, "loss": 0.25}])
+    log = RunLog(Experiment(tmp_path, "log"), COLUMNS, 2, batch_size=16, wandb_settings=SETTINGS)
+    log.steps([{"step": 3, "epoch": 0, "loss": 0.25}])
+    log.validation({"step": 3, "epoch": 0, "srocc": 0.7}, {"val_srocc_avg": 0.7, "val_srocc_live": 0.7})
     log.close()
 
     assert (tmp_path / "wandb_id.txt").read_text() == first
     assert {path.stem for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")} == {f"run-{first.strip()}"}
     rows = history(tmp_path)
     assert [row["loss"] for row in rows if "loss" in row] == [1, 0.5, 0.25]
-    assert [row["_step"] for row in rows if "loss" in row] == [1, 2, 3]
+    assert [row["_step"] for row in rows if "loss" in row] == [16, 32, 48]  # images seen
+    assert [row.get("lr") for row in rows] == [0.1, 0.1, None] and "learning_rate" not in rows[0]
     assert any("gaublur 1" in json.dumps(row) for row in rows)
+    assert (rows[2]["val_srocc_avg"], rows[2]["val_srocc_live"]) == (0.7, 0.7) and "srocc" not in rows[2]
+    with (tmp_path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["learning_rate"] + row["srocc"] for row in csv.DictReader(file)] == ["0.1", "0.1", "", "0.7"]
 
 
 def test_training_continues_if_the_client_does_not_start(
@@ -86,8 +100,8 @@ def test_training_continues_if_the_client_does_not_start(
         raise wandb.errors.CommError("no network")
 
     monkeypatch.setattr(wandb, "init", refuse)
-    log = RunLog(Experiment(tmp_path, "log"), ["loss"], wandb_settings=SETTINGS)
-    log.scalars([{"step": 1, "epoch": 0, "loss": 1.0}])
+    log = RunLog(Experiment(tmp_path, "log"), COLUMNS, batch_size=16, wandb_settings=SETTINGS)
+    log.steps([{"step": 1, "epoch": 0, "loss": 1.0}])
     log.close()
     assert "W&B did not start (no network); the run goes on without it" in capsys.readouterr().err
     assert "1,0,1.0" in (tmp_path / "metrics.csv").read_text()
@@ -96,12 +110,12 @@ def test_training_continues_if_the_client_does_not_start(
 def test_no_loss_is_dropped_around_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Losses are sent ten steps late, after the images of a step in between."""
     monkeypatch.setenv("WANDB_SILENT", "true")
-    log = RunLog(Experiment(tmp_path, "log"), ["loss"], wandb_settings=SETTINGS)
+    log = RunLog(Experiment(tmp_path, "log"), COLUMNS, batch_size=16, wandb_settings=SETTINGS)
     for last in (10, 20):
         for step in (last - 3, last):
-            log.images(step, "input_A", [Image.new("RGB", (8, 8))], [f"step {step}"])
-        log.scalars([{"step": s, "epoch": 0, "loss": 1 / s} for s in range(last - 9, last + 1)])
-    log.images(20, "manifold", [Image.new("RGB", (8, 8))], ["after the last step"])
+            log.images(step, "input", [Image.new("RGB", (8, 8))], [f"step {step}"])
+        log.steps([{"step": s, "epoch": 0, "loss": 1 / s} for s in range(last - 9, last + 1)])
+    log.images(20, "T-SNE", [Image.new("RGB", (8, 8))], ["after the last step"])
     log.close()
     rows = history(tmp_path)
     assert [row["loss"] for row in rows if "loss" in row] == [1 / s for s in range(1, 21)]

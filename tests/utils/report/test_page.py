@@ -16,7 +16,7 @@ from PIL import Image
 
 from data.photo_set import TEST_SET, make
 from tests.processes import run
-from tests.utils.experiment.test_wandb import history
+from tests.utils.experiment.test_wandb import history, summary
 from utils.distortions import DISTORTIONS
 from utils.errors import UserError
 from utils.evaluation.protocol import DatasetResult, Prediction
@@ -170,13 +170,17 @@ logging: {{wandb: {{online: false}}}}
     return experiment / "report.html"
 
 
+PICTURES = ("T-SNE", "MOS_T-SNE", "input")
+
+
 def test_wandb_gets_the_manifold_and_the_results(real_report: Path) -> None:
     rows = history(real_report.parent)
-    logged = {key.split(".")[0]: value for row in rows for key, value in row.items()}
-    pictures = json.dumps([row for row in rows if any(key.startswith("manifold") for key in row)])
-    assert "manifold_tsne_groups" in pictures and "manifold_tsne_mos" in pictures
-    summary = json.loads((real_report.parent / "results.json").read_text(encoding="utf-8"))["summary"]
-    assert logged[f"test/{TEST_SET}/srocc"] == pytest.approx(summary[0]["srocc"])
+    with_picture = {name: sum(any(key.startswith(f"{name}.") for key in row) for row in rows) for name in PICTURES}
+    assert with_picture == dict.fromkeys(PICTURES, 2)  # two validations; the first batch of each of two epochs
+    assert [row["_step"] for row in rows if "loss" in row] == [4, 8]  # images seen
+    assert all("lr" in row and f"val_plcc_{TEST_SET}" in row for row in rows if "loss" in row)
+    results = json.loads((real_report.parent / "results.json").read_text(encoding="utf-8"))["summary"]
+    assert summary(real_report.parent)[f"test_srocc_{TEST_SET}"] == pytest.approx(results[0]["srocc"])
 
 
 @pytest.fixture(scope="module")

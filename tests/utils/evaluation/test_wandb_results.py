@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.utils.experiment.test_wandb import SETTINGS, history, summary
+from utils.evaluation.protocol import METRICS, DatasetResult, Prediction
+from utils.evaluation.results import Results
+from utils.evaluation.wandb_results import log_test, named_scores
+from utils.experiment.layout import Experiment
+
+SYNTHETIC, AUTHENTIC = {"srocc": 0.9, "plcc": 0.8}, {"srocc": 0.5, "plcc": 0.6}
+
+
+def test_scores_have_the_published_names() -> None:
+    scores = {"live": SYNTHETIC, "csiq": {"srocc": 0.7, "plcc": 0.6}, "spaq": AUTHENTIC}
+    assert named_scores("val", scores, ["live", "csiq"]) == pytest.approx(
+        {
+            "val_srocc_live": 0.9,
+            "val_plcc_live": 0.8,
+            "val_srocc_csiq": 0.7,
+            "val_plcc_csiq": 0.6,
+            "val_srocc_spaq": 0.5,
+            "val_plcc_spaq": 0.6,
+            "val_srocc_synthetic_avg": 0.8,
+            "val_plcc_synthetic_avg": 0.7,
+            "val_srocc_authentic_avg": 0.5,
+            "val_plcc_authentic_avg": 0.6,
+            "val_srocc_avg": 0.7,
+            "val_plcc_avg": 2 / 3,
+        }
+    )
+
+
+def result(name: str, figures: dict[str, float], predictions: list[Prediction], synthetic: bool) -> DatasetResult:
+    scores = {metric: np.array([figures.get(metric, 0.1)]) for metric in METRICS}
+    return DatasetResult(name, 0.25, 1.0, None, {"global": scores}, predictions, synthetic=synthetic)
+
+
+def test_a_test_has_the_published_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    predictions = []
+    for i in range(3):
+        Image.new("RGB", (8, 8), (80 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        predictions.append(Prediction(str(tmp_path / f"{i}.png"), 2.0 * i, 0.5 * i + 1))
+    results = Results(
+        [result("live", SYNTHETIC, predictions, True), result("spaq", AUTHENTIC, predictions, False)], encoder_hash="0"
+    )
+    log_test(Experiment(tmp_path, "test"), SETTINGS, results)
+
+    found = summary(tmp_path)
+    expected: dict[str, Any] = {"test_alpha_live": 0.25, "test_alpha_spaq": 0.25}
+    for metric in ("srocc", "plcc"):
+        expected |= {f"test_{metric}_live": SYNTHETIC[metric], f"test_{metric}_spaq": AUTHENTIC[metric]}
+        expected |= {f"test_{metric}_synthetic_avg": SYNTHETIC[metric]}
+        expected |= {f"test_{metric}_authentic_avg": AUTHENTIC[metric], f"test_{metric}_avg": 0.7}
+    assert {name: found.get(name) for name in expected} == pytest.approx(expected)
+
+    tables = {key.split(".")[0] for row in history(tmp_path) for key in row}
+    assert tables >= {f"test_{d}_{kind}_results" for d in ("live", "spaq") for kind in ("best", "worst")}
+    (written,) = tmp_path.glob("wandb/offline-run-*/files/media/table/test_live_worst_results_*.json")
+    table = json.loads(written.read_text(encoding="utf-8"))
+    assert table["columns"] == ["Image", "Predicted", "GT", "Difference", "Path"]
+    assert [row[1:] for row in table["data"]] == [
+        [4.0, 2.0, 2.0, str(tmp_path / "2.png")],
+        [0.0, 1.0, 1.0, str(tmp_path / "0.png")],
+        [2.0, 1.5, 0.5, str(tmp_path / "1.png")],
+    ]
