@@ -24,6 +24,7 @@ class FLIVEDataset(IQADataset):
     folder = "FLIVE"
     source = "https://baidut.github.io/PaQ-2-PiQ/#download-zone"
     mos_range = (1.0, 100.0)
+    official_split = True
 
     def read_annotation(self) -> Annotation:
         path = self.root / "labels_image.csv"

@@ -6,8 +6,9 @@ import posixpath
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,18 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.split_files import RECORD, SHIPPED, Splits, has_splits, load_splits, make_splits, save_splits
+from data.published_splits import ORDER_UNKNOWN, known
+from data.split_files import (
+    RECORD,
+    SHIPPED,
+    Splits,
+    check_record,
+    has_splits,
+    load_splits,
+    make_splits,
+    save_splits,
+    splits_hash,
+)
 from utils.errors import UserError
 from utils.image import center_corners_crop, half_scale, open_image, to_pixels
 from utils.runtime.files import locked
@@ -54,6 +66,7 @@ class IQADataset(Dataset):
         mos_type: "mos" (higher is better) or "dmos" (lower is better).
         synthetic: whether the images are distorted versions of reference images.
         groups: maps each distortion type to its group.
+        official_split: whether `first_splits` reads a split that the dataset's authors made.
 
     Attributes:
         names: names of the N images as annotated, with forward slashes.
@@ -77,6 +90,7 @@ class IQADataset(Dataset):
     mos_type: str = "mos"
     synthetic: bool = False
     groups: dict[str, str] = {}
+    official_split: bool = False
 
     def __init__(self, root: str | Path, crop_size: int = 224, with_splits: bool = True) -> None:
         self.root = Path(root)
@@ -121,6 +135,25 @@ class IQADataset(Dataset):
         )
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @cached_property
+    def splits_kind(self) -> str:
+        """Which splits these are, by what is in them.
+
+        "published" (by the authors of ARNIQA), "shipped" (with this project), "official" (in the dataset's own files)
+        or "own" (any others).
+        """
+        own = self.root / "splits"
+        kind = known(self.name, own if has_splits(own) else SHIPPED / self.name)
+        if kind is None and self.official_split:
+            with suppress(UserError):  # the files are not needed where there are splits
+                kind = "official" if splits_hash(self.first_splits()) == self.splits_hash else None
+        return kind or "own"
+
+    @property
+    def splits_hash(self) -> str:
+        """Hash of the row numbers in the splits: 16 hexadecimal digits."""
+        return splits_hash(self._read_splits)
+
     @property
     def num_splits(self) -> int:
         return len(self._read_splits["train"])
@@ -162,7 +195,11 @@ class IQADataset(Dataset):
         own = self.root / "splits"
         for folder in (own, SHIPPED / self.name):
             if has_splits(folder):
-                return load_splits(folder, self.names, self.ref_images)
+                splits = load_splits(folder, self.names, self.ref_images)
+                if known(self.name, folder) == "published" and self.name not in ORDER_UNKNOWN:
+                    # They have no record, but are for the rows that ours are for.
+                    check_record(SHIPPED / self.name, self.names, f"{folder}: the published splits")
+                return splits
         try:
             splits = self.first_splits()
         except UserError as error:

@@ -115,7 +115,7 @@ def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | 
             number is out of range or there twice, or an image or a reference is in two phases of one split.
     """
     splits = {phase: _read(folder / f"{phase}.npy") for phase in PHASES}
-    _check_record(folder, names)
+    check_record(folder, names, f"{folder}: the splits")
     counts = {phase: len(parts) for phase, parts in splits.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"{folder}: the files have different numbers of splits ({counts}); they must be equal")
@@ -149,6 +149,12 @@ def names_hash(names: Sequence[str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def splits_hash(splits: Splits) -> str:
+    """Hash of the row numbers and their order, however they are stored: 16 hexadecimal digits."""
+    text = json.dumps([[part.tolist() for part in splits[phase]] for phase in PHASES])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _read(path: Path) -> list[NDArray[np.int64]]:
     try:
         with path.open("rb") as file:
@@ -172,9 +178,19 @@ def _read(path: Path) -> list[NDArray[np.int64]]:
     return parts
 
 
-def _check_record(folder: Path, names: Sequence[str]) -> None:
+def check_record(folder: Path, names: Sequence[str], what: str) -> None:
+    """Checks that an annotation is the one that the folder's made_for.json describes, if it has one.
+
+    Args:
+        folder: of made_for.json.
+        names: image names in the order of the annotation.
+        what: is made for that annotation; begins the message.
+
+    Raises:
+        UserError: it is another annotation, or the file is damaged.
+    """
     path = folder / RECORD
-    if not path.exists():  # published splits have none: only the other checks apply
+    if not path.exists():
         return
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -182,10 +198,6 @@ def _check_record(folder: Path, names: Sequence[str]) -> None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a readable record ({error}); create the splits again") from error
     if rows != len(names):
-        raise UserError(
-            f"{folder}: the splits were made for {rows} rows, but the annotation has {len(names)}; {REMEDY}"
-        )
+        raise UserError(f"{what} were made for {rows} rows, but the annotation has {len(names)}; {REMEDY}")
     if expected != names_hash(names):
-        raise UserError(
-            f"{folder}: the splits were made for an annotation with other image names or in another order; {REMEDY}"
-        )
+        raise UserError(f"{what} were made for an annotation with other image names or in another order; {REMEDY}")

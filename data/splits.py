@@ -1,23 +1,47 @@
-"""Creates splits: python -m data.splits make --data_base_path PATH --datasets NAME ... [--seed 27] [--out FOLDER]."""
+"""Creates splits, or fetches those that the authors of ARNIQA publish.
 
+python -m data.splits make --data_base_path PATH --datasets NAME ... [--seed 27] [--num_splits 10] [--out FOLDER]
+python -m data.splits published --data_base_path PATH [--datasets NAME ...]
+"""
+
+import argparse
 from pathlib import Path
 
-from data import get_dataset
+from data import IQA_DATASETS, get_dataset
+from data.published_splits import ORDER_UNKNOWN, SHA256, check_empty, fetch, known
 from data.split_files import NUM_SPLITS, PHASES, RECORD, SEED, has_splits, make_splits, save_splits
 from utils.config.command_line import OneLineParser, integer
 from utils.errors import UserError, run_command
 from utils.runtime.files import locked
 
+BY_DEFAULT = [name for name in SHA256 if name not in ORDER_UNKNOWN]
+
 
 def main() -> None:
-    parser = OneLineParser(prog="python -m data.splits", description="Creates random splits.")
-    parser.add_argument("command", choices=["make"])
-    parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
-    parser.add_argument("--datasets", nargs="+", required=True, help="dataset names")
-    parser.add_argument("--seed", type=integer(0, 2**32 - 1), default=SEED, help="random seed (%(default)s)")
-    parser.add_argument("--num_splits", type=integer(1, 1000), default=NUM_SPLITS, help="how many (%(default)s)")
-    parser.add_argument("--out", type=Path, help="folder for NAME/*.npy; default: the splits folder of each dataset")
+    parser = OneLineParser(prog="python -m data.splits", description="Creates or fetches splits.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("make", help="create random splits")
+    _add_data_base_path(make)
+    make.add_argument("--datasets", nargs="+", required=True, help="dataset names")
+    make.add_argument("--seed", type=integer(0, 2**32 - 1), default=SEED, help="random seed (%(default)s)")
+    make.add_argument("--num_splits", type=integer(1, 1000), default=NUM_SPLITS, help="how many (%(default)s)")
+    make.add_argument("--out", type=Path, help="folder for NAME/*.npy; default: the splits folder of each dataset")
+    published = commands.add_parser("published", help="fetch the splits that the authors of ARNIQA publish")
+    _add_data_base_path(published)
+    published.add_argument(
+        "--datasets",
+        nargs="+",
+        help=f"names of {', '.join(SHA256)}; default: those that have a folder, without {' and '.join(ORDER_UNKNOWN)}",
+    )
     arguments = parser.parse_args()
+    if arguments.command == "make":
+        create(arguments)
+    else:
+        fetch_published(arguments.data_base_path, arguments.datasets)
+
+
+def create(arguments: argparse.Namespace) -> None:
+    """Creates splits as the arguments of `make` say."""
     for name in arguments.datasets:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"
@@ -33,9 +57,41 @@ def main() -> None:
         print(f"{name}: created {arguments.num_splits} splits ({sizes} train/val/test images) in {folder}")
 
 
+def fetch_published(base: Path, datasets: list[str] | None) -> None:
+    """Fetches the published splits of the datasets, or of those in `BY_DEFAULT` that have a folder in `base`.
+
+    Raises:
+        UserError: a dataset has no published splits, no folder, or other splits; or as `fetch`.
+    """
+    for name in datasets or []:
+        if name not in SHA256:
+            raise UserError(f"--datasets: {name} has no published splits; allowed: {', '.join(SHA256)}")
+    roots = {name: base / IQA_DATASETS[name].folder for name in datasets or BY_DEFAULT}
+    if datasets is None:
+        folders = ", ".join(root.name for root in roots.values())
+        roots = {name: root for name, root in roots.items() if root.is_dir()}
+        if not roots:
+            raise UserError(f"--data_base_path: {base} has no folder {folders}")
+    missing = [root for root in roots.values() if not root.is_dir()]
+    if missing:
+        raise UserError(f"{missing[0]}: no such folder; it must be there to get the published splits")
+    wanted = {name: root for name, root in roots.items() if known(name, root / "splits") != "published"}
+    for root in wanted.values():  # all of them before the first is fetched
+        check_empty(root / "splits")
+    for name, root in roots.items():
+        if name in wanted:
+            fetch(name, root)
+        done = "fetched the published splits to" if name in wanted else "has the published splits already in"
+        print(f"{name}: {done} {root / 'splits'}")
+
+
 def check_free(folder: Path) -> None:
     if has_splits(folder):
         raise UserError(f"{folder}: has splits already; remove them first, or choose another folder with --out")
+
+
+def _add_data_base_path(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
 
 
 if __name__ == "__main__":
