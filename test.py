@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from data import IQADataset, get_dataset
+from data.published_splits import order_note
 from models.errors import WeightsError
 from models.frozen import frozen
 from models.resnet import ResNet
@@ -133,7 +134,8 @@ def evaluate_encoder(
                 print(f"{name} failed: {error}", file=sys.stderr)
             continue
         for result in found:
-            result.notes += truncated_note(dataset, truncated)
+            result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
+            result.notes += order_note(dataset) + truncated_note(dataset, truncated)
         results.datasets += found
         if path is None or features is None or not is_main():
             continue

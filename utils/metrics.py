@@ -51,11 +51,17 @@ def rmse(predictions: Array, scores: Array) -> float:
     return float(np.sqrt(np.mean((predictions - scores) ** 2)))
 
 
+def mae(predictions: Array, scores: Array) -> float:
+    """Mean absolute error, >= 0, in units of the scores, of (N,) predictions and (N,) scores."""
+    return float(np.mean(np.abs(predictions - scores)))
+
+
 def all_metrics(predictions: Array, scores: Array) -> dict[str, float]:
-    """`srocc`, `plcc`, `krocc` and `rmse` of (N,) predictions and (N,) scores."""
+    """`srocc`, `plcc`, `krocc`, `rmse` and `mae` of (N,) predictions and (N,) scores."""
     return {
         "srocc": float(srocc(predictions, scores)),
         "plcc": float(plcc(predictions, scores)),
         "krocc": krocc(predictions, scores),
         "rmse": rmse(predictions, scores),
+        "mae": mae(predictions, scores),
     }

@@ -1,10 +1,11 @@
-"""Compares utils.metrics with SciPy."""
+"""Compares utils.metrics with SciPy and scikit-learn."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, pearsonr, spearmanr
+from sklearn.metrics import mean_absolute_error
 
 from utils.metrics import all_metrics, is_constant, plcc, srocc
 
@@ -19,6 +20,7 @@ def test_metrics_match_scipy(seed: int, n: int, ties: bool) -> None:
     assert found["srocc"] == pytest.approx(spearmanr(p, t).statistic, abs=1e-12)
     assert found["plcc"] == pytest.approx(pearsonr(p, t).statistic, abs=1e-12)
     assert found["krocc"] == pytest.approx(kendalltau(p, t).statistic, abs=1e-12)
+    assert found["mae"] == pytest.approx(mean_absolute_error(t, p))
     assert found["rmse"] == pytest.approx(float(np.sqrt(np.mean((p - t) ** 2))))
 
 

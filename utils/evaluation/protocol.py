@@ -14,7 +14,7 @@ from utils.regression import RidgePath, best_alpha
 from utils.runtime.distributed import share_out
 
 Array = NDArray[np.float64]
-METRICS = ("srocc", "plcc", "krocc", "rmse")
+METRICS = ("srocc", "plcc", "krocc", "rmse", "mae")
 ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of the grid search
 GLOBAL = "global"  # the group of all test images; the other groups are the distortion types
 EXTREMES = 16  # best and worst predictions to keep
@@ -59,6 +59,8 @@ class DatasetResult:
         predictions: of the first split's images.
         notes: what a reader must know about undefined figures, one line each.
         synthetic: whether the dataset's images are distorted versions of references.
+        splits_kind: published, shipped, official or own, see `IQADataset`.
+        splits_hash: of the row numbers in the dataset's splits.
     """
 
     dataset: str
@@ -69,6 +71,8 @@ class DatasetResult:
     predictions: list[Prediction]
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
+    splits_kind: str = ""
+    splits_hash: str = ""
 
     def median(self, metric: str, group: str = GLOBAL) -> float:
         """Median over the splits that have a value."""

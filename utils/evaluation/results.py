@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
+import numpy as np
 import pandas as pd
 
 from utils.evaluation.protocol import GLOBAL, METRICS, DatasetResult, averages
-from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS
+from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_VALIDATION
 from utils.evaluation.score_file import FORMULA
 from utils.experiment.layout import Experiment
 from utils.runtime.environment import environment
 from utils.runtime.files import write_text, write_whole
+
+PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
+NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that a person need not see
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,9 @@ class Results:
 def summary_table(results: Results) -> pd.DataFrame:
     """A row per dataset, training fraction and group (global, distortion types), then the averages.
 
-    Columns: dataset, train_fraction, group, splits, alpha, for each metric its median and standard
-    deviation over the splits; for the released encoder the published SROCC and PLCC; and, if asked for, the
-    SROCC and PLCC of the untrained encoder. A missing figure is None.
+    Columns: dataset, train_fraction, group, splits (how many), splits_kind, splits_hash, alpha, for each metric its
+    median and standard deviation over the splits; for the released encoder the published SROCC, PLCC and, where one is
+    published, KROCC; and, if asked for, the SROCC and PLCC of the untrained encoder. A missing figure is None.
     """
     rows: list[dict[str, Any]] = []
     for r in results.datasets:
@@ -71,12 +75,14 @@ def summary_table(results: Results) -> pd.DataFrame:
                 "train_fraction": r.train_fraction,
                 "group": group,
                 "splits": len(frame),
+                "splits_kind": r.splits_kind,
+                "splits_hash": r.splits_hash,
                 "alpha": r.alpha,
             }
             for metric in METRICS:
                 row |= {metric: r.median(metric, group), f"{metric}_std": float(frame[metric].std(ddof=0))}
             if results.published and group == GLOBAL and r.train_fraction == 1 and r.dataset in PUBLISHED:
-                row["published_srocc"], row["published_plcc"] = PUBLISHED[r.dataset]
+                row |= dict(zip(PUBLISHED_COLUMNS, PUBLISHED[r.dataset], strict=False))
             before = results.untrained.get(r.dataset)
             if before is not None and group in before.scores and r.train_fraction == 1:
                 row |= {f"untrained_{metric}": before.median(metric, group) for metric in ("srocc", "plcc")}
@@ -85,9 +91,10 @@ def summary_table(results: Results) -> pd.DataFrame:
     medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in whole.items()}
     for group, mean in averages(medians, [n for n, r in whole.items() if r.synthetic]).items():
         rows.append({"dataset": f"average {group}", "train_fraction": 1.0, "group": GLOBAL, **mean})
-    columns = ["dataset", "train_fraction", "group", "splits", "alpha"]
+    columns = ["dataset", "train_fraction", "group", "splits", "splits_kind", "splits_hash", "alpha"]
     columns += [column for metric in METRICS for column in (metric, f"{metric}_std")]
-    columns += ["published_srocc", "published_plcc"] if results.published else []
+    if results.published:
+        columns += [c for c in PUBLISHED_COLUMNS if c != "published_krocc" or any(c in row for row in rows)]
     columns += ["untrained_srocc", "untrained_plcc"] if results.untrained else []
     table = pd.DataFrame(rows, columns=columns)
     return table.astype(object).where(table.notna(), None)
@@ -126,7 +133,7 @@ def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, floa
 def render(results: Results) -> str:
     """The tables and notes as text."""
     table = summary_table(results)
-    total = table[table["group"] == GLOBAL].drop(columns=["group", "krocc_std", "rmse_std"])
+    total = table[table["group"] == GLOBAL].drop(columns=NOT_SHOWN).drop(columns="group")
     parts = [
         "Median over the splits (std: standard deviation over them)",
         _text(total.rename(columns={"train_fraction": "fraction"})),
@@ -134,7 +141,7 @@ def render(results: Results) -> str:
     if not results.datasets:
         parts = ["No dataset has a result"]
     if results.published:
-        parts[0] += "; published_* are the authors' figures"
+        parts[0] += "; published_* are the authors' figures, on the published splits (of uhdiqa the official one)"
     if results.untrained:
         parts[0] += "; untrained_*: the same encoder before its first step"
     for r in results.datasets:
@@ -158,6 +165,8 @@ def render(results: Results) -> str:
             parts += [
                 f"published: {a} to {b} {s:.3f}/{p:.3f} (SROCC/PLCC)" for (a, b), (s, p) in PUBLISHED_CROSS.items()
             ]
+    if results.published:
+        parts += [_validation_line(r) for r in results.whole().values() if r.dataset in PUBLISHED_VALIDATION]
     if results.separability:
         parts += [
             "\nHow the embeddings separate distortions (see the report)",
@@ -214,6 +223,8 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
                 for group, scores in r.scores.items()
             },
             "validation_srocc": r.grid.tolist() if r.grid is not None else None,
+            "splits_kind": r.splits_kind,
+            "splits_hash": r.splits_hash,
             "predictions": [asdict(p) for p in r.predictions],
             "best": [asdict(p) for p in r.best()],
             "worst": [asdict(p) for p in r.worst()],
@@ -235,6 +246,12 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
         "config": results.config,
         "environment": environment(),
     }
+
+
+def _validation_line(result: DatasetResult) -> str:
+    published = "/".join(f"{figure:.3f}" for figure in PUBLISHED_VALIDATION[result.dataset])
+    ours = f"; here SROCC {np.median(result.grid, axis=0).max():.3f}" if result.grid is not None else ""
+    return f"published: {result.dataset}, validation images {published} (SROCC/PLCC/KROCC){ours}"
 
 
 def _no_formula(name: str) -> str:

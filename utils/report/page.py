@@ -21,7 +21,7 @@ from utils.config.yaml_file import read_yaml
 from utils.errors import UserError
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
-from utils.evaluation.results import separability_table
+from utils.evaluation.results import NOT_SHOWN, separability_table
 from utils.experiment.layout import Experiment
 from utils.image import open_thumbnail
 from utils.report import figures
@@ -152,7 +152,7 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
         return
     try:
         summary = pd.DataFrame(results["summary"])
-        shown = summary.drop(columns=[c for c in summary if c.endswith("_std") and c[:4] in ("kroc", "rmse")])
+        shown = summary.drop(columns=NOT_SHOWN, errors="ignore")  # an older file has not all of them
         page.published = bool(results.get("published"))
         page.summary = shown[shown["group"] == GLOBAL].drop(columns="group")
         types = shown[shown["group"] != GLOBAL]

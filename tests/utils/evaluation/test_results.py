@@ -32,13 +32,15 @@ SROCC = np.array([0.5, 0.9, 0.7])
 
 def result(name: str, shift: float = 0.0, fraction: float = 1.0) -> DatasetResult:
     def scores(values: np.ndarray) -> dict[str, np.ndarray]:
-        return {"srocc": values, "plcc": values + 0.01, "krocc": values - 0.2, "rmse": 10 * values}
+        return {"srocc": values, "plcc": values + 0.01, "krocc": values - 0.2, "rmse": 10 * values, "mae": 8 * values}
 
     groups = {"global": scores(SROCC - shift), "jpeg": scores(np.array([np.nan, 0.2, 0.4]))}
     predictions = [Prediction(f"{i}.png", float(i), float(i) ** 2) for i in range(20)]
     note = "jpeg: fewer than 3 images in 1 of 3 splits, which do not count"
     synthetic = name == "kadid10k"
-    return DatasetResult(name, 0.1, fraction, np.ones((3, 2)), groups, predictions, [note], synthetic)
+    grid = np.array([[0.1, 0.5], [0.2, 0.7], [0.3, 0.6]])
+    splits = {"splits_kind": "published" if synthetic else "own", "splits_hash": f"hash of {name}"}
+    return DatasetResult(name, 0.1, fraction, grid, groups, predictions, [note], synthetic, **splits)
 
 
 @pytest.fixture
@@ -75,12 +77,43 @@ def test_summary_has_medians_standard_deviations_and_averages(results: Results) 
 
 
 def test_published_results_are_shown_only_for_the_released_encoder(results: Results) -> None:
-    assert "published" not in render(results)
+    assert "published_" not in render(results)
     assert "published_srocc" not in summary_table(results)
     results.published = True
     assert row(summary_table(results), "kadid10k")["published_srocc"] == 0.908
     assert row(summary_table(results), "kadid10k", fraction=0.1)["published_srocc"] is None
     assert "published_srocc" in render(results)
+
+
+def test_every_result_says_on_which_splits_it_was_made(results: Results, tmp_path: Path) -> None:
+    table = summary_table(results)
+    assert set(table[table["dataset"] == "kadid10k"]["splits_kind"]) == {"published"}
+    assert row(table, "spaq")["splits_kind"] == "own" and row(table, "spaq")["splits_hash"] == "hash of spaq"
+    line = next(line for line in render(results).splitlines() if line.split()[:1] == ["spaq"])
+    assert "own" in line.split()
+    experiment = Experiment(tmp_path, "title")
+    write_results(results, experiment)
+    content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
+    found = {(of["dataset"], of["splits_kind"], of["splits_hash"]) for of in content["datasets"]}
+    assert found == {("kadid10k", "published", "hash of kadid10k"), ("spaq", "own", "hash of spaq")}
+    for frame in (pd.read_csv(experiment.results("csv")), pd.read_excel(experiment.results("xlsx"))):
+        assert row(frame, "spaq")["splits_kind"] == "own" and row(frame, "spaq")["splits_hash"] == "hash of spaq"
+
+
+def test_published_figures_say_that_they_are_on_the_published_splits(results: Results) -> None:
+    results.published = True
+    assert "the authors' figures, on the published splits" in render(results).splitlines()[0]
+    assert "published_krocc" not in summary_table(results)
+
+
+def test_uhdiqa_has_published_figures_of_validation_and_test(results: Results) -> None:
+    results.published = True
+    results.datasets.append(result("uhdiqa"))
+    found = row(summary_table(results), "uhdiqa")
+    assert [found[f"published_{metric}"] for metric in ("srocc", "plcc", "krocc")] == [0.739, 0.694, 0.544]
+    assert row(summary_table(results), "kadid10k")["published_krocc"] is None
+    line = "published: uhdiqa, validation images 0.718/0.717/0.523 (SROCC/PLCC/KROCC); here SROCC 0.600"
+    assert line in render(results)
 
 
 def test_cross_table_has_rows_fitted_on_and_columns_tested_on(results: Results) -> None:

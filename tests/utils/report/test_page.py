@@ -31,10 +31,14 @@ NASTY = "<img src=x onerror=document.title='broken'>&\"'"
 
 
 def results(name: str = "kadid10k", **more: Any) -> Results:
-    scores = {"global": {metric: np.array([0.5, 0.7]) for metric in ("srocc", "plcc", "krocc", "rmse")}}
+    scores = {"global": {metric: np.array([0.5, 0.7]) for metric in ("srocc", "plcc", "krocc", "rmse", "mae")}}
     scores[NASTY] = scores["global"]
     predictions = [Prediction(f"nowhere/{NASTY}{i}.png", i / 10, i / 8, NASTY, NASTY) for i in range(20)]
-    return Results([DatasetResult(name, 0.1, 1.0, np.ones((2, 100)), scores, predictions, [])], "0" * 16, **more)
+    return Results(
+        [DatasetResult(name, 0.1, 1.0, np.ones((2, 100)), scores, predictions, [], False, "own", "hash of rows")],
+        "0" * 16,
+        **more,
+    )
 
 
 def page(folder: Path) -> str:
@@ -75,6 +79,7 @@ def test_failures_and_published_results_are_shown(tmp_path: Path) -> None:
     text = page(tmp_path)
     assert "live has no result: LIVE: no such folder" in text
     assert "published_srocc" in text and "0.908" in text and "the authors' figures" in text
+    assert "<td>own</td>" in text and "hash of rows" not in text
 
 
 def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> None:
