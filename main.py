@@ -23,7 +23,7 @@ def main() -> int:
     config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
     choose_algorithms(config.deterministic)
     for name in config.test.datasets:  # a missing dataset ends the run before the training, not after it
-        get_dataset(name, config.data_base_path, config.test.crop_size)
+        get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
     with process_group(resolve_device(config.device)) as device:
         try:
             train(config, device)

@@ -22,7 +22,7 @@ from utils.errors import UserError, run_command
 from utils.evaluation.inference import find_images, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
-from utils.image import open_image
+from utils.image import open_image, resize_shorter_side
 from utils.output import output_dropped
 from utils.report.quality_map import check_target, local_scores, save_quality_map
 from utils.runtime.allocator import keep_freed_memory
@@ -53,10 +53,12 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
         "crop_size": crop_size,
         "batch_size": arguments.batch_size,
         "num_workers": arguments.num_workers,
+        "shorter_side": model.shorter_side,
     }
+    size = f"crops of {crop_size}" + (f", shorter side of {model.shorter_side}" if model.shorter_side else "")
     precision = "" if arguments.precision == "float32" else f", {arguments.precision}"
     if arguments.output:
-        with ScoreFile(arguments.output, f"{about}, crops of {crop_size}{precision}", paths) as file:
+        with ScoreFile(arguments.output, f"{about}, {size}{precision}", paths) as file:
             results = score_images(model, file.todo, **options)
             for result in tqdm(results, total=len(file.todo), unit="image", disable=None):
                 file.add(result)
@@ -72,7 +74,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
         else:
             print(f"{result.path}: {result.value:.6f}" if len(paths) > 1 else f"{result.value:.6f}", flush=True)
             if arguments.quality_map:
-                image = open_image(result.path)
+                image = resize_shorter_side(open_image(result.path), model.shorter_side)
                 save_quality_map(arguments.quality_map, image, local_scores(model, image, crop_size), result.value)
     return int(failed > 0)
 

@@ -114,7 +114,7 @@ def evaluate_encoder(
     for name in config.test.datasets:
         try:
             with shared_failure():
-                dataset = get_dataset(name, config.data_base_path, config.test.crop_size)
+                dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
             check_same(f"annotation of {name}", dataset.annotation_hash)
             features, truncated = cached_features(
                 used,
@@ -197,6 +197,7 @@ def _save(
         mos_type=dataset.mos_type,
         encoder_hash=encoder,
         crop_size=dataset.crop_size,
+        shorter_side=dataset.shorter_side,
         precision=precision,
         srocc=result.srocc,
         plcc=result.plcc,

@@ -97,7 +97,8 @@ class Trainer:
         self.steps = self.sampler.steps_per_epoch
         check_same(f"images in {self.dataset.folder}", self.dataset.fingerprint)
         self.validation_sets = [
-            get_dataset(name, config.data_base_path, config.test.crop_size) for name in config.validation.datasets
+            get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
+            for name in config.validation.datasets
         ]
         for dataset in self.validation_sets:  # now, and not after the first epoch
             with shared_failure():

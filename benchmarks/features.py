@@ -38,6 +38,7 @@ class Noise:
 
     name = "noise"
     annotation_hash = "noise"
+    shorter_side: int | None = None
 
     def __init__(self, folder: Path, count: int, crop_size: int) -> None:
         self.crop_size = crop_size

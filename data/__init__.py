@@ -20,6 +20,7 @@ from data.koniq10k import KonIQ10kDataset
 from data.live import LIVEDataset
 from data.spaq import SPAQDataset
 from data.tid2013 import TID2013Dataset
+from data.uhdiqa import UHDIQADataset
 from utils.errors import UserError
 
 __all__ = ["IQA_DATASETS", "IQADataset", "KADIS700Dataset", "get_dataset"]
@@ -35,12 +36,19 @@ IQA_DATASETS: dict[str, type[IQADataset]] = {
         SPAQDataset,
         CLIVEDataset,
         KonIQ10kDataset,
+        UHDIQADataset,
     )
 }
 
 
-def get_dataset(name: str, data_base_path: str | Path, crop_size: int = 224, with_splits: bool = True) -> IQADataset:
-    """Opens a dataset: one of the eight in `IQA_DATASETS`, or the user's folder called `name` in `data_base_path`.
+def get_dataset(
+    name: str,
+    data_base_path: str | Path,
+    crop_size: int = 224,
+    shorter_side: int | None = None,
+    with_splits: bool = True,
+) -> IQADataset:
+    """Opens a dataset: one of the nine in `IQA_DATASETS`, or the user's folder called `name` in `data_base_path`.
 
     Raises:
         UserError: the dataset does not exist, or one of its files is missing or invalid.
@@ -52,11 +60,11 @@ def get_dataset(name: str, data_base_path: str | Path, crop_size: int = 224, wit
         )
     if name in IQA_DATASETS:
         kind = IQA_DATASETS[name]
-        return kind(Path(data_base_path) / kind.folder, crop_size, with_splits)
+        return kind(Path(data_base_path) / kind.folder, crop_size, shorter_side, with_splits)
     own = Path(data_base_path) / name
     if not (own / LABELS).exists():
         raise UserError(
             f"dataset {name!r}: {own / LABELS} not found; allowed: {', '.join(IQA_DATASETS)}, "
             f"or a folder with a {LABELS} (columns: {COLUMNS})"
         )
-    return CustomDataset(own, crop_size, with_splits)
+    return CustomDataset(own, crop_size, shorter_side, with_splits)

@@ -30,9 +30,11 @@ class CustomDataset(IQADataset):
 
     source = f"your own folder with a {LABELS}, columns: {COLUMNS}"
 
-    def __init__(self, root: str | Path, crop_size: int = 224, with_splits: bool = True) -> None:
+    def __init__(
+        self, root: str | Path, crop_size: int = 224, shorter_side: int | None = None, with_splits: bool = True
+    ) -> None:
         self.name = self.folder = Path(root).name
-        super().__init__(root, crop_size, with_splits)
+        super().__init__(root, crop_size, shorter_side, with_splits)
 
     def read_annotation(self) -> Annotation:
         path = self.root / LABELS

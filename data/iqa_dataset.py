@@ -32,7 +32,7 @@ from data.split_files import (
     splits_hash,
 )
 from utils.errors import UserError
-from utils.image import center_corners_crop, half_scale, open_image, to_pixels
+from utils.image import center_corners_crop, half_scale, open_image, resize_shorter_side, to_pixels
 from utils.runtime.files import locked
 
 
@@ -66,6 +66,7 @@ class IQADataset(Dataset):
         mos_type: "mos" (higher is better) or "dmos" (lower is better).
         synthetic: whether the images are distorted versions of reference images.
         groups: maps each distortion type to its group.
+        own_shorter_side: the shorter side in pixels to which the published code resizes this dataset's images, if any.
         official_split: whether `first_splits` reads a split that the dataset's authors made.
 
     Attributes:
@@ -77,6 +78,8 @@ class IQADataset(Dataset):
     Args:
         root: folder of the dataset.
         crop_size: side of the crops in pixels.
+        shorter_side: in pixels, to which images are resized before they are cropped; None leaves them as they are. A
+            dataset with `own_shorter_side` keeps that.
         with_splits: read the splits, or create them on first use. Use False if no splits are needed.
 
     Raises:
@@ -90,11 +93,15 @@ class IQADataset(Dataset):
     mos_type: str = "mos"
     synthetic: bool = False
     groups: dict[str, str] = {}
+    own_shorter_side: int | None = None
     official_split: bool = False
 
-    def __init__(self, root: str | Path, crop_size: int = 224, with_splits: bool = True) -> None:
+    def __init__(
+        self, root: str | Path, crop_size: int = 224, shorter_side: int | None = None, with_splits: bool = True
+    ) -> None:
         self.root = Path(root)
         self.crop_size = crop_size
+        self.shorter_side = self.own_shorter_side or shorter_side
         if not self.root.is_dir():
             raise UserError(f"{self.root}: no such folder; it must contain {self.name} (source: {self.source})")
         annotation = self.read_annotation()
@@ -178,8 +185,8 @@ class IQADataset(Dataset):
         return {**scales, "index": index, "truncated": bool(truncated)}
 
     def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
-        """Reads image `index` as RGB; `truncated` is as for `utils.image.open_image`."""
-        return open_image(self.images[index], truncated)
+        """Reads image `index` as RGB, at its `shorter_side`; `truncated` is as for `utils.image.open_image`."""
+        return resize_shorter_side(open_image(self.images[index], truncated), self.shorter_side)
 
     def _crops(self, image: Image.Image) -> Tensor:
         return torch.stack([to_pixels(crop) for crop in center_corners_crop(image, self.crop_size)])

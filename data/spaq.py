@@ -2,25 +2,22 @@
 
 from zipfile import BadZipFile
 
-from PIL import Image
-
 from data.iqa_dataset import Annotation, IQADataset, find_file
 from data.tables import as_table, numbers, texts
 from utils.errors import UserError
-
-SHORTER_SIDE = 512  # pixels; photos are resized to this before cropping
 
 
 class SPAQDataset(IQADataset):
     """Annotation: `Annotations/MOS and Image attribute scores.xlsx` with the columns Image name, MOS.
 
-    The photos are in `TestImage/`.
+    The photos are in `TestImage/`. As published, they are resized before they are cropped.
     """
 
     name = "spaq"
     folder = "SPAQ"
     source = "https://github.com/h4nwei/SPAQ"
     mos_range = (1.0, 100.0)
+    own_shorter_side = 512
 
     def read_annotation(self) -> Annotation:
         import pandas as pd
@@ -35,13 +32,3 @@ class SPAQDataset(IQADataset):
         table = as_table(rows, ["Image name", "MOS"], path)
         names = [name.strip() for name in texts(table, "Image name", path)]
         return Annotation(names, "TestImage", numbers(table, "MOS", path))
-
-    def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
-        return resize_shorter_side(super().open_image(index, truncated))
-
-
-def resize_shorter_side(image: Image.Image) -> Image.Image:
-    """Bicubic resize: the shorter side becomes 512 pixels, the longer side int(512 * longer / shorter)."""
-    w, h = image.size
-    size = (SHORTER_SIDE, int(SHORTER_SIDE * h / w)) if w < h else (int(SHORTER_SIDE * w / h), SHORTER_SIDE)
-    return image.resize(size, Image.Resampling.BICUBIC)

@@ -114,6 +114,7 @@ def save_regressor(
     mos_type: str,
     encoder_hash: str,
     crop_size: int,
+    shorter_side: int | None,
     precision: str,
     srocc: float,
     plcc: float,
@@ -130,6 +131,7 @@ def save_regressor(
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
         encoder_hash: `encoder_hash` of the encoder that computed the features.
         crop_size: side in pixels of the crops that it was fitted on.
+        shorter_side: in pixels, to which the images were resized before they were cropped; None: they were not.
         precision: of the arithmetic that computed the features, as in `test.precision`.
         srocc, plcc: test correlations, medians over the splits.
 
@@ -145,6 +147,7 @@ def save_regressor(
         "mos_type": mos_type,
         "encoder_hash": encoder_hash,
         "crop_size": int(crop_size),
+        "shorter_side": shorter_side,
         "precision": precision,
         "srocc": float(srocc),
         "plcc": float(plcc),
@@ -190,7 +193,7 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
     Returns:
         The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`. For a released file, these three
         are derived from the file name. A file written by `save_regressor`, and its export, also have `alpha`,
-        `encoder_hash`, `crop_size`, `srocc` and `plcc`.
+        `encoder_hash`, `crop_size`, `shorter_side`, `srocc` and `plcc`.
 
     Raises:
         WeightsError: the file is missing or damaged, is not a regressor of this shape, or was fitted on the features of

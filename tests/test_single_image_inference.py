@@ -41,9 +41,12 @@ def run(*arguments: object) -> int:
     return single_image_inference.main(["--device", "cpu", "--crop_size", str(CROP), *map(str, arguments)])
 
 
-def expected_score(encoder: ResNet, regressor: torch.nn.Linear, path: Path) -> float:
+def expected_score(
+    encoder: ResNet, regressor: torch.nn.Linear, path: Path, size: tuple[int, int] | None = None
+) -> float:
     """The score by its definition: the mean over the crops of the regressor on the features of both scales."""
     image = Image.open(path).convert("RGB")
+    image = image.resize(size, Image.Resampling.BICUBIC) if size else image
     half = Resize((image.height // 2, image.width // 2))(image)
     prepare = Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     features = []
@@ -90,7 +93,7 @@ def test_16_bit_and_8_bit_images_have_the_same_score(
 
 
 @torch.no_grad()
-def test_an_experiment_is_scored_with_the_crops_that_its_regressor_was_fitted_on(
+def test_an_experiment_is_scored_with_the_size_and_the_crops_that_its_regressor_was_fitted_on(
     photos: Path,
     experiment: Path,
     encoder: ResNet,
@@ -101,8 +104,14 @@ def test_an_experiment_is_scored_with_the_crops_that_its_regressor_was_fitted_on
     arguments = ["--img_path", photos / "b.png", "--regressor_dataset", "mine", "--device", "cpu"]
     arguments += ["--eval_type", "scratch", "--experiment_name", "tried"]
     assert single_image_inference.main([str(argument) for argument in arguments]) == 0
-    expected = expected_score(encoder, random_regressor(101), photos / "b.png") / 10
+    expected = expected_score(encoder, random_regressor(101), photos / "b.png", (86, 60)) / 10
     assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-5)
+    output = photos / "scores.csv"
+    assert single_image_inference.main([*map(str, arguments), "--output", str(output)]) == 0
+    assert "crops of 48, shorter side of 60" in output.read_text(encoding="utf-8")
+    quality_map = photos / "map.png"
+    assert single_image_inference.main([*map(str, arguments), "--quality_map", str(quality_map)]) == 0
+    assert quality_map.exists()
 
 
 def test_scores_of_a_folder_are_written_to_a_file_and_resumed(

@@ -97,6 +97,24 @@ def test_a_test_writes_results_and_a_regressor(
     assert regressor.bias.item() == pytest.approx(intercept, rel=1e-5)
 
 
+def test_a_chosen_shorter_side_has_its_own_features_and_is_in_the_regressors_file(
+    base: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(experiment, tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "work")
+    for side in (None, 40):
+        assert script.run_test(configuration(base, shorter_side=side, grid_search=False), "scratch", CPU) == 0
+        folder = Path("experiments/tried")
+        content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        (found,) = content["datasets"]
+        assert found["splits_kind"] == "own" and len(found["splits_hash"]) == 16
+        _, about = load_regressor(folder / "regressors" / "regressor_kadid10k.pth")
+        assert about["shorter_side"] == side
+    files = sorted(Path("experiments/.features").glob("*.float32"))
+    crops = [np.fromfile(file, "<f4") for file in files]
+    assert any(np.abs(a - b).max() > 1e-4 for i, a in enumerate(crops) for b in crops[:i])
+
+
 def test_truncated_images_are_used_and_counted_in_the_results(
     base: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

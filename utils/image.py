@@ -128,6 +128,18 @@ def open_thumbnail(path: str | Path, longest: int) -> Image.Image:
     return image
 
 
+def resize_shorter_side(image: Image.Image, side: int | None) -> Image.Image:
+    """Bicubic resize: the shorter side becomes `side` pixels, the longer one int(side * longer / shorter).
+
+    None leaves the image as it is.
+    """
+    if side is None:
+        return image
+    w, h = image.size
+    size = (side, int(side * h / w)) if w < h else (int(side * w / h), side)
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
 def half_scale(image: Image.Image) -> Image.Image:
     """The image resized to (W // 2, H // 2), at least 1 x 1, with Pillow's bicubic filter."""
     return image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BICUBIC)

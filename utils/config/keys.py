@@ -105,6 +105,11 @@ class TestSection:
     grid_search: bool = key(True, "choose the ridge alpha on the validation images")
     alpha: float = key(0.1, "ridge regularisation without grid_search", within="(0, inf)")
     crop_size: int = key(224, "side in pixels of the five crops, in validation too", within=f"[32, {MAX_SIDE}]")
+    shorter_side: int | None = key(
+        None,
+        "pixels that images are resized to before cropping, in validation too; null: none; always 512 for spaq",
+        within=f"[32, {MAX_SIDE}]",
+    )
     precision: Literal["float32", "tf32", "float16", "bfloat16"] = key(
         "float32", "of the encoder's arithmetic, in validation too"
     )

@@ -33,6 +33,7 @@ class CropDataset(Protocol):
 
     images: list[Path]
     crop_size: int
+    shorter_side: int | None
 
     @property
     def name(self) -> str: ...
@@ -90,6 +91,7 @@ def cached_features(
 def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
     """Name for a dataset's features, made from everything that they depend on except the images."""
     text = f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash} {dataset.crop_size} {precision}"
+    text += f" {dataset.shorter_side}" if dataset.shorter_side else ""  # features made before there was a choice stay
     return f"{dataset.name}_{encoder_hash}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from utils.errors import UserError
-from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, to_pixels
+from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, resize_shorter_side, to_pixels
 from utils.runtime.workers import batches, leave_stopping_to_parent, worker_count
 
 
@@ -61,9 +61,10 @@ def two_scale_crops(image: Image.Image, crop_size: int) -> Tensor:
 class ImageFiles(Dataset):
     """Item i: the path of file i and its two-scale crops, or the reason why the file cannot be read."""
 
-    def __init__(self, paths: Sequence[Path], crop_size: int) -> None:
+    def __init__(self, paths: Sequence[Path], crop_size: int, shorter_side: int | None = None) -> None:
         self.paths = paths
         self.crop_size = crop_size
+        self.shorter_side = shorter_side
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -71,7 +72,8 @@ class ImageFiles(Dataset):
     def __getitem__(self, index: int) -> tuple[Path, Tensor | str]:
         path = self.paths[index]
         try:
-            return path, two_scale_crops(open_image(path), self.crop_size)
+            image = resize_shorter_side(open_image(path), self.shorter_side)
+            return path, two_scale_crops(image, self.crop_size)
         except UserError as error:
             return path, str(error)
 
@@ -93,7 +95,12 @@ def score_crops(model: nn.Module, crops: Tensor) -> Tensor:
 
 
 def score_images(
-    model: nn.Module, paths: Sequence[Path], crop_size: int = 224, batch_size: int = 4, num_workers: int = 0
+    model: nn.Module,
+    paths: Sequence[Path],
+    crop_size: int = 224,
+    batch_size: int = 4,
+    num_workers: int = 0,
+    shorter_side: int | None = None,
 ) -> Iterator[Score]:
     """Scores image files in their order and yields each score as it is ready, or an error if the file is unreadable.
 
@@ -103,9 +110,10 @@ def score_images(
         crop_size: c, side of the crops in pixels.
         batch_size: images that go through the model together.
         num_workers: processes that read images; 0 reads in the main one.
+        shorter_side: in pixels, to which images are resized before they are cropped; None leaves them as they are.
     """
     files = DataLoader(
-        ImageFiles(paths, crop_size),
+        ImageFiles(paths, crop_size, shorter_side),
         batch_size,
         num_workers=worker_count(num_workers),
         collate_fn=collate,

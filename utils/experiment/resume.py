@@ -27,7 +27,8 @@ MAY_DIFFER = (
     "test",
     "logging",
 )
-MUST_NOT_DIFFER = ("test.crop_size", "test.precision")  # of validation too: another epoch could become the best
+# Of validation too: another epoch could become the best.
+MUST_NOT_DIFFER = ("test.crop_size", "test.shorter_side", "test.precision")
 
 
 def take_up(config: Config, locks: ExitStack) -> dict[str, Any] | None:

@@ -42,6 +42,7 @@ class FakeDataset:
     name = "fake"
     annotation_hash = "abc"
     crop_size = 4
+    shorter_side = None
 
     def __init__(self, folder: Path, n: int, unreadable: Collection[int] = (), truncated: Collection[int] = ()) -> None:
         self.images = [folder / f"{i}.png" for i in range(n)]
@@ -150,7 +151,7 @@ def test_missing_files_and_those_that_are_no_images_are_named_before_anything_is
     assert encoder.images == 0
 
 
-def test_each_encoder_precision_crop_size_and_annotation_has_its_own_features(
+def test_each_encoder_precision_size_and_annotation_has_its_own_features(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = FakeDataset(tmp_path, 3)
@@ -159,14 +160,14 @@ def test_each_encoder_precision_crop_size_and_annotation_has_its_own_features(
         cache_key(dataset, "other", "float32"),
         cache_key(dataset, "hash", "bfloat16"),
     }
-    for name, value in (("crop_size", 8), ("annotation_hash", "abd"), ("name", "fake2")):
+    for name, value in (("crop_size", 8), ("shorter_side", 512), ("annotation_hash", "abd"), ("name", "fake2")):
         with monkeypatch.context() as patch:
             patch.setattr(dataset, name, value, raising=False)
             keys.add(cache_key(dataset, "hash", "float32"))
     with monkeypatch.context() as patch:
         patch.setattr(module, "FEATURES_VERSION", -1)
         keys.add(cache_key(dataset, "hash", "float32"))
-    assert len(keys) == 7
+    assert len(keys) == 8
 
 
 def test_a_cut_or_deleted_cache_is_extracted_anew(tmp_path: Path) -> None:

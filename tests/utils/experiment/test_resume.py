@@ -20,6 +20,7 @@ BEFORE = {"experiment_name": "mine", "data_base_path": "d", "logging.use_wandb":
         ("device", "cpu", True),
         ("training.lr", 0.5, False),
         ("test.crop_size", 96, False),
+        ("test.shorter_side", 512, False),
         ("validation.alpha", 1.0, False),
     ],
 )
