@@ -21,7 +21,7 @@ from utils.metrics import plcc, srocc
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.classical", description=__doc__)
     parser.add_argument("--data_base_path", required=True, help="folder that contains the dataset folders")
-    parser.add_argument("--dataset", required=True, help="one of the eight datasets, or a folder with labels.csv")
+    parser.add_argument("--dataset", required=True, help="one of the nine datasets, or a folder with labels.csv")
     parser.add_argument(
         "--splits",
         type=int,

@@ -239,3 +239,17 @@ def test_the_hash_of_splits_does_not_depend_on_how_they_are_stored(tmp_path: Pat
     train = np.load(folder / "train.npy")
     np.save(folder / "train.npy", train[:, 1:])
     assert get_dataset("kadid10k", tmp_path).splits_hash != before
+
+
+@copies
+@pytest.mark.parametrize(("folder", "wrong", "tested"), [("LIVE", 10, 7), ("CSIQ", 8, 5)])
+def test_padding_that_is_kept_is_the_last_image_in_a_phase_not_its_own(folder: str, wrong: int, tested: int) -> None:
+    """The sizes in docs/fidelity.md; NumPy takes row -1 for the last one."""
+    phases = {phase: np.load(COPIES / folder / f"{phase}.npy") for phase in ("train", "val", "test")}
+    last = max(part.max() for part in phases.values())
+    found = []
+    for split in range(10):
+        own = {phase for phase, rows in phases.items() if last in rows[split]}
+        padded = {phase for phase, rows in phases.items() if -1 in rows[split]}
+        found.append((bool(padded - own), "train" in own and "test" in padded))
+    assert [sum(column) for column in zip(*found, strict=True)] == [wrong, tested]
