@@ -1,8 +1,6 @@
 """The splits that the authors of ARNIQA publish: fetching them and knowing them again."""
 
 import hashlib
-import http.client
-import urllib.request
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,7 +96,7 @@ def known(name: str, folder: Path) -> str | None:
     files = _hashes(folder)
     if files == SHA256.get(name):
         return "published"
-    return "shipped" if files == _hashes(SHIPPED / name) else None
+    return "shipped" if files and files == _hashes(SHIPPED / name) else None
 
 
 def order_note(dataset: "IQADataset") -> list[str]:
@@ -117,6 +115,9 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def _download(url: str, digest: str, root: Path) -> bytes:
+    import http.client  # here, because a data-loading worker fetches nothing
+    import urllib.request
+
     by_hand = (
         f"try again, or copy train.npy, val.npy and test.npy from datasets/{root.name}/splits of "
         f"https://github.com/miccunifi/ARNIQA at commit {COMMIT} to {root / 'splits'}"

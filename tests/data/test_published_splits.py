@@ -222,6 +222,18 @@ def test_own_and_official_splits_are_told_apart(tmp_path: Path) -> None:
     assert get_dataset("clive", tmp_path).splits_kind == "own"
 
 
+def test_splits_that_could_not_be_saved_are_not_taken_for_shipped_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("data.iqa_dataset.save_splits", full)
+    for name, kind in (("clive", "own"), ("flive", "official")):
+        make_small(name, tmp_path / IQA_DATASETS[name].folder)
+        assert get_dataset(name, tmp_path).splits_kind == kind
+
+
 def test_a_copy_of_the_shipped_splits_is_the_shipped_ones(tmp_path: Path) -> None:
     root = annotated("live", tmp_path)
     (root / "splits").mkdir()
