@@ -13,6 +13,7 @@ from test import run_test
 from train import Stopped, train
 from utils.config.command_line import parse_command_line
 from utils.errors import run_command
+from utils.evaluation.protocol import check_sizes
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device
 from utils.runtime.distributed import process_group
@@ -22,8 +23,10 @@ def main() -> int:
     keep_freed_memory()
     config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
     choose_algorithms(config.deterministic)
-    for name in config.test.datasets:  # a missing dataset ends the run before the training, not after it
-        get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
+    phases = ("train", "val", "test") if config.test.grid_search else ("train", "test")
+    for name in config.test.datasets:  # a missing or too small dataset ends the run before the training, not after it
+        dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
+        check_sizes(dataset, phases, config.test.num_splits)
     with process_group(resolve_device(config.device)) as device:
         try:
             train(config, device)

@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     model, crop_size, about = load_model(arguments)
     device = model.regressor.weight.device
     check_precision("--precision", arguments.precision, device)
+    if arguments.precision != model.precision:
+        found = f"the regressor was fitted on features in {model.precision}"
+        print(f"{found}; these are in {arguments.precision} (--precision)", file=sys.stderr)
     with arithmetic(arguments.precision, device):
         return score(arguments, paths, model, crop_size, about)
 

@@ -27,7 +27,7 @@ from utils.config.keys import Config
 from utils.errors import UserError
 from utils.evaluation.features import cached_features, check_images, forget_features, truncated_note
 from utils.evaluation.manifold import manifold_embeddings, to_draw
-from utils.evaluation.protocol import evaluate, mean_over_datasets
+from utils.evaluation.protocol import check_sizes, evaluate, mean_over_datasets
 from utils.evaluation.wandb_results import named_scores
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
 from utils.experiment.layout import FEATURES, Experiment
@@ -44,12 +44,14 @@ from utils.runtime.distributed import (
     barrier,
     check_same,
     from_main,
+    is_lost_process,
     is_main,
     on_main,
     share_buffers,
     shared_failure,
     world_size,
 )
+from utils.runtime.files import check_writable
 from utils.runtime.precision import autocast, check_precision, products
 from utils.runtime.progress import progress_bar
 from utils.runtime.signals import Stopped, StopRequest, stop_on_signal
@@ -104,6 +106,11 @@ class Trainer:
         for dataset in self.validation_sets:  # now, and not after the first epoch
             with shared_failure():
                 check_images(dataset, range(len(dataset)))
+        with shared_failure():
+            for dataset in self.validation_sets:
+                check_sizes(dataset, ("train", "val"), config.validation.num_splits)
+            if is_main() and self.validation_sets:
+                check_writable(FEATURES)
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))
@@ -174,15 +181,24 @@ class Trainer:
                     if stopping:
                         raise self._stopped()
             except WorkerDied as error:
-                if pending:
-                    self._log_losses(pending, since, bar)
-                self._save_last(None)
-                raise UserError(
-                    f"{error}; the state is saved: resume with {resume_hint(self.config)}, and with fewer "
-                    "training.num_workers if memory ran out"
-                ) from error
+                raise self._ended_by(f"{error}", pending, since, bar) from error
+            except RuntimeError as error:
+                if not is_lost_process(error):
+                    raise
+                raise self._ended_by("another process of this training ended", pending, since, bar) from None
         if state.unreadable and is_main():
             print(f"epoch {state.epoch}: {len(state.unreadable)} of {len(self.dataset)} training images are unreadable")
+
+    def _ended_by(self, reason: str, pending: list[dict[str, Any]], since: float, bar: tqdm) -> UserError:
+        """Saves the state after the last whole step, on the first process; returns the error that says so."""
+        if is_main():
+            if pending:
+                self._log_losses(pending, since, bar)
+            self._save_last(None)
+        return UserError(
+            f"{reason}; {'the state is saved' if is_main() else 'the first process saves the state'}: resume with "
+            f"{resume_hint(self.config)}, and with fewer training.num_workers if memory ran out"
+        )
 
     def _train_step(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Two views, loss, update. Returns what is to be logged of the step, with the loss still on the device."""
@@ -262,7 +278,7 @@ class Trainer:
 
         The end of the next epoch waits for it.
         """
-        if is_main():
+        if is_main() and len(embeddings):
             settings, title = self.config.validation.visualization, f"Epoch {self.state.epoch}"
             arguments = (embeddings, dataset, settings, self.config.seed, self.experiment, title)
             self.drawing = Beside(draw_manifold, *arguments)

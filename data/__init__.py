@@ -61,6 +61,8 @@ def get_dataset(
     if name in IQA_DATASETS:
         kind = IQA_DATASETS[name]
         return kind(Path(data_base_path) / kind.folder, crop_size, shorter_side, with_splits)
+    if not name.isprintable():
+        raise UserError(f"dataset {name!r}: a name that cannot be printed; rename its folder, in plain characters")
     own = Path(data_base_path) / name
     if not (own / LABELS).exists():
         raise UserError(

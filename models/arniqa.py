@@ -37,6 +37,7 @@ class ARNIQA(nn.Module):
         mos_range: nominal lowest and highest score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
         crop_size: side in pixels of the crops that the regressor was fitted on; 224 if its file does not say.
+        precision: of the arithmetic that computed the features it was fitted on; "float32" if its file does not say.
         shorter_side: in pixels, to which the images were resized before they were cropped; None if they were not, or if
             the regressor's file does not say.
         fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
@@ -68,6 +69,7 @@ class ARNIQA(nn.Module):
         self.mos_range: tuple[float, float] = tuple(about["mos_range"])
         self.mos_type: str = about["mos_type"]
         self.crop_size: int = about.get("crop_size", 224)
+        self.precision: str = about.get("precision", "float32")
         self.shorter_side: int | None = about.get("shorter_side")
         self.fitted_on: str | None = about.get("encoder_hash")
         self.requires_grad_(False).eval()

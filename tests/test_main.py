@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_a_missing_test_set_is_reported_before_the_training(folder: Path) -> Non
     done = run(folder, "early", "--test.datasets", "kadid10k", "tid2013")
     assert "TID2013: no such folder" in one_line_error((done.returncode, done.stdout, done.stderr))
     assert not (folder / "experiments" / "early").exists()
+
+
+def test_a_validation_set_that_is_too_small_is_reported_before_the_training(folder: Path) -> None:
+    own = folder / "data" / "few"
+    (own / "images").mkdir(parents=True)
+    names = sorted(path.name for path in (folder / "data" / "KADID10K" / "images").iterdir())[:12]
+    for name in names:
+        shutil.copy(folder / "data" / "KADID10K" / "images" / name, own / "images" / name)
+    rows = [f"images/{name},{i}" for i, name in enumerate(names)]
+    (own / "labels.csv").write_text("\n".join(["image,score", *rows]) + "\n")
+    done = run(folder, "few", "--validation.datasets", "few")
+    assert done.returncode == 2 and "few: split 0 has 1 val images; at least 3 are needed" in done.stderr
+    assert not (folder / "experiments" / "few" / "metrics.csv").exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun's rendezvous needs libuv, which Windows builds lack")

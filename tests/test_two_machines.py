@@ -14,6 +14,18 @@ from tests.processes import LIMIT, started
 from tests.test_train import ROOT, folder
 
 __all__ = ["folder"]
+DYING_WORKER = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+from data.kadis700 import KADIS700Dataset
+read, left = KADIS700Dataset.__getitem__, [10]  # samples of the second epoch
+def read_or_die(self, position):
+    left[0] -= position[0] == 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(self, position)
+KADIS700Dataset.__getitem__ = read_or_die
+"""
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo over TCP needs libuv, which Windows builds lack")
 
 
@@ -34,8 +46,15 @@ def run(machines: list[Path], script: str, *options: str) -> list[tuple[int, str
     with ExitStack() as running:
         processes = []
         for rank, machine in enumerate(machines):
-            launched = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            environment = os.environ | {"OMP_NUM_THREADS": "1"} | {name: str(value) for name, value in launched.items()}
+            launched: dict[str, object] = {
+                "RANK": rank,
+                "WORLD_SIZE": 2,
+                "LOCAL_RANK": 0,
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            }
+            launched |= {"OMP_NUM_THREADS": 1, "PYTHONPATH": machine}
+            environment = os.environ | {name: str(value) for name, value in launched.items()}
             processes.append(running.enter_context(started(command, cwd=machine, env=environment)))
         outputs = [process.communicate(timeout=LIMIT) for process in processes]
     return [(p.returncode, out, err) for p, (out, err) in zip(processes, outputs, strict=True)]
@@ -65,6 +84,22 @@ def test_other_training_images_on_one_machine_end_both(machines: list[Path]) -> 
     (machines[1] / "data" / "KADIS700" / "ref_imgs" / "07.png").rename(machines[1] / "data" / "other.png")
     for code, _, errors in run(machines, "main.py"):
         assert code == 2 and "process 1 has 19 (names" in errors and "process 0 has 20 (names" in errors, errors
+
+
+def test_a_worker_that_dies_on_one_machine_ends_both_with_the_state_saved(machines: list[Path]) -> None:
+    """The first one's state was lost, and the second one said that it was saved."""
+    (machines[1] / "sitecustomize.py").write_text(DYING_WORKER.format(root=str(ROOT)))
+    options = ("--training.num_workers", "1", "--training.checkpoint_frequency", "0")
+    first, second = run(machines, "main.py", *options)
+    assert (first[0], second[0]) == (2, 2), (first, second)
+    assert "another process of this training ended; the state is saved: resume with" in first[2]
+    assert "a data-loading worker died" in second[2] and "the first process saves the state" in second[2]
+    assert "Traceback" not in first[2] + second[2]
+    (checkpoint,) = (machines[0] / "experiments" / "shared" / "pretrain").glob("last_epoch_*.pth")
+    assert checkpoint.name in [f"last_epoch_1_step_{step}.pth" for step in range(1, 5)]
+    (machines[1] / "sitecustomize.py").unlink()
+    ended = run(machines, "main.py", "--training.resume_training", "true")
+    assert [code for code, _, _ in ended] == [0, 0], ended
 
 
 def test_a_dataset_that_one_machine_lacks_fails_on_both_and_the_others_are_tested(machines: list[Path]) -> None:

@@ -216,6 +216,17 @@ def averages(scores: Mapping[str, Mapping[str, float]], synthetic: Collection[st
     return {group: mean_over_datasets(of) for group, of in groups.items() if of}
 
 
+def check_sizes(dataset: ScoredDataset, phases: Sequence[str], num_splits: int) -> None:
+    """Finds out whether the dataset's splits are large enough to be evaluated on.
+
+    Raises:
+        UserError: a split has fewer than 3 images in one of the phases.
+    """
+    for split in range(min(num_splits, dataset.num_splits)):
+        for phase in phases:
+            _phase(dataset, split, phase)
+
+
 def _phase(dataset: ScoredDataset, split: int, phase: str) -> NDArray[np.int64]:
     images = dataset.get_split_indices(split, phase)
     if len(images) < MIN_IMAGES:

@@ -117,6 +117,11 @@ def share_out(work: Callable[[int], T], count: int, able: bool) -> list[T]:
     return [merged[i] for i in range(count)]
 
 
+def is_lost_process(error: RuntimeError) -> bool:
+    """Whether an exchange between the processes failed because one of them has ended."""
+    return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
+
+
 def share_buffers(model: nn.Module) -> None:
     """Gives all processes the first one's buffers: batch-norm statistics that are not synchronised differ."""
     if world_size() > 1:

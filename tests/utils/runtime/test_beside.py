@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.processes import run, wait_until
+from tests.processes import run, started, wait_until
 from utils.runtime.beside import Beside
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[3]
 def wait_for(path: Path) -> str:
     wait_until(path.exists)
     return "done"
+
+
+def tick(path: Path) -> None:
+    while True:
+        path.touch()
+        time.sleep(0.05)
 
 
 def multiply(seconds: float) -> None:
@@ -44,6 +50,24 @@ def test_a_program_that_ends_does_not_wait() -> None:
     program = "import time; from utils.runtime.beside import Beside; Beside(time.sleep, 600); print('over')"
     ended = run([sys.executable, "-c", program], cwd=ROOT)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "over\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_it_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    """The drawing of a killed training went on, and could write into the experiment that a resumed one had taken up."""
+    program = (
+        "import os, sys, time; from pathlib import Path; from tests.utils.runtime.test_beside import tick; "
+        "from utils.runtime.beside import Beside; Beside(tick, Path(sys.argv[1])); time.sleep(600)"
+    )
+    ticking = tmp_path / "ticking"
+    with started([sys.executable, "-c", program, str(ticking)], cwd=ROOT) as process:
+        wait_until(ticking.exists)
+        process.kill()
+        process.wait(60)
+        time.sleep(1)
+        ticking.unlink()
+        time.sleep(1)
+        assert not ticking.exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
