@@ -32,13 +32,15 @@ class CSIQDataset(IQADataset):
         path = self.root / "CSIQ.txt"
         table = read_table(path, ["dis_img_path", "dis_type", "ref_img_path", "score"], self.source)
         names = [name.split("/", 1)[-1] for name in texts(table, "dis_img_path", path)]
+        references = texts(table, "ref_img_path", path)
         return Annotation(
             names=names,
             folder=".",
             scores=numbers(table, "score", path),
-            references=[name.split("/")[-1] for name in texts(table, "ref_img_path", path)],
+            references=[name.split("/")[-1] for name in references],
             types=[kind.strip() for kind in texts(table, "dis_type", path)],
             levels=[_level(name, path) for name in names],
+            reference_files=[name.split("/", 1)[-1] for name in references],
         )
 
 

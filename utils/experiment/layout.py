@@ -1,6 +1,6 @@
 """Where everything of a run is: the only module that spells the names inside an experiment's folder.
 
-`models/experiment_files.py` repeats the two names that torch.hub needs, because a program that loads the hub model may
+`models/experiment_files.py` repeats the names that torch.hub needs, because a program that loads the hub model may
 have a package `utils` of its own.
 """
 
@@ -50,6 +50,11 @@ class Experiment:
         if eval_type == "arniqa":
             return Experiment(self.folder / "arniqa", f"{self.title} (released encoder)")
         raise ValueError(f"eval_type {eval_type!r} is neither 'scratch' nor 'arniqa'")
+
+    @property
+    def full_reference(self) -> "Experiment":
+        """Where a full-reference test leaves its files."""
+        return Experiment(self.folder / "full_reference", f"{self.title} (full reference)")
 
     @property
     def config(self) -> Path:

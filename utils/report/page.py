@@ -66,6 +66,7 @@ class Page:
     facts: dict[str, str] = field(default_factory=dict)
     config: str = ""
     published: bool = False
+    full_reference: bool = False
 
 
 def write_report(experiment: Experiment) -> Path:
@@ -153,7 +154,8 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
     try:
         summary = pd.DataFrame(results["summary"])
         shown = summary.drop(columns=[c for c in summary if c.endswith("_std") and c[:4] in ("kroc", "rmse")])
-        page.published = bool(results.get("published"))
+        page.full_reference = bool(results["full_reference"])
+        page.published = bool(results["published"])
         page.summary = shown[shown["group"] == GLOBAL].drop(columns="group")
         types = shown[shown["group"] != GLOBAL]
         page.types = types if len(types) else None
@@ -180,6 +182,9 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
                 page.pictures[f"{name}: {kind} predictions of the first split"] = [_picture(p) for p in found[kind]]
         if results["cross_dataset"]:
             page.cross.append(draw(figures.cross_heatmap(results["cross_dataset"]), "SROCC across datasets"))
+        if results["published_cross_dataset"]:
+            published = figures.cross_heatmap(results["published_cross_dataset"])
+            page.cross.append(draw(published, "Published SROCC across datasets"))
         if results["separability"]:
             page.separability = separability_table(results["separability"])
     except (KeyError, TypeError) as error:
