@@ -20,16 +20,13 @@ def main() -> None:
     parser.add_argument("--full_reference", action="store_true", help="of the test with --test.full_reference true")
     arguments = parser.parse_args()
     experiment = Experiment.named(arguments.experiment_name)
-    empty = not (experiment.metrics.exists() or experiment.results("json").exists())
-    if (
-        arguments.eval_type == "scratch"
-        and not arguments.full_reference
-        and empty
-        and experiment.of("arniqa").results("json").exists()
-    ):
-        raise UserError(f"{experiment.folder}: has only a test of the released encoder; add --eval_type arniqa")
     tested = experiment.of(arguments.eval_type)
-    print(write_report(tested.full_reference if arguments.full_reference else tested))
+    if arguments.full_reference:
+        tested = tested.full_reference
+    empty = not (tested.metrics.exists() or tested.results("json").exists())
+    if tested == experiment and empty and experiment.of("arniqa").results("json").exists():
+        raise UserError(f"{experiment.folder}: has only a test of the released encoder; add --eval_type arniqa")
+    print(write_report(tested))
 
 
 if __name__ == "__main__":
