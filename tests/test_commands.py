@@ -109,6 +109,7 @@ def test_output_that_nobody_reads_is_no_error(
         ("data.photo_set", ("--photos", "assets", "--references", "1", "--out", LONG)),
         ("models.export", ("--experiment_name", LONG, "--out", "out")),
         ("utils.report", ("--experiment_name", LONG)),
+        ("utils.report", ("compare", "one", LONG)),
         ("utils.report.gmad", (LONG, LONG)),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value).replace(LONG, "LONG"),

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
-from utils.evaluation.protocol import GLOBAL, METRICS, DatasetResult, averages
+from utils.evaluation.protocol import GLOBAL, METRICS, TESTED, DatasetResult, averages
 from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_FULL_REFERENCE
 from utils.evaluation.score_file import FORMULA
 from utils.experiment.layout import Experiment
@@ -146,7 +146,7 @@ def render(results: Results) -> str:
     total = table[table["group"] == GLOBAL].drop(columns=["group", "krocc_std", "rmse_std"])
     parts = [
         "Median over the splits (std: standard deviation over them)",
-        _text(total.rename(columns={"train_fraction": "fraction"})),
+        as_text(total.rename(columns={"train_fraction": "fraction"})),
     ]
     if not results.datasets:
         parts = ["No dataset has a result"]
@@ -164,19 +164,19 @@ def render(results: Results) -> str:
             fraction = "" if r.train_fraction == 1 else f", training fraction {r.train_fraction:g}"
             parts += [
                 f"\n{r.dataset}{fraction}, by type of distortion",
-                _text(types[["group", "splits", *METRICS]]),
+                as_text(types[["group", "splits", *METRICS]]),
             ]
     if results.cross:
         for metric in ("srocc", "plcc"):
             what = f"ross-dataset {metric.upper()}: fitted on the row, tested on the column"
-            parts += [f"\nC{what}", _text(cross_table(results.cross, metric), index=True)]
+            parts += [f"\nC{what}", as_text(cross_table(results.cross, metric), index=True)]
             published = [c for c in results.published_cross() if getattr(c, metric) is not None]
             if published:
-                parts += [f"\nPublished c{what}", _text(cross_table(published, metric), index=True)]
+                parts += [f"\nPublished c{what}", as_text(cross_table(published, metric), index=True)]
     if results.separability:
         parts += [
             "\nHow the embeddings separate distortions (see the report)",
-            _text(separability_table(results.separability)),
+            as_text(separability_table(results.separability)),
         ]
     notes = dict.fromkeys(f"{r.dataset}: {note}" for r in results.datasets for note in r.notes)
     if notes:
@@ -190,9 +190,9 @@ def render(results: Results) -> str:
 
 
 def write_results(results: Results, experiment: Experiment) -> None:
-    """Writes results.csv (the summary), results.json (everything) and results.xlsx (a sheet per dataset).
+    """Writes results.csv (the summary), results.json, results.xlsx (a sheet per dataset) and predictions.csv.
 
-    In results.csv a name that a spreadsheet would run as a formula has an apostrophe before it.
+    In the CSV files a name that a spreadsheet would run as a formula has an apostrophe before it.
 
     Raises:
         UserError: a file cannot be written.
@@ -200,6 +200,10 @@ def write_results(results: Results, experiment: Experiment) -> None:
     summary = summary_table(results)
     names = {column: summary[column].map(_no_formula) for column in ("dataset", "group")}
     write_text(experiment.results("csv"), summary.assign(**names).to_csv(index=False, lineterminator="\n"))
+    tested = [r.tested.assign(dataset=r.dataset, train_fraction=r.train_fraction) for r in results.datasets]
+    table = pd.concat(tested, ignore_index=True).reindex(columns=["dataset", "train_fraction", *TESTED])
+    safe = {column: table[column].map(_no_formula) for column in ("dataset", "image")}
+    write_text(experiment.predictions, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
     text = json.dumps(_as_json(results, summary), indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
     write_whole(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
@@ -269,7 +273,8 @@ def _sheet_name(dataset: str, number: int) -> str:
     return name if len(name) <= 31 and name == dataset and not reserved else f"{number + 1} {name}"[:31]
 
 
-def _text(table: pd.DataFrame, index: bool = False) -> str:
+def as_text(table: pd.DataFrame, index: bool = False) -> str:
+    """A table as text; None is a dash. Correlations have three decimals."""
     shown = table.map(lambda v: "-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v))
     for column in shown.columns:
         if column == column and str(column).split("_")[-1] in (*METRICS, "std"):

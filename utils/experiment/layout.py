@@ -14,6 +14,7 @@ from utils.errors import UserError
 
 NUMBERED = re.compile(r"best_epoch_(\d+)_")
 EXPERIMENTS = Path("experiments")  # in the working directory
+COMPARISON = EXPERIMENTS / "comparison.html"
 FEATURES = EXPERIMENTS / ".features"  # cached features of all experiments; a file's name says which encoder's they are
 
 
@@ -87,6 +88,11 @@ class Experiment:
     def results(self, kind: str) -> Path:
         """The results as "csv", "json" or "xlsx"."""
         return self.folder / f"results.{kind}"
+
+    @property
+    def predictions(self) -> Path:
+        """The prediction of each test image in every split."""
+        return self.folder / "predictions.csv"
 
     def regressor(self, dataset: str) -> Path:
         return self.folder / "regressors" / f"regressor_{dataset}.pth"
