@@ -36,7 +36,7 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: Any) -> Any:
         regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k; or, with one of the
             options, your own.
         options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files or an export)
-            or `experiment` (folder of a training run).
+            or `experiment` (folder of a training run), the latter also with `full_reference`.
     """
     _load_models()
     module = importlib.import_module(f"{_NAME}.arniqa")

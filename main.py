@@ -13,7 +13,7 @@ from test import run_test
 from train import Stopped, train
 from utils.config.command_line import parse_command_line
 from utils.errors import run_command
-from utils.evaluation.protocol import check_sizes
+from utils.evaluation.protocol import check_split_sizes
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device
 from utils.runtime.distributed import process_group
@@ -26,7 +26,7 @@ def main() -> int:
     phases = ("train", "val", "test") if config.test.grid_search else ("train", "test")
     for name in config.test.datasets:  # a missing or too small dataset ends the run before the training, not after it
         dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
-        check_sizes(dataset, phases, config.test.num_splits)
+        check_split_sizes(dataset, phases, config.test.num_splits)
     with process_group(resolve_device(config.device)) as device:
         try:
             train(config, device)

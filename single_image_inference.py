@@ -10,6 +10,7 @@ import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -19,7 +20,7 @@ from models.weights import RELEASED_SCORES
 from utils.config.command_line import OneLineParser, integer
 from utils.config.keys import KEYS, MAX_SIDE
 from utils.errors import UserError, run_command
-from utils.evaluation.inference import find_images, score_images
+from utils.evaluation.inference import embed_reference, find_images, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
 from utils.image import open_image, resize_shorter_side
@@ -52,13 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_size: int, about: str) -> int:
     """Scores the images as the arguments say; returns the exit code of `main`."""
-    options = {
+    options: dict[str, Any] = {
         "crop_size": crop_size,
         "batch_size": arguments.batch_size,
         "num_workers": arguments.num_workers,
         "shorter_side": model.shorter_side,
     }
     size = f"crops of {crop_size}" + (f", shorter side of {model.shorter_side}" if model.shorter_side else "")
+    if arguments.reference:
+        options["reference"] = embed_reference(model, arguments.reference, crop_size, model.shorter_side)
+        about += f", reference {arguments.reference}"
     precision = "" if arguments.precision == "float32" else f", {arguments.precision}"
     if arguments.output:
         with ScoreFile(arguments.output, f"{about}, {size}{precision}", paths) as file:
@@ -100,6 +104,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="folder in experiments/ with your weights (scratch) or your regressors for the released encoder (arniqa)",
     )
     add("--weights_dir", help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download")
+    add(
+        "--reference",
+        type=Path,
+        help="reference image, of the same size; needs an experiment tested with --test.full_reference true",
+    )
     add("--output", type=Path, help="CSV file for the scores; continues an earlier run")
     add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
     add(
@@ -126,6 +135,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError("--experiment_name: missing; --eval_type scratch needs the experiment with your weights")
     if arguments.output and arguments.quality_map:
         raise UserError("--output, --quality_map: found both; use only one of them")
+    if arguments.reference and arguments.quality_map:
+        raise UserError("--quality_map, --reference: found both; use only one of them")
+    if arguments.reference and not arguments.experiment_name:
+        raise UserError(
+            "--reference: the released regressors use none; give --experiment_name of an experiment that was tested "
+            "with --test.full_reference true"
+        )
     if not arguments.img_path.strip():
         raise UserError("--img_path: is empty; give an image file, a folder of images or a glob pattern in quotes")
     if arguments.quality_map:
@@ -147,7 +163,7 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
         if not experiment.folder.is_dir():
             raise UserError(f"--experiment_name: {experiment.folder} not found; train the experiment first (main.py)")
         name = f"released encoder, {folder}" if arguments.eval_type == "arniqa" else str(folder)
-    model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
+    model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder, bool(arguments.reference))
     if folder is None and model.fitted_on is not None:  # exported to weights_dir
         name = f"encoder {model.fitted_on}"
     about = f"{name}, {arguments.regressor_dataset}"

@@ -26,9 +26,10 @@ from models.resnet import ResNet
 from models.simclr import initial_model
 from models.weights import encoder_hash, load_encoder, published_encoder, save_regressor
 from utils.config.command_line import parse_command_line
-from utils.config.keys import Config
+from utils.config.keys import Config, TestSection
 from utils.errors import UserError, run_command
 from utils.evaluation.features import cached_features, truncated_note
+from utils.evaluation.full_reference import check_sizes, distances
 from utils.evaluation.manifold import is_degraded, manifold_embeddings, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.results import CrossResult, Results, render, write_results
@@ -52,7 +53,8 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     """Tests the experiment's best encoder ("scratch") or the released one ("arniqa"); prints and saves the results.
 
     Leaves results.{csv,json,xlsx}, report.html and regressors/regressor_<dataset>.pth in
-    experiments/<experiment_name>/, or for the released encoder in its subfolder arniqa/.
+    experiments/<experiment_name>/, or for the released encoder in its subfolder arniqa/; those of a full-reference
+    test in the subfolder full_reference/ of that.
 
     Returns:
         The exit code: 1 if a dataset failed. The results of the others are saved all the same.
@@ -71,6 +73,8 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
 
     encoder = on_main(load)  # the other processes may not see its disk
     experiment = trained.of(eval_type)
+    if config.test.full_reference:
+        experiment = experiment.full_reference
     results = evaluate_encoder(encoder, config, device, experiment)
     results.published = eval_type == "arniqa"
     results.config = config.to_dict()
@@ -107,8 +111,21 @@ def evaluate_encoder(
         device: where to compute.
         experiment: gets the regressors fitted on whole datasets, and the manifold; None saves neither.
     """
-    results = Results(datasets=[], encoder_hash=encoder_hash(encoder))
+    results = Results(datasets=[], encoder_hash=encoder_hash(encoder), full_reference=config.test.full_reference)
     used = frozen(encoder)
+
+    def extract(images: IQADataset) -> tuple[Features | None, list[int]]:
+        return cached_features(
+            used,
+            images,
+            config.test.batch_size,
+            config.test.num_workers,
+            device,
+            cache_dir=FEATURES,
+            encoder_hash=results.encoder_hash,
+            precision=config.test.precision,
+        )
+
     fitted: dict[str, Regressor] = {}
     tested: dict[str, tuple[IQADataset, Features]] = {}
     for name in config.test.datasets:
@@ -116,17 +133,20 @@ def evaluate_encoder(
             with shared_failure():
                 dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
             check_same(f"annotation of {name}", dataset.annotation_hash)
-            features, truncated = cached_features(
-                used,
-                dataset,
-                config.test.batch_size,
-                config.test.num_workers,
-                device,
-                cache_dir=FEATURES,
-                encoder_hash=results.encoder_hash,
-                precision=config.test.precision,
-            )
-            path = None if features is None else RidgePath(features, dataset.mos, with_float64(device))
+            if config.test.full_reference:
+                references, of_image = dataset.references()
+                with shared_failure():
+                    if is_main():
+                        check_sizes(dataset, references, of_image)
+            features, truncated = extract(dataset)
+            notes = truncated_note(dataset, truncated)
+            seen = features  # by the regressor
+            if config.test.full_reference:
+                clean, truncated = extract(references)
+                notes += truncated_note(references, truncated)
+                if features is not None and clean is not None:
+                    seen = distances(features, clean, of_image)
+            path = None if seen is None else RidgePath(seen, dataset.mos, with_float64(device))
             found = [_evaluate(path, dataset, config, fraction) for fraction in config.test.train_fraction]
         except UserError as error:
             results.failures[name] = str(error)
@@ -135,9 +155,9 @@ def evaluate_encoder(
             continue
         for result in found:
             result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
-            result.notes += order_note(dataset) + truncated_note(dataset, truncated)
+            result.notes += order_note(dataset) + notes
         results.datasets += found
-        if path is None or features is None or not is_main():
+        if path is None or features is None or seen is None or not is_main():
             continue
         if is_degraded(dataset):
             results.separability[name] = {"trained": separability(features, dataset)}
@@ -150,9 +170,9 @@ def evaluate_encoder(
         best = max(found, key=lambda result: result.train_fraction)
         if experiment is not None or config.test.cross_dataset:
             fitted[name] = path.fit(np.arange(len(dataset.mos)), best.alpha)
-            tested[name] = dataset, features
+            tested[name] = dataset, seen
         if experiment is not None:
-            _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash, config.test.precision)
+            _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash, config.test)
     if config.test.cross_dataset:
         results.cross = cross_dataset(fitted, tested)
     return results
@@ -184,7 +204,7 @@ def _evaluate(path: RidgePath | None, dataset: IQADataset, config: Config, train
 
 
 def _save(
-    path: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str, precision: str
+    path: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str, test: TestSection
 ) -> None:
     coef, intercept = regressor
     save_regressor(
@@ -198,9 +218,10 @@ def _save(
         encoder_hash=encoder,
         crop_size=dataset.crop_size,
         shorter_side=dataset.shorter_side,
-        precision=precision,
+        precision=test.precision,
         srocc=result.srocc,
         plcc=result.plcc,
+        kind="full_reference" if test.full_reference else "no_reference",
     )
 
 

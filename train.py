@@ -27,7 +27,7 @@ from utils.config.keys import Config
 from utils.errors import UserError
 from utils.evaluation.features import cached_features, check_images, forget_features, truncated_note
 from utils.evaluation.manifold import manifold_embeddings, to_draw
-from utils.evaluation.protocol import check_sizes, evaluate, mean_over_datasets
+from utils.evaluation.protocol import check_split_sizes, evaluate, mean_over_datasets
 from utils.evaluation.wandb_results import named_scores
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
 from utils.experiment.layout import FEATURES, Experiment
@@ -108,7 +108,7 @@ class Trainer:
                 check_images(dataset, range(len(dataset)))
         with shared_failure():
             for dataset in self.validation_sets:
-                check_sizes(dataset, ("train", "val"), config.validation.num_splits)
+                check_split_sizes(dataset, ("train", "val"), config.validation.num_splits)
             if is_main() and self.validation_sets:
                 check_writable(FEATURES)
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)

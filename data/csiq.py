@@ -34,13 +34,15 @@ class CSIQDataset(IQADataset):
         table = read_table(path, ["dis_img_path", "ref_img_path", "score"], self.source)
         names = [name.split("/", 1)[-1] for name in texts(table, "dis_img_path", path)]
         parsed = [_type_and_level(name, path) for name in names]
+        references = texts(table, "ref_img_path", path)
         return Annotation(
             names=names,
             folder=".",
             scores=numbers(table, "score", path),
-            references=[name.split("/")[-1] for name in texts(table, "ref_img_path", path)],
+            references=[name.split("/")[-1] for name in references],
             types=[kind for kind, _ in parsed],
             levels=[level for _, level in parsed],
+            reference_files=[name.split("/", 1)[-1] for name in references],
         )
 
 

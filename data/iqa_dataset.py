@@ -1,5 +1,6 @@
 """Base class of the image-quality datasets: images, scores, splits and crops."""
 
+import copy
 import hashlib
 import os
 import posixpath
@@ -45,6 +46,7 @@ class Annotation:
         folder: folder of the images, relative to the dataset's root.
         scores: quality scores.
         references, types, levels: reference image, distortion type and distortion level; None if not annotated.
+        reference_files: file of each image's reference, relative to the dataset's root; None if it has no such files.
     """
 
     names: Sequence[str]
@@ -53,6 +55,7 @@ class Annotation:
     references: Sequence[str] | None = None
     types: Sequence[str] | None = None
     levels: Sequence[int] | None = None
+    reference_files: Sequence[str] | None = None
 
 
 class IQADataset(Dataset):
@@ -119,6 +122,7 @@ class IQADataset(Dataset):
             )
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
         self.ref_images = None if annotation.references is None else list(annotation.references)
+        self._reference_files = annotation.reference_files
         self.distortion_types = None if annotation.types is None else list(annotation.types)
         self.distortion_levels = None if annotation.levels is None else list(annotation.levels)
         self.distortion_groups = None
@@ -133,6 +137,27 @@ class IQADataset(Dataset):
     def first_splits(self) -> Splits:
         """Creates the splits of a dataset that has none yet."""
         return make_splits(len(self.names), self.ref_images)
+
+    def references(self) -> tuple["IQADataset", NDArray[np.int64]]:
+        """The reference images, each once, cropped as the images are; and the row there of each image's own, (N,).
+
+        They have no scores and no splits.
+
+        Raises:
+            UserError: the dataset has no files of reference images.
+        """
+        if self._reference_files is None:
+            raise UserError(f"{self.name}: has no reference images; live, csiq, tid2013 and kadid10k have")
+        paths = [find_file(self.root, name).relative_to(self.root).as_posix() for name in self._reference_files]
+        names, of_image = np.unique(paths, return_inverse=True)
+        references = copy.copy(self)
+        references.name = f"{self.name}_references"
+        references.names = names.tolist()
+        references.images = [self.root / name for name in references.names]
+        references.mos = np.zeros(len(names))
+        references.ref_images = references.distortion_types = references.distortion_groups = None
+        references.distortion_levels = references._reference_files = references._splits = None
+        return references, of_image
 
     @property
     def annotation_hash(self) -> str:

@@ -51,4 +51,5 @@ class KADID10KDataset(IQADataset):
         table = read_table(path, ["dist_img", "ref_img", "dmos"], self.source)
         names = texts(table, "dist_img", path)
         references, types, levels = parse_numbered_names(names, [kind for kind, _ in TYPES], path)
-        return Annotation(names, "images", numbers(table, "dmos", path), references, types, levels)
+        files = [f"images/{name}" for name in texts(table, "ref_img", path)]
+        return Annotation(names, "images", numbers(table, "dmos", path), references, types, levels, files)

@@ -29,10 +29,12 @@ class LIVEDataset(IQADataset):
     def read_annotation(self) -> Annotation:
         path = self.root / "LIVE.txt"
         table = read_table(path, ["dis_img_path", "dis_type", "ref_img_path", "score"], self.source)
+        references = texts(table, "ref_img_path", path)
         return Annotation(
             names=[name.split("/", 1)[-1] for name in texts(table, "dis_img_path", path)],
             folder=".",
             scores=numbers(table, "score", path),
-            references=[name.split("/")[-1] for name in texts(table, "ref_img_path", path)],
+            references=[name.split("/")[-1] for name in references],
             types=[TYPES.get(kind, (kind,))[0] for kind in map(str.strip, texts(table, "dis_type", path))],
+            reference_files=[name.split("/", 1)[-1] for name in references],
         )

@@ -52,4 +52,5 @@ class TID2013Dataset(IQADataset):
         table = as_table([COLUMNS, *map(str.split, lines)], COLUMNS, path)
         names = texts(table, "name", path)
         references, types, levels = parse_numbered_names(names, [kind for kind, _ in TYPES], path)
-        return Annotation(names, "distorted_images", numbers(table, "mos", path), references, types, levels)
+        files = [f"reference_images/{reference}.bmp" for reference in references]
+        return Annotation(names, "distorted_images", numbers(table, "mos", path), references, types, levels, files)

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from .errors import WeightsError
 from .experiment_files import find_best_checkpoint, find_regressor, is_training_run
 from .frozen import frozen
 from .weights import (
@@ -18,7 +19,7 @@ from .weights import (
 
 
 class ARNIQA(nn.Module):
-    """No-reference image quality model: a frozen encoder and a ridge regressor, in evaluation mode.
+    """Image quality model: a frozen encoder and a ridge regressor, in evaluation mode.
 
     For inference only: batch norm is folded into the convolutions (features agree to 1e-5), and the weights are in
     channels-last memory format and do not require gradients. Gradients with respect to the images are available.
@@ -32,6 +33,8 @@ class ARNIQA(nn.Module):
         experiment: folder of an experiment whose weights to use instead of the released ones. experiments/<name>
             gives the best checkpoint and the regressor of a training run. experiments/<name>/arniqa gives a regressor
             that test.py fitted on the released encoder; the encoder is then loaded from `weights_dir` or the release.
+        full_reference: score an image beside its reference image, with a regressor that test.py fitted for that. Needs
+            `experiment`.
 
     Attributes:
         mos_range: nominal lowest and highest score of the dataset.
@@ -51,15 +54,20 @@ class ARNIQA(nn.Module):
         regressor_dataset: str = "kadid10k",
         weights_dir: str | Path | None = None,
         experiment: str | Path | None = None,
+        full_reference: bool = False,
     ) -> None:
         super().__init__()
+        self.full_reference = full_reference
         if experiment is not None:
-            path = find_regressor(experiment, regressor_dataset)
+            path = find_regressor(experiment, regressor_dataset, full_reference)
             if is_training_run(experiment):
                 encoder = load_encoder(find_best_checkpoint(experiment))
             else:
                 encoder = published_encoder(weights_dir)
-            self.regressor, about = load_regressor(path, encoder_hash(encoder))
+            kind = "full_reference" if full_reference else "no_reference"
+            self.regressor, about = load_regressor(path, encoder_hash(encoder), kind)
+        elif full_reference:
+            raise WeightsError("full_reference: the release has no regressor of this kind; name an experiment with one")
         else:
             self.regressor, about = published_regressor(regressor_dataset, weights_dir)
             encoder = published_encoder(weights_dir)
@@ -75,7 +83,12 @@ class ARNIQA(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(
-        self, img: Tensor, img_ds: Tensor, return_embedding: bool = False, scale_score: bool = True
+        self,
+        img: Tensor,
+        img_ds: Tensor,
+        return_embedding: bool = False,
+        scale_score: bool = True,
+        reference: Tensor | None = None,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Computes the quality scores of a batch of images.
 
@@ -86,10 +99,26 @@ class ARNIQA(nn.Module):
             return_embedding: also return the features that the scores are computed from.
             scale_score: map the dataset's nominal range to [0, 1], where higher is better. Otherwise the score is in
                 the dataset's units. The model is linear, so a score can be outside the range in both cases.
+            reference: N x 4096, what `embed` gives for the reference images. A full-reference model needs it, and no
+                other takes it.
 
         Returns:
-            N scores; with `return_embedding`, also the N x 4096 embedding [f(img), f(img_ds)].
+            N scores; with `return_embedding`, also the N x 4096 that they are computed from: `embed` of the images, or
+            its absolute difference to `reference`.
         """
+        if (reference is not None) != self.full_reference:
+            raise ValueError("a full-reference model needs the embedding of the reference, and no other takes it")
+        embedding = self.embed(img, img_ds)
+        if reference is not None:
+            embedding = (reference - embedding).abs()
+        # Multiply and sum instead of calling the layer: autocast would run the layer in reduced precision.
+        score = (embedding * self.regressor.weight).sum(dim=1) + self.regressor.bias
+        if scale_score:
+            score = self._scale(score)
+        return (score, embedding) if return_embedding else score
+
+    def embed(self, img: Tensor, img_ds: Tensor) -> Tensor:
+        """The N x 4096 embedding [f(img), f(img_ds)] of images as `forward` takes them."""
         if img.ndim != 4 or img_ds.ndim != 4 or img.shape[:2] != img_ds.shape[:2] or img.shape[1] != 3:
             raise ValueError(
                 f"expected N x 3 x H x W images at two scales, got {tuple(img.shape)}, {tuple(img_ds.shape)}"
@@ -98,12 +127,7 @@ class ARNIQA(nn.Module):
             full, half = self._features(torch.cat([img, img_ds])).chunk(2)
         else:
             full, half = self._features(img), self._features(img_ds)
-        embedding = torch.hstack([full, half]).to(self.regressor.weight.dtype)
-        # Multiply and sum instead of calling the layer: autocast would run the layer in reduced precision.
-        score = (embedding * self.regressor.weight).sum(dim=1) + self.regressor.bias
-        if scale_score:
-            score = self._scale(score)
-        return (score, embedding) if return_embedding else score
+        return torch.hstack([full, half]).to(self.regressor.weight.dtype)
 
     def _features(self, images: Tensor) -> Tensor:
         return self.encoder.features(images.contiguous(memory_format=torch.channels_last))

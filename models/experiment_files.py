@@ -35,16 +35,20 @@ def find_best_checkpoint(experiment: str | Path) -> Path:
     return max(numbered)[1]
 
 
-def find_regressor(experiment: str | Path, dataset: str) -> Path:
-    """The regressor that test.py fitted on a dataset for this experiment.
+def find_regressor(experiment: str | Path, dataset: str, full_reference: bool = False) -> Path:
+    """The regressor that test.py fitted on a dataset for this experiment, of the usual or of the full-reference kind.
 
     Raises:
         WeightsError: the file does not exist; the message lists the datasets that have a regressor.
     """
-    path = Path(experiment) / "regressors" / f"regressor_{dataset}.pth"
+    folder = Path(experiment) / "full_reference" if full_reference else Path(experiment)
+    path = folder / "regressors" / f"regressor_{dataset}.pth"
     if not path.is_file():
         found = sorted(p.stem.removeprefix("regressor_") for p in path.parent.glob("regressor_*.pth"))
-        raise WeightsError(f"{path}: no such file; this experiment has regressors for: {', '.join(found) or 'none'}")
+        kind = " of this kind (test.py with --test.full_reference true fits them)" if full_reference else ""
+        raise WeightsError(
+            f"{path}: no such file; this experiment has regressors{kind} for: {', '.join(found) or 'none'}"
+        )
     return path
 
 

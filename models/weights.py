@@ -26,6 +26,8 @@ from .resnet import ResNet
 RELEASE_URL = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 WEIGHTS_DIR_VARIABLE = "ARNIQA_WEIGHTS_DIR"
 ABOUT = "about.json"  # extra file of a regressor that this project exported: what the released ones do not say
+# What a regressor sees: the features of the image, or their distances to those of its reference image.
+KINDS = {"no_reference": "use it without --reference", "full_reference": "use it with --reference"}
 EMBEDDING_DIM = 4096  # 2048 features of the full-scale image, then 2048 of the half-scale one
 
 # Nominal (lowest, highest) score that the released regressors predict, and whether a higher score ("mos") or a lower
@@ -118,6 +120,7 @@ def save_regressor(
     precision: str,
     srocc: float,
     plcc: float,
+    kind: str = "no_reference",
 ) -> None:
     """Writes a regressor atomically, as a dict that `torch.load(..., weights_only=True)` can read.
 
@@ -134,6 +137,7 @@ def save_regressor(
         shorter_side: in pixels, to which the images were resized before they were cropped; None: they were not.
         precision: of the arithmetic that computed the features, as in `test.precision`.
         srocc, plcc: test correlations, medians over the splits.
+        kind: one of `KINDS`.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -151,6 +155,7 @@ def save_regressor(
         "precision": precision,
         "srocc": float(srocc),
         "plcc": float(plcc),
+        "kind": kind,
     }
     write_whole(Path(path), lambda file: torch.save(content, file))
 
@@ -181,7 +186,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             partial.unlink(missing_ok=True)
 
 
-def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[nn.Linear, dict[str, Any]]:
+def load_regressor(
+    path: str | Path, encoder_hash: str | None = None, kind: str = "no_reference"
+) -> tuple[nn.Linear, dict[str, Any]]:
     """Loads a linear regressor (4096 -> 1) and its metadata.
 
     Args:
@@ -189,6 +196,7 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
             are used.
         encoder_hash: hash of the encoder that the regressor will be used with. It is an error if the file has a
             different hash.
+        kind: one of `KINDS`, which the regressor must be; a file that does not say is "no_reference".
 
     Returns:
         The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`. For a released file, these three
@@ -196,8 +204,8 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
         `encoder_hash`, `crop_size`, `shorter_side`, `srocc` and `plcc`.
 
     Raises:
-        WeightsError: the file is missing or damaged, is not a regressor of this shape, or was fitted on the features of
-            another encoder.
+        WeightsError: the file is missing or damaged, is not a regressor of this shape and kind, or was fitted on the
+            features of another encoder.
     """
     path = Path(path)
     if _is_torchscript(path):
@@ -208,6 +216,11 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None) -> tuple[n
     missing = sorted(required - set(content)) if isinstance(content, dict) else sorted(required)
     if missing:
         raise WeightsError(f"{path}: not a regressor ({', '.join(missing)} missing); use a regressor_<dataset>.pth")
+    found_kind = content.get("kind", "no_reference")
+    if found_kind != kind:
+        raise WeightsError(
+            f"{path}: its kind is {found_kind}, not {kind}; {KINDS.get(found_kind, 'run test.py again')}"
+        )
     weights, biases = content.pop("weights"), content.pop("biases")
     if not isinstance(weights, Tensor) or tuple(weights.shape) != (1, EMBEDDING_DIM):
         found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__

@@ -12,7 +12,15 @@ from tests.processes import started
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("main.py", "test.py", "single_image_inference.py")
-MODULES = ("data.check", "data.splits", "data.quickstart", "data.photo_set", "models.export", "utils.report")
+MODULES = (
+    "data.check",
+    "data.splits",
+    "data.quickstart",
+    "data.photo_set",
+    "models.export",
+    "utils.report",
+    "utils.report.gmad",
+)
 BENCHMARKS = ("benchmarks", "benchmarks.training", "benchmarks.inference", "benchmarks.ridge", "benchmarks.degradation")
 COMMANDS = (*SCRIPTS, *MODULES, *BENCHMARKS)
 LONG = "x" * 5000
@@ -101,6 +109,8 @@ def test_output_that_nobody_reads_is_no_error(
         ("data.photo_set", ("--photos", "assets", "--references", "1", "--out", LONG)),
         ("models.export", ("--experiment_name", LONG, "--out", "out")),
         ("utils.report", ("--experiment_name", LONG)),
+        ("utils.report", ("compare", "one", LONG)),
+        ("utils.report.gmad", (LONG, LONG)),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value).replace(LONG, "LONG"),
 )

@@ -1,10 +1,11 @@
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torchvision.transforms import Normalize, Resize, ToTensor
 
 import single_image_inference
@@ -45,6 +46,11 @@ def expected_score(
     encoder: ResNet, regressor: torch.nn.Linear, path: Path, size: tuple[int, int] | None = None
 ) -> float:
     """The score by its definition: the mean over the crops of the regressor on the features of both scales."""
+    return regressor(crop_features(encoder, path, size)).mean().item()
+
+
+def crop_features(encoder: ResNet, path: Path, size: tuple[int, int] | None = None) -> torch.Tensor:
+    """5 x 4096: the features of both scales of each crop."""
     image = Image.open(path).convert("RGB")
     image = image.resize(size, Image.Resampling.BICUBIC) if size else image
     half = Resize((image.height // 2, image.width // 2))(image)
@@ -55,7 +61,7 @@ def expected_score(
         starts = [(x // 2, y // 2), (0, 0), (0, y), (x, 0), (x, y)]
         crops = [scale.crop((a, b, a + CROP, b + CROP)) for a, b in starts]
         features.append(encoder(prepare(torch.stack([ToTensor()(crop) for crop in crops])))[0])
-    return regressor(torch.cat(features, dim=1)).mean().item()
+    return torch.cat(features, dim=1)
 
 
 @torch.no_grad()
@@ -112,6 +118,78 @@ def test_an_experiment_is_scored_with_the_size_and_the_crops_that_its_regressor_
     quality_map = photos / "map.png"
     assert single_image_inference.main([*map(str, arguments), "--quality_map", str(quality_map)]) == 0
     assert quality_map.exists()
+
+
+def full_reference_experiment(folder: Path, experiment: Path) -> None:
+    """In `folder`: the experiment `tried` with a full-reference regressor too, of seed 7 and the range 0..10."""
+    shutil.copytree(experiment, folder / "experiments" / "tried")
+    usual = torch.load(experiment / "regressors" / "regressor_mine.pth")
+    linear = random_regressor(7)
+    path = folder / "experiments" / "tried" / "full_reference" / "regressors" / "regressor_mine.pth"
+    path.parent.mkdir(parents=True)
+    content = {"weights": linear.weight.detach(), "biases": linear.bias.detach(), "kind": "full_reference"}
+    torch.save({**usual, **content}, path)
+
+
+@torch.no_grad()
+def test_images_are_scored_beside_their_reference(
+    photos: Path,
+    experiment: Path,
+    encoder: ResNet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full_reference_experiment(tmp_path, experiment)
+    monkeypatch.chdir(tmp_path)
+    reference = tmp_path / "reference.png"
+    Image.open(photos / "b.png").filter(ImageFilter.GaussianBlur(3)).save(reference)
+    options = ["--regressor_dataset", "mine", "--eval_type", "scratch", "--experiment_name", "tried"]
+    assert run("--img_path", photos / "b.png", "--reference", reference, *options) == 0
+    distance = (crop_features(encoder, photos / "b.png") - crop_features(encoder, reference)).abs()
+    expected = random_regressor(7)(distance).mean().item() / 10
+    assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-5)
+
+    # Of a folder, the images of another size get a line each, also in a file of scores.
+    assert run("--img_path", photos, "--reference", reference, *options, "--batch_size", 3) == 1
+    out, err = capsys.readouterr()
+    scores = dict(line.rsplit(": ", 1) for line in out.splitlines())
+    assert scores.keys() == {str(photos / "b.png"), str(photos / "sub" / "alpha.png")}
+    assert float(scores[str(photos / "b.png")]) == pytest.approx(expected, abs=1e-5)
+    assert f"{photos / 'grey.png'}: 30 x 400 pixels; the reference {reference} has 130 x 90" in err
+    assert run("--img_path", photos, "--reference", reference, *options, "--output", tmp_path / "s.csv") == 1
+    with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6 and all(f"reference {reference}" in row["model"] for row in rows)
+
+
+def test_a_regressor_of_the_wrong_kind_is_one_line(
+    photos: Path, experiment: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_reference_experiment(tmp_path, experiment)
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "experiments" / "tried"
+    options = ["--img_path", photos / "b.png", "--eval_type", "scratch", "--experiment_name", "tried"]
+    reference = ["--reference", photos / "b.png"]
+    for arguments, message in (
+        ([*options, *reference], "regressor_kadid10k.pth: no such file"),  # it has one of the usual kind only
+        ([*options, *reference, "--quality_map", "map.png"], "--quality_map, --reference"),
+        ([*options, "--reference", "none.png", "--regressor_dataset", "mine"], "none.png"),
+        (["--img_path", photos / "b.png", "--weights_dir", released, *reference], "--reference: .*--experiment_name"),
+    ):
+        with pytest.raises((UserError, WeightsError), match=message) as error:
+            run(*arguments)
+        assert "\n" not in str(error.value)
+    shutil.copyfile(
+        own / "regressors" / "regressor_mine.pth", own / "full_reference" / "regressors" / "regressor_b.pth"
+    )
+    with pytest.raises(WeightsError, match=r"regressor_b\.pth: its kind is no_reference.*without --reference"):
+        run(*options, *reference, "--regressor_dataset", "b")
+    shutil.copyfile(
+        own / "full_reference" / "regressors" / "regressor_mine.pth", own / "regressors" / "regressor_c.pth"
+    )
+    with pytest.raises(WeightsError, match=r"regressor_c\.pth: its kind is full_reference.*with --reference"):
+        run(*options, "--regressor_dataset", "c")
 
 
 def test_scores_of_a_folder_are_written_to_a_file_and_resumed(

@@ -9,14 +9,16 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn.linear_model import Ridge
 
 import test as script
 from models.resnet import ResNet
 from models.simclr import SimCLR
-from models.weights import load_regressor
+from models.weights import load_encoder, load_regressor
 from utils.config.keys import Config
 from utils.errors import UserError
 from utils.evaluation.protocol import ALPHAS
+from utils.image import center_corners_crop, normalize, to_pixels
 from utils.regression import fit_whole
 
 CPU = torch.device("cpu")
@@ -32,6 +34,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = []
     for reference in range(1, REFERENCES + 1):
         content = rng.uniform(60, 200, (4, 4, 3)).repeat(12, 0).repeat(12, 1)
+        Image.fromarray(content.astype(np.uint8)).save(folder / "images" / f"I{reference:02}.png")
         for kind in (1, 2):
             for level in (1, 5):
                 name = f"I{reference:02}_{kind:02}_{level:02}.png"
@@ -169,6 +172,80 @@ def test_results_of_the_released_encoder_have_their_own_folder(
     assert "published_srocc" in capsys.readouterr().out
     assert (experiment / "experiments" / "tried" / "arniqa" / "results.csv").exists()
     assert (experiment / "experiments" / "tried" / "arniqa" / "regressors" / "regressor_kadid10k.pth").exists()
+
+
+def test_full_reference_regresses_from_the_distance_to_the_references_features(
+    base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment)
+    config = configuration(base, full_reference=True, grid_search=False)
+    assert script.run_test(config, "scratch", CPU) == 0
+    folder = experiment / "experiments" / "tried" / "full_reference"
+    assert (folder / "results.csv").exists() and (folder / "report.html").exists()
+    out = capsys.readouterr().out
+    assert "CONTRIQUE_srocc" in out and "0.946" in out and "Re-IQA_srocc" in out and "0.901" in out
+    # The encoder as it is, without folding and caching, on crops made here.
+    (checkpoint,) = (experiment / "experiments" / "tried" / "pretrain").glob("best_*.pth")
+    encoder = load_encoder(checkpoint)
+
+    def features(name: str) -> np.ndarray:
+        image = Image.open(base / "KADID10K" / "images" / name)
+        scales = (image, image.resize((24, 24), Image.Resampling.BICUBIC))
+        crops = [torch.stack([normalize(to_pixels(c)) for c in center_corners_crop(s, 32)]) for s in scales]
+        with torch.no_grad():
+            return torch.cat([encoder.features(c) for c in crops], dim=1).numpy()
+
+    table = pd.read_csv(base / "KADID10K" / "dmos.csv")
+    clean = {name: features(name) for name in set(table["ref_img"])}
+    rows = zip(table["dist_img"], table["ref_img"], strict=True)
+    distances = np.stack([abs(clean[reference] - features(name)) for name, reference in rows])
+    regressor, _ = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", kind="full_reference")
+    coef, intercept = fit_whole(distances, table["dmos"].to_numpy(), 0.1)
+    np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, atol=1e-3 * abs(coef).max())
+    assert regressor.bias.item() == pytest.approx(intercept, abs=1e-3)
+    train, test = (np.load(base / "KADID10K" / "splits" / f"{phase}.npy")[0] for phase in ("train", "test"))
+    ridge = Ridge(0.1).fit(distances[train].reshape(-1, 4096), table["dmos"][train].repeat(5))
+    expected = ridge.predict(distances[test].reshape(-1, 4096)).reshape(-1, 5).mean(axis=1)
+    content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    found = [prediction["prediction"] for prediction in content["datasets"][0]["predictions"]]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_references_are_extracted_once_and_the_images_features_are_those_of_the_usual_test(
+    base: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(experiment / "experiments" / "tried" / "pretrain", tmp_path / "experiments/tried/pretrain")
+    monkeypatch.chdir(tmp_path)
+    assert script.run_test(configuration(base, grid_search=False), "scratch", CPU) == 0
+    (before,) = (tmp_path / "experiments" / ".features").glob("*.images")
+    content = before.read_bytes()
+    assert script.run_test(configuration(base, grid_search=False, full_reference=True), "scratch", CPU) == 0
+    assert before.read_bytes() == content
+    (added,) = {*before.parent.glob("*.images")} - {before}
+    assert len(added.read_text().split("\n")) == 1 + REFERENCES
+
+
+def test_full_reference_without_its_references_is_one_line(
+    base: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(experiment)
+    shutil.copytree(base, tmp_path / "data")
+    own = tmp_path / "data" / "own"
+    own.mkdir()
+    (own / "labels.csv").write_text("image,score,reference\na.png,1,x\nb.png,2,y\nc.png,3,z\n")
+    reference = tmp_path / "data" / "KADID10K" / "images" / "I03.png"
+    config = configuration(tmp_path / "data", full_reference=True, grid_search=False, datasets=["own", "kadid10k"])
+
+    Image.new("RGB", (48, 47)).save(reference)
+    assert script.run_test(config, "scratch", CPU) == 1
+    err = capsys.readouterr().err
+    assert "own failed: own: has no reference images" in err and "live, csiq, tid2013 and kadid10k have" in err
+    assert "I03_01_01.png is 48 x 48 pixels, its reference" in err and "I03.png 48 x 47" in err
+
+    reference.unlink()
+    assert script.run_test(config, "scratch", CPU) == 1
+    err = capsys.readouterr().err
+    assert str(reference) in err and err.count("kadid10k failed") == 1
 
 
 def test_a_missing_checkpoint_gives_a_one_line_message(

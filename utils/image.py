@@ -65,15 +65,18 @@ def read_pixels(path: str | Path, truncated: list[str] | None = None) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def check_header(path: str | Path) -> None:
+def check_header(path: str | Path) -> tuple[int, int]:
     """Finds out, without reading the pixels, whether `open_image` can read at least a part of the file.
+
+    Returns:
+        Width and height in pixels.
 
     Raises:
         UserError: the file is missing, a folder, empty, not an image, or has 32-bit pixels.
     """
     try:
-        with _opened(path):
-            pass
+        with _opened(path) as image:
+            return image.size
     except ERRORS as error:
         raise UserError(f"{path}: not a readable image ({_reason(error)})") from error
 

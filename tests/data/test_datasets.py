@@ -77,6 +77,34 @@ def test_a_small_dataset_in_the_original_layout(name: str, tmp_path: Path) -> No
             assert not train & {dataset.ref_images[i] for i in dataset.get_split_indices(split, "test")}
 
 
+@pytest.mark.parametrize("name", ["live", "csiq", "tid2013", "kadid10k"])
+def test_each_image_has_its_reference_image(name: str, tmp_path: Path) -> None:
+    _, table = open_small(name, tmp_path)
+    for number, path in enumerate(sorted(set(table["ref_img_path"]))):
+        inner = path.split("/", 1)[1]
+        root_of(name, tmp_path).joinpath(inner).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30), (number, 0, 0)).save(root_of(name, tmp_path) / inner)
+    from data.iqa_dataset import _listing
+
+    _listing.cache_clear()
+    dataset = get_dataset(name, tmp_path, crop_size=32)
+    references, of = dataset.references()
+    assert len(references) == 5 and references.crop_size == 32
+    assert [references.images[row].name for row in of] == [path.split("/")[-1] for path in table["ref_img_path"]]
+    for row in range(5):
+        assert references[row]["full"][1, 0, 0, 0] == int(references.images[row].stem.lower().strip("refi")) - (
+            name in ("tid2013", "kadid10k")
+        )
+    assert references.annotation_hash != dataset.annotation_hash and references.name != dataset.name
+
+
+@pytest.mark.parametrize("name", ["flive", "spaq", "clive", "koniq10k"])
+def test_an_authentic_dataset_has_no_references(name: str, tmp_path: Path) -> None:
+    dataset, _ = open_small(name, tmp_path)
+    with pytest.raises(UserError, match=f"{name}: has no reference images"):
+        dataset.references()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_file_names_are_case_insensitive(name: str, tmp_path: Path) -> None:
     dataset, _ = open_small(name, tmp_path)

@@ -61,7 +61,7 @@ def test_a_saved_regressor_loads_and_is_bound_to_its_encoder(tmp_path: Path) -> 
     save_regressor(path, linear.weight.detach().numpy(), linear.bias.item(), encoder_hash="a" * 16, **ABOUT)
     loaded, about = load_regressor(path, "a" * 16)
     assert torch.equal(loaded.weight, linear.weight) and torch.equal(loaded.bias, linear.bias)
-    assert about == {**ABOUT, "mos_range": [0.0, 1.0], "encoder_hash": "a" * 16}
+    assert about == {**ABOUT, "mos_range": [0.0, 1.0], "encoder_hash": "a" * 16, "kind": "no_reference"}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     with pytest.raises(WeightsError) as error:
         load_regressor(path, "b" * 16)

@@ -120,6 +120,9 @@ class TestSection:
     datasets: list[str] = key(DATASETS, "datasets to test on; a folder with labels.csv is one too", unique=True)
     cross_dataset: bool = key(False, "also fit on each whole dataset and test on every other", alias="cross_dataset")
     compare_untrained: bool = key(False, "also test the encoder as it was before its first step")
+    full_reference: bool = key(
+        False, "regress from the distances to the features of the reference images; needs datasets that have them"
+    )
     train_fraction: list[float] = key([1.0], "parts of each training split to fit on", within="(0, 1]")
 
 

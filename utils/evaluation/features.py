@@ -119,19 +119,23 @@ def forget_features(cache_dir: Path, encoder_hash: str) -> None:
             FeatureFile(path, []).remove()
 
 
-def check_images(dataset: CropDataset, numbers: Iterable[int]) -> None:
+def check_images(dataset: CropDataset, numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Reads the headers of images, which takes less than a hundredth of the time that decoding them does.
+
+    Returns:
+        Width and height of each, in pixels.
 
     Raises:
         UserError: some are missing or are no images.
     """
-    messages = []
+    sizes, messages = [], []
     for number in numbers:
         try:
-            check_header(dataset.images[number])
+            sizes.append(check_header(dataset.images[number]))
         except UserError as error:
             messages.append(str(error))
     _refuse_unreadable(dataset, messages)
+    return sizes
 
 
 def truncated_note(dataset: CropDataset, truncated: Sequence[int]) -> list[str]:

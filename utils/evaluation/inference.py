@@ -59,12 +59,19 @@ def two_scale_crops(image: Image.Image, crop_size: int) -> Tensor:
 
 
 class ImageFiles(Dataset):
-    """Item i: the path of file i and its two-scale crops, or the reason why the file cannot be read."""
+    """Item i: the path of file i and its two-scale crops, or the reason why the file cannot be scored."""
 
-    def __init__(self, paths: Sequence[Path], crop_size: int, shorter_side: int | None = None) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        crop_size: int,
+        shorter_side: int | None = None,
+        reference: "Reference | None" = None,
+    ) -> None:
         self.paths = paths
         self.crop_size = crop_size
         self.shorter_side = shorter_side
+        self.path_and_size = None if reference is None else (reference.path, reference.size)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -72,10 +79,42 @@ class ImageFiles(Dataset):
     def __getitem__(self, index: int) -> tuple[Path, Tensor | str]:
         path = self.paths[index]
         try:
-            image = resize_shorter_side(open_image(path), self.shorter_side)
+            image = open_image(path)
+            if self.path_and_size is not None:
+                _check_size(path, image.size, *self.path_and_size)
+            image = resize_shorter_side(image, self.shorter_side)
             return path, two_scale_crops(image, self.crop_size)
         except UserError as error:
             return path, str(error)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference image: its (width, height) in pixels, and the embeddings of its five crops, 5 x 4096."""
+
+    path: Path
+    size: tuple[int, int]
+    embeddings: Tensor
+
+
+def embed_reference(model: nn.Module, path: Path, crop_size: int, shorter_side: int | None = None) -> Reference:
+    """Reads and encodes the reference image of a full-reference model; runs on the model's device.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    image = open_image(path)
+    with torch.inference_mode():
+        resized = resize_shorter_side(image, shorter_side)
+        crops = two_scale_crops(resized, crop_size).to(next(model.parameters()).device)
+        return Reference(path, image.size, model.embed(*normalize(crops)))  # type: ignore[operator]
+
+
+def _check_size(path: Path, size: tuple[int, int], reference: Path, expected: tuple[int, int]) -> None:
+    if size != expected:
+        raise UserError(
+            f"{path}: {size[0]} x {size[1]} pixels; the reference {reference} has {expected[0]} x {expected[1]}"
+        )
 
 
 def collate(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, str]], Tensor | None]:
@@ -85,12 +124,16 @@ def collate(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, st
     return about, default_collate(crops) if crops else None
 
 
-def score_crops(model: nn.Module, crops: Tensor) -> Tensor:
-    """N x 2 x 5 x 3 x c x c crops, uint8 -> N scores, each the mean over the five crops. Runs on the model's device."""
+def score_crops(model: nn.Module, crops: Tensor, reference: Reference | None = None) -> Tensor:
+    """N x 2 x 5 x 3 x c x c crops, uint8 -> N scores, each the mean over the five crops. Runs on the model's device.
+
+    A full-reference model compares them with the crops of `reference`.
+    """
+    options = {} if reference is None else {"reference": reference.embeddings.repeat(len(crops), 1)}
     device = next(model.parameters()).device
     with torch.inference_mode():
         full, half = normalize(crops.to(device)).unbind(dim=1)
-        scores = model(full.flatten(0, 1), half.flatten(0, 1))
+        scores = model(full.flatten(0, 1), half.flatten(0, 1), **options)
     return scores.view(len(crops), -1).mean(dim=1).float().cpu()
 
 
@@ -101,6 +144,7 @@ def score_images(
     batch_size: int = 4,
     num_workers: int = 0,
     shorter_side: int | None = None,
+    reference: Reference | None = None,
 ) -> Iterator[Score]:
     """Scores image files in their order and yields each score as it is ready, or an error if the file is unreadable.
 
@@ -111,16 +155,17 @@ def score_images(
         batch_size: images that go through the model together.
         num_workers: processes that read images; 0 reads in the main one.
         shorter_side: in pixels, to which images are resized before they are cropped; None leaves them as they are.
+        reference: of all images, for a full-reference model. An image of another size gets an error.
     """
     files = DataLoader(
-        ImageFiles(paths, crop_size, shorter_side),
+        ImageFiles(paths, crop_size, shorter_side, reference),
         batch_size,
         num_workers=worker_count(num_workers),
         collate_fn=collate,
         worker_init_fn=leave_stopping_to_parent,
     )
     for about, crops in batches(files):
-        scores = iter([] if crops is None else score_crops(model, crops).tolist())
+        scores = iter([] if crops is None else score_crops(model, crops, reference).tolist())
         for path, error in about:
             score = float("nan") if error else next(scores)
             if not error and not math.isfinite(score):

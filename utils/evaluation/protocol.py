@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from utils.errors import UserError
@@ -17,6 +18,7 @@ Array = NDArray[np.float64]
 METRICS = ("srocc", "plcc", "krocc", "rmse", "mae")
 ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of the grid search
 GLOBAL = "global"  # the group of all test images; the other groups are the distortion types
+TESTED = ["split", "row", "image", "prediction", "score"]  # columns of `DatasetResult.tested`
 EXTREMES = 16  # best and worst predictions to keep
 
 
@@ -61,6 +63,7 @@ class DatasetResult:
         synthetic: whether the dataset's images are distorted versions of references.
         splits_kind: published, shipped, official or own, see `IQADataset`.
         splits_hash: of the row numbers in the dataset's splits.
+        tested: a row per split and image of the phase, with the columns `TESTED`; `row` is its row in the annotation.
     """
 
     dataset: str
@@ -73,6 +76,7 @@ class DatasetResult:
     synthetic: bool = False
     splits_kind: str = ""
     splits_hash: str = ""
+    tested: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=TESTED))
 
     def median(self, metric: str, group: str = GLOBAL) -> float:
         """Median over the splits that have a value."""
@@ -140,7 +144,8 @@ def evaluate(
     chosen = [(images, predictions[row]) for images, predictions, _ in fitted]
     figures, notes = _score_groups(dataset, chosen)
     first = _predictions(dataset, *chosen[0])
-    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic)
+    tested = pd.concat([_tested(dataset, split, *of) for split, of in enumerate(chosen)], ignore_index=True)
+    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic, tested)
 
 
 def _score_groups(
@@ -170,6 +175,13 @@ def _score_groups(
                 f"{group}: fewer than {MIN_IMAGES} images in {few} of {len(tested)} splits, which do not count"
             )
     return {g: values for g, values in figures.items() if not np.isnan(values["srocc"]).all()}, notes
+
+
+def _tested(dataset: ScoredDataset, split: int, images: NDArray[np.int64], predictions: Array) -> pd.DataFrame:
+    names = [dataset.images[i].name for i in images]
+    return pd.DataFrame(
+        dict(zip(TESTED, (split, images, names, predictions, np.asarray(dataset.mos)[images]), strict=True))
+    )
 
 
 def _predictions(dataset: ScoredDataset, images: NDArray[np.int64], predictions: Array) -> list[Prediction]:
@@ -216,7 +228,7 @@ def averages(scores: Mapping[str, Mapping[str, float]], synthetic: Collection[st
     return {group: mean_over_datasets(of) for group, of in groups.items() if of}
 
 
-def check_sizes(dataset: ScoredDataset, phases: Sequence[str], num_splits: int) -> None:
+def check_split_sizes(dataset: ScoredDataset, phases: Sequence[str], num_splits: int) -> None:
     """Finds out whether the dataset's splits are large enough to be evaluated on.
 
     Raises:

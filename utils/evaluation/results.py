@@ -2,15 +2,15 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 
-from utils.evaluation.protocol import GLOBAL, METRICS, DatasetResult, averages
-from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_VALIDATION
+from utils.evaluation.protocol import GLOBAL, METRICS, TESTED, DatasetResult, averages
+from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_FULL_REFERENCE, PUBLISHED_VALIDATION
 from utils.evaluation.score_file import FORMULA
 from utils.experiment.layout import Experiment
 from utils.runtime.environment import environment
@@ -22,12 +22,15 @@ NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of th
 
 @dataclass(frozen=True)
 class CrossResult:
-    """Correlations of one dataset's regressor on all images of another; a DMOS is negated before."""
+    """Correlations of one dataset's regressor on all images of another; a DMOS is negated before.
+
+    A published result may have no PLCC.
+    """
 
     fitted_on: str
     tested_on: str
     srocc: float
-    plcc: float
+    plcc: float | None
 
 
 @dataclass
@@ -43,12 +46,15 @@ class Results:
         encoder_hash: identifies the encoder's weights.
         untrained: dataset -> result of the same encoder before its first step, if that was asked for.
         published: whether the encoder is the released one, so that published figures are shown beside ours.
+        full_reference: whether the regressor saw the distances to the features of the reference images. Then the
+            published figures are those of other encoders, and are shown for every encoder.
     """
 
     datasets: list[DatasetResult]
     encoder_hash: str
     untrained: dict[str, DatasetResult] = field(default_factory=dict)
     published: bool = False
+    full_reference: bool = False
     cross: list[CrossResult] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     separability: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
@@ -58,13 +64,19 @@ class Results:
         """The results of fits on whole training splits, by dataset; only these enter the averages."""
         return {r.dataset: r for r in self.datasets if r.train_fraction == 1}
 
+    def published_cross(self) -> list[CrossResult]:
+        """The published results for the pairs in `cross`, if this is a test that they may be compared with."""
+        pairs = [(c.fitted_on, c.tested_on) for c in self.cross if self.published and not self.full_reference]
+        return [CrossResult(*pair, *PUBLISHED_CROSS[pair]) for pair in pairs if pair in PUBLISHED_CROSS]
+
 
 def summary_table(results: Results) -> pd.DataFrame:
     """A row per dataset, training fraction and group (global, distortion types), then the averages.
 
     Columns: dataset, train_fraction, group, splits (how many), splits_kind, splits_hash, alpha, for each metric its
     median and standard deviation over the splits; for the released encoder the published SROCC, PLCC and, where one is
-    published, KROCC; and, if asked for, the SROCC and PLCC of the untrained encoder. A missing figure is None.
+    published, KROCC, for full reference the published SROCC of others; and, if asked for, the SROCC and PLCC of the
+    untrained encoder. A missing figure is None.
     """
     rows: list[dict[str, Any]] = []
     for r in results.datasets:
@@ -81,19 +93,24 @@ def summary_table(results: Results) -> pd.DataFrame:
             }
             for metric in METRICS:
                 row |= {metric: r.median(metric, group), f"{metric}_std": float(frame[metric].std(ddof=0))}
-            if results.published and group == GLOBAL and r.train_fraction == 1 and r.dataset in PUBLISHED:
+            whole = group == GLOBAL and r.train_fraction == 1
+            if whole and results.full_reference:
+                row |= {f"{name}_srocc": of.get(r.dataset) for name, of in PUBLISHED_FULL_REFERENCE.items()}
+            elif whole and results.published and r.dataset in PUBLISHED:
                 row |= dict(zip(PUBLISHED_COLUMNS, PUBLISHED[r.dataset], strict=False))
             before = results.untrained.get(r.dataset)
             if before is not None and group in before.scores and r.train_fraction == 1:
                 row |= {f"untrained_{metric}": before.median(metric, group) for metric in ("srocc", "plcc")}
             rows.append(row)
-    whole = results.whole()
-    medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in whole.items()}
-    for group, mean in averages(medians, [n for n, r in whole.items() if r.synthetic]).items():
+    fits = results.whole()
+    medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in fits.items()}
+    for group, mean in averages(medians, [n for n, r in fits.items() if r.synthetic]).items():
         rows.append({"dataset": f"average {group}", "train_fraction": 1.0, "group": GLOBAL, **mean})
     columns = ["dataset", "train_fraction", "group", "splits", "splits_kind", "splits_hash", "alpha"]
     columns += [column for metric in METRICS for column in (metric, f"{metric}_std")]
-    if results.published:
+    if results.full_reference:
+        columns += [f"{name}_srocc" for name in PUBLISHED_FULL_REFERENCE]
+    elif results.published:
         columns += [c for c in PUBLISHED_COLUMNS if c != "published_krocc" or any(c in row for row in rows)]
     columns += ["untrained_srocc", "untrained_plcc"] if results.untrained else []
     table = pd.DataFrame(rows, columns=columns)
@@ -112,9 +129,9 @@ def split_table(result: DatasetResult) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cross_table(results: Results, metric: str) -> pd.DataFrame:
-    """One metric across datasets: fitted on the row, tested on the column; None on the diagonal."""
-    table = pd.DataFrame([asdict(c) for c in results.cross])
+def cross_table(cross: Sequence[CrossResult], metric: str) -> pd.DataFrame:
+    """One metric across datasets: fitted on the row, tested on the column; None where there is no result."""
+    table = pd.DataFrame([asdict(c) for c in cross])
     matrix = table.pivot(index="fitted_on", columns="tested_on", values=metric)
     return matrix.astype(object).where(matrix.notna(), None)
 
@@ -136,11 +153,13 @@ def render(results: Results) -> str:
     total = table[table["group"] == GLOBAL].drop(columns=NOT_SHOWN).drop(columns="group")
     parts = [
         "Median over the splits (std: standard deviation over them)",
-        _text(total.rename(columns={"train_fraction": "fraction"})),
+        as_text(total.rename(columns={"train_fraction": "fraction"})),
     ]
     if not results.datasets:
         parts = ["No dataset has a result"]
-    if results.published:
+    if results.full_reference:
+        parts[0] += f"; full reference; {' and '.join(PUBLISHED_FULL_REFERENCE)}: published figures of others"
+    elif results.published:
         parts[0] += "; published_* are the authors' figures, on the published splits (of uhdiqa the official one)"
     if results.untrained:
         parts[0] += "; untrained_*: the same encoder before its first step"
@@ -152,25 +171,21 @@ def render(results: Results) -> str:
             fraction = "" if r.train_fraction == 1 else f", training fraction {r.train_fraction:g}"
             parts += [
                 f"\n{r.dataset}{fraction}, by type of distortion",
-                _text(types[["group", "splits", *METRICS]]),
+                as_text(types[["group", "splits", *METRICS]]),
             ]
     if results.cross:
         for metric in ("srocc", "plcc"):
-            matrix = cross_table(results, metric)
-            parts += [
-                f"\nCross-dataset {metric.upper()}: fitted on the row, tested on the column",
-                _text(matrix, index=True),
-            ]
-        if results.published:
-            parts += [
-                f"published: {a} to {b} {s:.3f}/{p:.3f} (SROCC/PLCC)" for (a, b), (s, p) in PUBLISHED_CROSS.items()
-            ]
-    if results.published:
+            what = f"ross-dataset {metric.upper()}: fitted on the row, tested on the column"
+            parts += [f"\nC{what}", as_text(cross_table(results.cross, metric), index=True)]
+            published = [c for c in results.published_cross() if getattr(c, metric) is not None]
+            if published:
+                parts += [f"\nPublished c{what}", as_text(cross_table(published, metric), index=True)]
+    if results.published and not results.full_reference:
         parts += [_validation_line(r) for r in results.whole().values() if r.dataset in PUBLISHED_VALIDATION]
     if results.separability:
         parts += [
             "\nHow the embeddings separate distortions (see the report)",
-            _text(separability_table(results.separability)),
+            as_text(separability_table(results.separability)),
         ]
     notes = dict.fromkeys(f"{r.dataset}: {note}" for r in results.datasets for note in r.notes)
     if notes:
@@ -184,9 +199,9 @@ def render(results: Results) -> str:
 
 
 def write_results(results: Results, experiment: Experiment) -> None:
-    """Writes results.csv (the summary), results.json (everything) and results.xlsx (a sheet per dataset).
+    """Writes results.csv (the summary), results.json, results.xlsx (a sheet per dataset) and predictions.csv.
 
-    In results.csv a name that a spreadsheet would run as a formula has an apostrophe before it.
+    In the CSV files a name that a spreadsheet would run as a formula has an apostrophe before it.
 
     Raises:
         UserError: a file cannot be written.
@@ -194,6 +209,10 @@ def write_results(results: Results, experiment: Experiment) -> None:
     summary = summary_table(results)
     names = {column: summary[column].map(_no_formula) for column in ("dataset", "group")}
     write_text(experiment.results("csv"), summary.assign(**names).to_csv(index=False, lineterminator="\n"))
+    tested = [r.tested.assign(dataset=r.dataset, train_fraction=r.train_fraction) for r in results.datasets]
+    table = pd.concat(tested, ignore_index=True).reindex(columns=["dataset", "train_fraction", *TESTED])
+    safe = {column: table[column].map(_no_formula) for column in ("dataset", "image")}
+    write_text(experiment.predictions, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
     text = json.dumps(_as_json(results, summary), indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
     write_whole(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
@@ -237,8 +256,10 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
         "summary": summary.to_dict("records"),
         "datasets": datasets,
         "cross_dataset": [asdict(c) for c in results.cross],
+        "published_cross_dataset": [asdict(c) for c in results.published_cross()],
         "failures": results.failures,
         "published": results.published,
+        "full_reference": results.full_reference,
         "separability": {
             dataset: {encoder: {key: _none_if_nan(v) for key, v in figures.items()} for encoder, figures in of.items()}
             for dataset, of in results.separability.items()
@@ -269,7 +290,8 @@ def _sheet_name(dataset: str, number: int) -> str:
     return name if len(name) <= 31 and name == dataset and not reserved else f"{number + 1} {name}"[:31]
 
 
-def _text(table: pd.DataFrame, index: bool = False) -> str:
+def as_text(table: pd.DataFrame, index: bool = False) -> str:
+    """A table as text; None is a dash. Correlations have three decimals."""
     shown = table.map(lambda v: "-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v))
     for column in shown.columns:
         if column == column and str(column).split("_")[-1] in (*METRICS, "std"):

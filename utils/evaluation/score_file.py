@@ -6,6 +6,7 @@ The file of such a name is therefore written as ./NAME, which names the same fil
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,12 +63,9 @@ class ScoreFile:
     def _finished(self, images: set[str]) -> set[str]:
         """The images that have a row in the file. First drops a row cut short by a kill, and the errors of `images`."""
         path = self._file.path
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        content = _content(path)
         whole = content[: content.rfind(b"\n") + 1]
-        lines = list(csv.reader(io.StringIO(whole.decode("utf-8-sig", errors="surrogateescape"), newline="")))
+        lines = _lines(whole)
         if _as_csv([COLUMNS]).startswith(content):  # empty, or cut by a kill
             lines = [COLUMNS]
         if not lines or lines[0] != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
@@ -79,6 +77,45 @@ class ScoreFile:
         if len(content) < len(_as_csv([COLUMNS])) or whole != content or len(kept) < len(lines) - 1:
             self._file.replace(_as_csv([COLUMNS, *kept]))
         return {line[0] for line in kept}
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """The scores in a file of scores, by image as it is written there; images without a score are left out.
+
+    Raises:
+        UserError: the file cannot be read, is something else, has no scores, or an image twice.
+    """
+    header, *lines = _lines(_content(path)) or [[]]
+    if header != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+        raise UserError(
+            f"{path}: not a file of scores ({','.join(COLUMNS)}); give one of single_image_inference.py --output"
+        )
+    scores: dict[str, float] = {}
+    for image, text, error, _ in lines:
+        if error:
+            continue
+        if image in scores:
+            raise UserError(f"{path}: has {image} twice; allowed: once")
+        try:
+            scores[image] = float(text)
+        except ValueError:
+            scores[image] = math.nan
+        if not math.isfinite(scores[image]):
+            raise UserError(f"{path}: the score of {image} is {text!r}; expected a number")
+    if not scores:
+        raise UserError(f"{path}: has no scores")
+    return scores
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _lines(content: bytes) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline="")))
 
 
 def _written(text: Path | str) -> str:

@@ -1,6 +1,6 @@
 """Where everything of a run is: the only module that spells the names inside an experiment's folder.
 
-`models/experiment_files.py` repeats the two names that torch.hub needs, because a program that loads the hub model may
+`models/experiment_files.py` repeats the names that torch.hub needs, because a program that loads the hub model may
 have a package `utils` of its own.
 """
 
@@ -14,6 +14,7 @@ from utils.errors import UserError
 
 NUMBERED = re.compile(r"best_epoch_(\d+)_")
 EXPERIMENTS = Path("experiments")  # in the working directory
+COMPARISON = EXPERIMENTS / "comparison.html"
 FEATURES = EXPERIMENTS / ".features"  # cached features of all experiments; a file's name says which encoder's they are
 
 
@@ -52,6 +53,11 @@ class Experiment:
         raise ValueError(f"eval_type {eval_type!r} is neither 'scratch' nor 'arniqa'")
 
     @property
+    def full_reference(self) -> "Experiment":
+        """Where a full-reference test leaves its files."""
+        return Experiment(self.folder / "full_reference", f"{self.title} (full reference)")
+
+    @property
     def config(self) -> Path:
         return self.folder / "config.yaml"
 
@@ -82,6 +88,11 @@ class Experiment:
     def results(self, kind: str) -> Path:
         """The results as "csv", "json" or "xlsx"."""
         return self.folder / f"results.{kind}"
+
+    @property
+    def predictions(self) -> Path:
+        """The prediction of each test image in every split."""
+        return self.folder / "predictions.csv"
 
     def regressor(self, dataset: str) -> Path:
         return self.folder / "regressors" / f"regressor_{dataset}.pth"

@@ -140,6 +140,18 @@ def cross_heatmap(cross: Sequence[Mapping[str, Any]]) -> go.Figure:
     return result
 
 
+def difference_plot(found: pd.DataFrame, metric: str) -> go.Figure:
+    """Each experiment's difference to the first one on every dataset, with its confidence interval."""
+    of = found[(found["metric"] == metric) & found["difference"].notna()]
+    result = figure("dataset", "difference", scattermode="group", showlegend=True)
+    for name, rows in of.groupby("experiment", sort=False):
+        difference = rows["difference"]
+        error = {"type": "data", "array": rows["high"] - difference, "arrayminus": difference - rows["low"]}
+        names = [escape(str(dataset)) for dataset in rows["dataset"]]
+        result.add_scatter(x=names, y=difference, error_y=error, mode="markers", name=escape(str(name)))
+    return result
+
+
 def manifold_plot(manifold: Manifold, method: str, by_score: bool) -> go.Figure:
     """The manifold coloured by group, with opacity by level, or by MOS; hovering shows name, type and level."""
     points = np.asarray(manifold.points[method])

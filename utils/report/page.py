@@ -28,7 +28,6 @@ from utils.report import figures
 from utils.runtime.files import write_text
 
 THUMBNAIL = 160  # longest side of a picture, in pixels
-TEMPLATE = "page.html.jinja"
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,7 @@ class Page:
     facts: dict[str, str] = field(default_factory=dict)
     config: str = ""
     published: bool = False
+    full_reference: bool = False
 
 
 def write_report(experiment: Experiment) -> Path:
@@ -76,8 +76,8 @@ def write_report(experiment: Experiment) -> Path:
     """
     if not experiment.folder.is_dir():
         raise UserError(f"{experiment.folder}: no such folder; training (main.py) makes it")
-    page = Page(experiment.title, written=_now())
-    draw = _Drawer()
+    page = Page(experiment.title, written=now())
+    draw = Drawer()
     results = _read_json(experiment.results("json"))
     config = (read_yaml(experiment.config) if experiment.config.exists() else {}) or (results or {}).get("config") or {}
     _add_training(page, experiment, config, draw)
@@ -86,16 +86,22 @@ def write_report(experiment: Experiment) -> Path:
     page.config = yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else ""
     made_with = (results or {}).get("environment") or _read_json(experiment.environment) or {}
     page.facts = {"seed": str(config.get("seed", "unknown")), **{k: str(v) for k, v in made_with.items()}}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["table"] = _table
-    text = environment.get_template(TEMPLATE).render(page=page, plotly=Markup(get_plotlyjs()) if draw.count else "")
+    text = render_template("page.html.jinja", title=page.title, page=page, figures=draw.count)
     write_text(experiment.report, text)
     return experiment.report
 
 
-class _Drawer:
+def render_template(name: str, **content: Any) -> str:
+    """A page from a template of this folder. It has Plotly's script if `figures` is neither empty nor 0."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["table"] = _table
+    plotly = Markup(get_plotlyjs()) if content["figures"] else ""
+    return environment.get_template(name).render(plotly=plotly, **content)
+
+
+class Drawer:
     """Turns figures into HTML and counts them; the page includes Plotly's script once if there are any."""
 
     def __init__(self) -> None:
@@ -113,7 +119,7 @@ class _Drawer:
         return Figure(Markup(html), caption)
 
 
-def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], draw: _Drawer) -> None:
+def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], draw: Drawer) -> None:
     path = experiment.metrics
     if not path.exists():
         page.missing.append(f"no training: there is no {path.name}")
@@ -146,14 +152,15 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], dr
         page.training.append(draw(figures.validation_curve(validations, names), "Validation SROCC after each epoch"))
 
 
-def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | None, draw: _Drawer) -> None:
+def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | None, draw: Drawer) -> None:
     if results is None:
         page.missing.append("no test results yet: run test.py")
         return
     try:
         summary = pd.DataFrame(results["summary"])
         shown = summary.drop(columns=NOT_SHOWN, errors="ignore")  # an older file has not all of them
-        page.published = bool(results.get("published"))
+        page.full_reference = bool(results["full_reference"])
+        page.published = bool(results["published"])
         page.summary = shown[shown["group"] == GLOBAL].drop(columns="group")
         types = shown[shown["group"] != GLOBAL]
         page.types = types if len(types) else None
@@ -180,6 +187,9 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
                 page.pictures[f"{name}: {kind} predictions of the first split"] = [_picture(p) for p in found[kind]]
         if results["cross_dataset"]:
             page.cross.append(draw(figures.cross_heatmap(results["cross_dataset"]), "SROCC across datasets"))
+        if results["published_cross_dataset"]:
+            published = figures.cross_heatmap(results["published_cross_dataset"])
+            page.cross.append(draw(published, "Published SROCC across datasets"))
         if results["separability"]:
             page.separability = separability_table(results["separability"])
     except (KeyError, TypeError) as error:
@@ -188,7 +198,7 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
         ) from error
 
 
-def _add_manifold(page: Page, experiment: Experiment, draw: _Drawer) -> None:
+def _add_manifold(page: Page, experiment: Experiment, draw: Drawer) -> None:
     content = _read_json(experiment.manifold)
     if content is None:
         page.missing.append(
@@ -252,5 +262,6 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _now() -> str:
+def now() -> str:
+    """The time of writing, for people."""
     return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")

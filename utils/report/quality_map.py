@@ -93,7 +93,16 @@ def check_target(path: Path, image: Path) -> None:
         raise UserError(f"--quality_map: {path} is a folder; give a file such as {path / 'map.png'}")
     if path.exists() and image.exists() and path.samefile(image):
         raise UserError(f"--quality_map: {path} is the image itself; give another file")
+    check_suffix("--quality_map", path)
+
+
+def check_suffix(option: str, path: Path) -> None:
+    """Whether matplotlib can draw a file of that name.
+
+    Raises:
+        UserError: its suffix is not that of an image format.
+    """
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix.removeprefix(".").lower() not in formats:
         allowed = ", ".join(sorted(formats))
-        raise UserError(f"--quality_map: {path} has no suffix of an image format; allowed: {allowed}")
+        raise UserError(f"{option}: {path} has no suffix of an image format; allowed: {allowed}")

@@ -16,6 +16,7 @@ import pytest
 
 from utils.errors import UserError
 from utils.evaluation.protocol import DatasetResult, Prediction
+from utils.evaluation.published import PUBLISHED_CROSS
 from utils.evaluation.results import (
     CrossResult,
     Results,
@@ -116,8 +117,33 @@ def test_uhdiqa_has_published_figures_of_validation_and_test(results: Results) -
     assert line in render(results)
 
 
+def test_published_cross_dataset_results_are_shown_beside_ours(results: Results) -> None:
+    results.cross += [CrossResult("live", "csiq", 0.11, 0.12), CrossResult("koniq10k", "clive", 0.21, 0.22)]
+    assert "0.904" not in render(results)
+    results.published = True
+    text = render(results)
+    assert [line.split()[0] for line in text.splitlines() if "0.904" in line] == ["live"]
+    assert "0.684" in text and "0.739" in text and "0.764" not in text  # live to kadid10k was not tested here
+    results.full_reference = True
+    assert "0.904" not in render(results)
+
+
+def test_published_cross_dataset_figures_are_those_of_the_paper() -> None:
+    """Its table: fitted on the row, tested on the column."""
+    names = ["live", "csiq", "tid2013", "kadid10k"]
+    rows = [
+        [None, 0.904, 0.697, 0.764],
+        [0.921, None, 0.721, 0.735],
+        [0.869, 0.866, None, 0.726],
+        [0.898, 0.882, 0.760, None],
+    ]
+    for a, row in zip(names, rows, strict=True):
+        for b, figure in zip(names, row, strict=True):
+            assert PUBLISHED_CROSS.get((a, b)) == (None if figure is None else (figure, None))
+
+
 def test_cross_table_has_rows_fitted_on_and_columns_tested_on(results: Results) -> None:
-    matrix = cross_table(results, "srocc")
+    matrix = cross_table(results.cross, "srocc")
     assert matrix.loc["kadid10k", "spaq"] == 0.31
     assert matrix.loc["spaq", "kadid10k"] == 0.41
     assert matrix.loc["spaq", "spaq"] is None

@@ -54,6 +54,13 @@ def test_models_experiment_files_finds_the_same_files(experiment: Experiment) ->
     experiment.regressor("mine").touch()
     assert experiment_files.find_regressor(folder, "mine") == experiment.regressor("mine")
     assert experiment.regressors() == [experiment.regressor("mine")]
+    beside = experiment.full_reference.regressor("mine")
+    with pytest.raises(WeightsError, match="full_reference true"):
+        experiment_files.find_regressor(folder, "mine", full_reference=True)
+    beside.parent.mkdir(parents=True)
+    beside.touch()
+    assert experiment_files.find_regressor(folder, "mine", full_reference=True) == beside
+    assert beside == folder / "full_reference" / "regressors" / "regressor_mine.pth"
 
 
 def test_tests_of_the_released_encoder_have_their_own_folder() -> None:

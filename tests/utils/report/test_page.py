@@ -82,6 +82,21 @@ def test_failures_and_published_results_are_shown(tmp_path: Path) -> None:
     assert "<td>own</td>" in text and "hash of rows" not in text
 
 
+def test_a_full_reference_test_is_named_with_its_published_figures(tmp_path: Path) -> None:
+    tested = Experiment(tmp_path / "experiments" / "mine", "mine").full_reference
+    cross = [CrossResult("live", "csiq", 0.8, 0.7)]
+    write_results(results(full_reference=True, published=True, cross=cross), tested)
+    command = [sys.executable, "-m", "utils.report", "--experiment_name", "mine", "--full_reference"]
+    ended = run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert ended.returncode == 0, ended.stderr
+    text = (tested.folder / "report.html").read_text(encoding="utf-8")
+    assert "Full-reference image quality assessment" in text and "CONTRIQUE_srocc" in text and "0.946" in text
+    assert "published_srocc" not in text and "Published SROCC across datasets" not in text
+    write_results(results(published=True, cross=cross), Experiment(tmp_path, "usual"))
+    assert "No-reference image quality assessment" in page(tmp_path)
+    assert "Published SROCC across datasets" in page(tmp_path)
+
+
 def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> None:
     write_results(results(NASTY), Experiment(tmp_path, "title"))
     text = page(tmp_path)

@@ -1,0 +1,146 @@
+"""Compares experiments that were tested on the same splits: seeds, ablations."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from utils.errors import UserError
+from utils.evaluation.results import as_text
+from utils.experiment.layout import Experiment
+from utils.metrics import plcc, srocc
+
+Array = NDArray[np.float64]
+CORRELATIONS = {"srocc": srocc, "plcc": plcc}
+RESAMPLES = 1000
+CONFIDENCE = 95  # percent
+COLUMNS = ["dataset", "train_fraction", "split", "row", "image", "prediction", "score"]
+
+
+def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAMPLES) -> tuple[pd.DataFrame, list[str]]:
+    """Compares the tests of two or more experiments, on the datasets that all of them were tested on.
+
+    Args:
+        experiments: the first is the one that the others are compared with.
+        seed: of the resampling.
+        resamples: how often the images are drawn.
+
+    Returns:
+        A row per dataset, metric and experiment: median, mean and standard deviation over the splits; of the difference
+        to the first experiment (paired: per split) mean and standard deviation over the splits, and the ends of the
+        95 % confidence interval of that mean, see `bootstrap`. The rows `all N` have mean and sample standard deviation
+        of the experiments' medians. What does not apply is NaN. And the datasets that are left out.
+
+    Raises:
+        UserError: an experiment has no predictions, they have no dataset in common, or were tested on other splits.
+    """
+    tested = [read_tested(experiment) for experiment in experiments]
+    names = [name for name in tested[0] if all(name in of for of in tested)]
+    if not names:
+        raise UserError(f"{', '.join(e.title for e in experiments)}: no dataset was tested in all of them")
+    for name in names:
+        _check_same(name, experiments, [of[name] for of in tested])
+    rows = [
+        row
+        for name in names
+        for metric in CORRELATIONS
+        for row in _rows(name, metric, experiments, [of[name] for of in tested], seed, resamples)
+    ]
+    return pd.DataFrame(rows), sorted({name for of in tested for name in of} - set(names))
+
+
+def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
+    """Dataset -> its predictions of every split (columns split, row, prediction, score), of whole training splits.
+
+    Raises:
+        UserError: there is no such file, or it is not as `write_results` writes it.
+    """
+    path = experiment.predictions
+    if not path.exists():
+        raise UserError(f"{path}: not found; test the experiment (test.py), also if it was tested before this file was")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if list(table.columns) != COLUMNS:
+            raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
+        table = table.astype({"train_fraction": float, "split": int, "row": int, "prediction": float, "score": float})
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not as test.py writes it ({reason}); test the experiment again") from error
+    whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
+    return {str(name): of.reset_index(drop=True) for name, of in whole.groupby("dataset", sort=False)}
+
+
+def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:
+    """95 % confidence intervals of the mean over splits of the difference to the first of the frames.
+
+    The images are drawn with replacement (percentile bootstrap); a split sees each of its images as often as it was
+    drawn. So images that several splits have in common are not counted as independent.
+
+    Args:
+        frames: the predictions of n experiments for the same splits, as `read_tested` gives them.
+        metric: of `CORRELATIONS`.
+        seed: of the draws.
+        resamples: how often to draw.
+
+    Returns:
+        (n - 1, 2), low and high.
+    """
+    splits = _splits(frames)
+    images = np.unique(np.concatenate([rows for rows, _, _ in splits]))
+    positions = [np.searchsorted(images, rows) for rows, _, _ in splits]
+    generator = np.random.default_rng(seed)
+    differences = np.empty((resamples, len(frames) - 1))
+    for resample in differences:
+        times = np.bincount(generator.integers(0, len(images), len(images)), minlength=len(images))
+        figures = np.empty((len(splits), len(frames)))
+        for split, (_, predictions, scores) in enumerate(splits):
+            drawn = np.repeat(np.arange(len(scores)), times[positions[split]])
+            # A split of few images may get less than two.
+            figures[split] = CORRELATIONS[metric](predictions[:, drawn], scores[drawn]) if len(drawn) > 1 else 0
+        resample[:] = (figures[:, 1:] - figures[:, :1]).mean(axis=0)
+    tail = (100 - CONFIDENCE) / 2
+    return np.percentile(differences, [tail, 100 - tail], axis=0).T
+
+
+def table(found: pd.DataFrame) -> str:
+    """The table of `compare` as text."""
+    return as_text(found.astype(object).where(found.notna(), None))
+
+
+def _rows(
+    name: str, metric: str, experiments: Sequence[Experiment], frames: list[pd.DataFrame], seed: int, resamples: int
+) -> list[dict[str, object]]:
+    figures = np.array([CORRELATIONS[metric](predictions, scores) for _, predictions, scores in _splits(frames)])
+    intervals = bootstrap(frames, metric, seed, resamples)
+    rows: list[dict[str, object]] = []
+    for i, experiment in enumerate(experiments):
+        of = figures[:, i]
+        row: dict[str, object] = {"dataset": name, "metric": metric, "experiment": experiment.title, "splits": len(of)}
+        row |= {"median": float(np.median(of)), "mean": float(of.mean()), "std": float(of.std())}
+        if i:
+            difference = of - figures[:, 0]
+            row |= {"difference": float(difference.mean()), "difference_std": float(difference.std())}
+            row |= dict(zip(("low", "high"), intervals[i - 1].tolist(), strict=True))
+        rows.append(row)
+    medians = np.median(figures, axis=0)
+    together = {"mean": float(medians.mean()), "std": float(medians.std(ddof=1))}
+    return [*rows, {"dataset": name, "metric": metric, "experiment": f"all {len(experiments)}", **together}]
+
+
+def _splits(frames: Sequence[pd.DataFrame]) -> list[tuple[NDArray[np.int64], Array, Array]]:
+    """Of each split the images' rows (m,), each experiment's predictions (n, m), and the scores (m,)."""
+    predictions = np.stack([of["prediction"].to_numpy() for of in frames])
+    first = frames[0]
+    parts = [np.flatnonzero(first["split"] == split) for split in first["split"].unique()]
+    return [(first["row"].to_numpy()[p], predictions[:, p], first["score"].to_numpy()[p]) for p in parts]
+
+
+def _check_same(name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame]) -> None:
+    same = ["split", "row", "score"]
+    for experiment, of in zip(experiments, frames, strict=True):
+        if not of[same].equals(frames[0][same]):
+            raise UserError(
+                f"{experiment.predictions}: {name} was tested on other splits or scores than in "
+                f"{experiments[0].predictions}; test both on the same splits and as many of them"
+            )

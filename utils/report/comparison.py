@@ -1,0 +1,30 @@
+"""The page of a comparison of experiments."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from utils.report import figures
+from utils.report.page import Drawer, now, render_template
+from utils.runtime.files import write_text
+
+
+def write_comparison(path: Path, names: Sequence[str], found: pd.DataFrame, notes: Sequence[str]) -> None:
+    """Writes the table of `utils.evaluation.comparison.compare`, and a figure of its differences, as one HTML file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    draw = Drawer()
+    drawn = [
+        draw(
+            figures.difference_plot(found, metric), f"Difference to {names[0]}: {metric.upper()}, mean over the splits"
+        )
+        for metric in found["metric"].unique()
+    ]
+    text = render_template(
+        "comparison.html.jinja", title=f"Comparison of {', '.join(names)}", written=now(), table=found, figures=drawn,
+        first=names[0], notes=notes,
+    )  # fmt: skip
+    write_text(path, text)
