@@ -9,7 +9,7 @@ import scipy.stats
 
 from utils.errors import UserError
 from utils.evaluation.comparison import bootstrap, compare, read_tested, table
-from utils.evaluation.protocol import DatasetResult
+from utils.evaluation.protocol import METRICS, DatasetResult
 from utils.evaluation.results import Results, write_results
 from utils.experiment.layout import Experiment
 
@@ -31,7 +31,7 @@ def frame(noise: float, seed: int = 0, splits: int = SPLITS) -> pd.DataFrame:
 
 def with_results(folder: Path, name: str, **datasets: pd.DataFrame) -> Experiment:
     """An experiment with the results of a test."""
-    nothing = {metric: np.zeros(1) for metric in ("srocc", "plcc", "krocc", "rmse")}
+    nothing = {metric: np.zeros(1) for metric in METRICS}
     results = [
         DatasetResult(dataset, 0.1, fraction, None, {"global": nothing}, [], tested=of)
         for dataset, of in datasets.items()
