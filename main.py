@@ -27,6 +27,8 @@ def main() -> int:
     for name in config.test.datasets:  # a missing or too small dataset ends the run before the training, not after it
         dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
         check_split_sizes(dataset, phases, config.test.num_splits)
+        if config.test.full_reference:
+            dataset.references()
     with process_group(resolve_device(config.device)) as device:
         try:
             train(config, device)

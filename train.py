@@ -124,6 +124,7 @@ class Trainer:
         self.model = model
         self.parallel = parallel_model(model, device, config.training.compile)
         self.transfer = Transfer(device)
+        self.before: list[Tensor] = []  # the buffers before the present step, with several processes
         self.drawing: Beside[dict[str, Path]] | None = None
         self.log = self._begin() if is_main() else None
 
@@ -185,6 +186,8 @@ class Trainer:
             except RuntimeError as error:
                 if not is_lost_process(error):
                     raise
+                for buffer, before in zip(self.model.buffers(), self.before, strict=False):
+                    buffer.copy_(before)  # the step that did not end had counted in the batch-norm statistics
                 raise self._ended_by("another process of this training ended", pending, since, bar) from None
         if state.unreadable and is_main():
             print(f"epoch {state.epoch}: {len(state.unreadable)} of {len(self.dataset)} training images are unreadable")
@@ -207,11 +210,13 @@ class Trainer:
         if not self.config.training.data.half_scale:
             views = [view[: len(view) // 2] for view in views]
         view_a, view_b = self.transfer(views)
+        self.before = [buffer.clone() for buffer in self.model.buffers()] if world_size() > 1 else []
         learning_rate = state.optimizer.param_groups[0]["lr"]
         loss = training_step(self.parallel, state.optimizer, state.scaler, view_a, view_b, self.precision)
         if state.scheduler is not None:
             state.scheduler.step(state.epoch + state.step / self.steps)
         state.step += 1
+        self.before = []
         done = state.epoch * self.steps + state.step
         self._note_truncated(message for sample in batch["truncated"] for message in sample)
         self._note_unreadable(batch["unreadable"])

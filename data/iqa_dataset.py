@@ -22,7 +22,6 @@ from torch.utils.data import Dataset
 
 from data.published_splits import ORDER_UNKNOWN, known
 from data.split_files import (
-    RECORD,
     SHIPPED,
     Splits,
     check_record,
@@ -244,7 +243,7 @@ class IQADataset(Dataset):
         except UserError as error:
             raise UserError(f"{self.root}: {error}") from error
         try:
-            with locked(own / RECORD, f"{self.name}: waiting for another process that creates the splits"):
+            with locked(own, f"{self.name}: waiting for another process that creates the splits"):
                 if not has_splits(own):
                     save_splits(own, splits, self.names, on_first_use=True)
                     print(f"{self.name}: created new splits in {own}", file=sys.stderr)

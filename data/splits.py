@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data import IQA_DATASETS, get_dataset
 from data.published_splits import ORDER_UNKNOWN, SHA256, check_empty, fetch, known
-from data.split_files import NUM_SPLITS, PHASES, RECORD, SEED, has_splits, make_splits, save_splits
+from data.split_files import NUM_SPLITS, PHASES, SEED, has_splits, make_splits, save_splits
 from utils.config.command_line import OneLineParser, integer
 from utils.errors import UserError, run_command
 from utils.runtime.files import locked
@@ -50,7 +50,7 @@ def create(arguments: argparse.Namespace) -> None:
             splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
         except UserError as error:
             raise UserError(f"{dataset.root}: {error}") from error
-        with locked(folder / RECORD):
+        with locked(folder):
             check_free(folder)  # another process may have been faster
             save_splits(folder, splits, dataset.names)
         sizes = "/".join(str(len(splits[phase][0])) for phase in PHASES)

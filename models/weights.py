@@ -201,7 +201,7 @@ def load_regressor(
     Returns:
         The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`. For a released file, these three
         are derived from the file name. A file written by `save_regressor`, and its export, also have `alpha`,
-        `encoder_hash`, `crop_size`, `shorter_side`, `srocc` and `plcc`.
+        `encoder_hash`, `crop_size`, `shorter_side`, `precision`, `kind`, `srocc` and `plcc`.
 
     Raises:
         WeightsError: the file is missing or damaged, is not a regressor of this shape and kind, or was fitted on the

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 import test as script
@@ -88,6 +89,10 @@ def test_a_test_writes_results_and_a_regressor(
     assert np.shape(found["validation_srocc"]) == (2, len(ALPHAS))
     assert (folder / "results.csv").exists()
     assert (folder / "results.xlsx").exists()
+    tested = pd.read_csv(folder / "predictions.csv")
+    for split, expected in enumerate(found["scores"]["global"]["srocc"]):
+        of = tested[tested["split"] == split]
+        assert spearmanr(of["prediction"], of["score"]).statistic == pytest.approx(expected)
     regressor, about = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", content["encoder_hash"])
     assert about["alpha"] == found["alpha"]
     assert about["mos_range"] == [1.0, 5.0]

@@ -107,8 +107,8 @@ def cached_features(
 
 def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
     """Name for a dataset's features, made from everything that they depend on except the images."""
-    text = f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash} {dataset.crop_size} {precision}"
-    text += f" {dataset.shorter_side}" if dataset.shorter_side else ""  # features made before there was a choice stay
+    size = f"{dataset.crop_size} {dataset.shorter_side}"
+    text = f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash} {size} {precision}"
     return f"{dataset.name}_{encoder_hash}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 

@@ -1,7 +1,7 @@
 """The paper's evaluation protocol on one dataset: ridge fits over splits, and how well they predict (section 4.2)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -72,6 +72,7 @@ class DatasetResult:
     grid: Array | None
     scores: dict[str, dict[str, Array]]
     predictions: list[Prediction]
+    _: KW_ONLY
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
     splits_kind: str = ""
@@ -145,7 +146,8 @@ def evaluate(
     figures, notes = _score_groups(dataset, chosen)
     first = _predictions(dataset, *chosen[0])
     tested = pd.concat([_tested(dataset, split, *of) for split, of in enumerate(chosen)], ignore_index=True)
-    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic, tested)
+    facts = {"synthetic": dataset.synthetic, "tested": tested, "notes": notes}
+    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, **facts)
 
 
 def _score_groups(

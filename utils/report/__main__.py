@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--full_reference", action="store_true", help="of the test with --test.full_reference true")
     comparing = parser.add_subparsers(dest="command").add_parser("compare", help="compare tested experiments")
     comparing.add_argument(
-        "names", nargs="+", metavar="NAME", help="experiments; the first is compared with the others"
+        "names", nargs="+", metavar="NAME", help="experiments; the others are compared with the first"
     )
     comparing.add_argument("--seed", type=integer(0, 2**32 - 1), default=27, help="of the resampling (%(default)s)")
     comparing.add_argument("--out", type=Path, default=COMPARISON, help="file of the page (%(default)s)")

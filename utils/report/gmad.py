@@ -102,6 +102,10 @@ def main() -> None:
     check_suffix("--out", arguments.out)
     table = pairs_table(tuple(arguments.scores), arguments.quantiles)
     written = arguments.out.with_suffix(".csv")
+    inputs = [*arguments.scores, *(Path(name) for name in {*table["lower_image"], *table["higher_image"]})]
+    for target in (arguments.out, written):
+        if target.resolve() in {path.resolve() for path in inputs}:
+            raise UserError(f"--out: {target} would replace one of the files that are compared; choose another name")
     safe = table["equal_for"].map(lambda name: f"./{name}" if name.startswith(FORMULA) else name)
     write_text(written, table.assign(equal_for=safe).to_csv(index=False, lineterminator="\n"))
     print(written)

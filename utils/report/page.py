@@ -158,7 +158,7 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
         return
     try:
         summary = pd.DataFrame(results["summary"])
-        shown = summary.drop(columns=NOT_SHOWN, errors="ignore")  # an older file has not all of them
+        shown = summary.drop(columns=NOT_SHOWN)
         page.full_reference = bool(results["full_reference"])
         page.published = bool(results["published"])
         page.summary = shown[shown["group"] == GLOBAL].drop(columns="group")
