@@ -396,7 +396,7 @@ def training_precision(precision: str, device: torch.device) -> str:
         return precision
     chosen = "float16" if device.type == "cuda" else "float32"
     if is_main():
-        print(f"training in {chosen} (training.precision: auto)", file=sys.stderr)
+        print(f"training in {chosen} (training.precision: auto)")
     return chosen
 
 
