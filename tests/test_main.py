@@ -34,6 +34,7 @@ def test_training_and_testing_writes_all_files(folder: Path) -> None:
         "config.yaml",
         "environment.json",
         "metrics.csv",
+        "predictions.csv",
         "pretrain",
         "regressors",
         "report.html",
