@@ -1,7 +1,7 @@
 """The paper's evaluation protocol on one dataset: ridge fits over splits, and how well they predict (section 4.2)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -72,7 +72,6 @@ class DatasetResult:
     grid: Array | None
     scores: dict[str, dict[str, Array]]
     predictions: list[Prediction]
-    _: KW_ONLY
     notes: list[str] = field(default_factory=list)
     synthetic: bool = False
     splits_kind: str = ""
