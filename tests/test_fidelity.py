@@ -20,7 +20,7 @@ from tests.utils.distortions.test_parity import DETERMINISTIC, apply
 from utils.distortions import DISTORTIONS, degrade
 from utils.evaluation.protocol import ALPHAS
 from utils.image import center_corners_crop, half_scale, normalize, to_pixels, to_tensor
-from utils.regression import fit_whole, select_alpha
+from utils.regression import RidgePath, select_alpha
 from utils.runtime.precision import DTYPES
 
 FIDELITY = Path(__file__).resolve().parents[1] / "docs" / "fidelity.md"
@@ -81,7 +81,7 @@ def largest_of_regressions(_: str) -> float:
     features, scores = data["features"].reshape(len(data["scores"]), 5, -1), data["scores"]
     splits = list(zip(data["train"], data["val"], strict=True))
     alpha, _grid = select_alpha(features, scores, splits, ALPHAS)
-    coef, intercept = fit_whole(features, scores, alpha)
+    coef, intercept = RidgePath(features, scores).fit(np.arange(len(scores)), alpha)
     return max(
         abs(alpha / float(data["alpha"]) - 1),
         float(np.abs(coef - data["coef"]).max()),

@@ -20,7 +20,7 @@ from utils.config.keys import Config
 from utils.errors import UserError
 from utils.evaluation.protocol import ALPHAS
 from utils.image import center_corners_crop, normalize, to_pixels
-from utils.regression import fit_whole
+from utils.regression import RidgePath
 
 CPU = torch.device("cpu")
 REFERENCES = 10
@@ -100,7 +100,7 @@ def test_a_test_writes_results_and_a_regressor(
     (features,) = (experiment / "experiments" / ".features").glob("*.float32")
     crops = np.fromfile(features, "<f4").reshape(-1, 5, 4096)
     mos = pd.read_csv(base / "KADID10K" / "dmos.csv")["dmos"].to_numpy()
-    coef, intercept = fit_whole(crops, mos, found["alpha"])
+    coef, intercept = RidgePath(crops, mos).fit(np.arange(len(mos)), found["alpha"])
     np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, rtol=1e-4, atol=1e-7)
     assert regressor.bias.item() == pytest.approx(intercept, rel=1e-5)
 
@@ -205,7 +205,7 @@ def test_full_reference_regresses_from_the_distance_to_the_references_features(
     rows = zip(table["dist_img"], table["ref_img"], strict=True)
     distances = np.stack([abs(clean[reference] - features(name)) for name, reference in rows])
     regressor, _ = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", kind="full_reference")
-    coef, intercept = fit_whole(distances, table["dmos"].to_numpy(), 0.1)
+    coef, intercept = RidgePath(distances, table["dmos"].to_numpy()).fit(np.arange(len(table)), 0.1)
     np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, atol=1e-3 * abs(coef).max())
     assert regressor.bias.item() == pytest.approx(intercept, abs=1e-3)
     train, test = (np.load(base / "KADID10K" / "splits" / f"{phase}.npy")[0] for phase in ("train", "test"))
@@ -273,7 +273,7 @@ def test_cross_dataset_handles_mos_and_dmos() -> None:
     mos = rng.uniform(0, 1, 30)
     features = mos[:, None, None] * rng.standard_normal(4) + rng.standard_normal((30, 5, 4)) / 100
     tested = {"up": (Scored(mos, "mos"), features), "down": (Scored(100 - 90 * mos, "dmos"), features)}
-    fitted = {name: fit_whole(f, d.mos, 0.1) for name, (d, f) in tested.items()}
+    fitted = {name: RidgePath(f, d.mos).fit(np.arange(len(d.mos)), 0.1) for name, (d, f) in tested.items()}
     results = script.cross_dataset(fitted, tested)
     assert {(r.fitted_on, r.tested_on) for r in results} == {("up", "down"), ("down", "up")}
     assert all(r.srocc > 0.9 and r.plcc > 0.99 for r in results)

@@ -188,13 +188,6 @@ def fit_predict(
     return RidgePath(features, scores, device).predict(train, test, [alpha])[0]
 
 
-def fit_whole(
-    features: NDArray[np.floating], scores: Array, alpha: float, device: torch.device = CPU
-) -> tuple[Array, float]:
-    """Coefficients (d,) and intercept of a fit on all images; see `select_alpha`."""
-    return RidgePath(features, scores, device).fit(np.arange(len(scores)), alpha)
-
-
 def _solve(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
     """Computes c' (gram + alpha I)^-1 vectors for each alpha.
 

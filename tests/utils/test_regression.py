@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 
 from tests.golden import golden
 from utils import regression
-from utils.regression import RidgePath, fit_predict, fit_whole, select_alpha
+from utils.regression import RidgePath, fit_predict, select_alpha
 
 ALPHAS = np.geomspace(1e-3, 1e3, 100)
 Array = NDArray[np.float64]
@@ -103,9 +103,9 @@ def test_select_alpha_matches_an_exhaustive_search(case: Callable[[], tuple[Arra
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_fit_whole_matches_ridge(case: Callable[[], tuple[Array, Array]]) -> None:
+def test_a_fit_on_all_images_matches_ridge(case: Callable[[], tuple[Array, Array]]) -> None:
     features, scores = case()
-    coef, intercept = fit_whole(features, scores, 0.5)
+    coef, intercept = RidgePath(features, scores).fit(np.arange(len(scores)), 0.5)
     model = sklearn_fit(features, scores, np.arange(len(scores)), 0.5)
     np.testing.assert_allclose(coef, model.coef_, atol=1e-8 * np.abs(model.coef_).max())
     assert intercept == pytest.approx(model.intercept_, rel=1e-8)
@@ -166,6 +166,6 @@ def test_results_match_the_published_code() -> None:
         predictions = fit_predict(features, scores, train, test, alpha)
         assert spearmanr(predictions, scores[test]).statistic == pytest.approx(data["srocc/global"][i], abs=1e-8)
         assert np.corrcoef(predictions, scores[test])[0, 1] == pytest.approx(data["plcc/global"][i], abs=1e-8)
-    coef, intercept = fit_whole(features, scores, alpha)
+    coef, intercept = RidgePath(features, scores).fit(np.arange(len(scores)), alpha)
     np.testing.assert_allclose(coef, data["coef"], atol=1e-8)
     assert intercept == pytest.approx(float(data["intercept"]), abs=1e-8)

@@ -145,8 +145,9 @@ def evaluate(
     figures, notes = _score_groups(dataset, chosen)
     first = _predictions(dataset, *chosen[0])
     tested = pd.concat([_tested(dataset, split, *of) for split, of in enumerate(chosen)], ignore_index=True)
-    facts = {"synthetic": dataset.synthetic, "tested": tested, "notes": notes}
-    return DatasetResult(dataset.name, alpha, train_fraction, grid, figures, first, **facts)
+    return DatasetResult(
+        dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic, tested=tested
+    )
 
 
 def _score_groups(
