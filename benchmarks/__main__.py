@@ -21,7 +21,10 @@ from utils.runtime.files import write_text
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
     ("Training step", "benchmarks.training"),
-    ("Training step at 112 pixels, with and without torch.compile", "benchmarks.training --patch_size 112 --compile"),
+    (
+        "Training step at 112 pixels, with and without torch.compile",
+        "benchmarks.training --patch_size 112 --compile --repeats 6",
+    ),
     ("Features of a dataset", "benchmarks.features"),
     ("Scoring an image", "benchmarks.inference"),
     ("Grid search, size of TID2013", "benchmarks.ridge --datasets tid2013"),
