@@ -2,7 +2,7 @@
 
 import glob
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,15 @@ from utils.runtime.workers import batches, leave_stopping_to_parent, worker_coun
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one image file, or the error that prevented it."""
+    """The score of one image file, or the error that prevented it.
+
+    `rank` is the share, in [0, 1], of the regressor's dataset that has a lower score; None if that is not known.
+    """
 
     path: Path
     value: float | None = None
     error: str = ""
+    rank: float | None = None
 
 
 def find_images(pattern: str) -> list[Path]:
@@ -145,6 +149,7 @@ def score_images(
     num_workers: int = 0,
     shorter_side: int | None = None,
     reference: Reference | None = None,
+    rank: Callable[[float], float | None] | None = None,
 ) -> Iterator[Score]:
     """Scores image files in their order and yields each score as it is ready, or an error if the file is unreadable.
 
@@ -156,6 +161,7 @@ def score_images(
         num_workers: processes that read images; 0 reads in the main one.
         shorter_side: in pixels, to which images are resized before they are cropped; None leaves them as they are.
         reference: of all images, for a full-reference model. An image of another size gets an error.
+        rank: gives the rank of a score.
     """
     files = DataLoader(
         ImageFiles(paths, crop_size, shorter_side, reference),
@@ -170,4 +176,4 @@ def score_images(
             score = float("nan") if error else next(scores)
             if not error and not math.isfinite(score):
                 error = f"{path}: the score is not finite; use --precision float32, or undamaged weights"
-            yield Score(path, error=error) if error else Score(path, score)
+            yield Score(path, error=error) if error else Score(path, score, rank=rank(score) if rank else None)

@@ -25,5 +25,14 @@ def test_a_score_that_is_not_finite_is_an_error_of_that_image(tmp_path: Path) ->
     for name in ("black", "white"):
         Image.new("RGB", (40, 40), name).save(tmp_path / f"{name}.png")
     black, white = score_images(Overflowing(), [tmp_path / "black.png", tmp_path / "white.png"], crop_size=16)
-    assert (black.value, black.error) == (1.0, "")
+    assert (black.value, black.error, black.rank) == (1.0, "", None)
     assert white.value is None and "white.png: the score is not finite" in white.error
+
+
+def test_a_score_has_its_rank_and_an_error_has_none(tmp_path: Path) -> None:
+    for name in ("black", "white"):
+        Image.new("RGB", (40, 40), name).save(tmp_path / f"{name}.png")
+    paths = [tmp_path / "black.png", tmp_path / "white.png"]
+    black, white = score_images(Overflowing(), paths, crop_size=16, rank=lambda score: score / 4)
+    assert (black.value, black.rank) == (1.0, 0.25)
+    assert white.error and white.rank is None
