@@ -32,6 +32,7 @@ from utils.evaluation.features import cached_features, truncated_note
 from utils.evaluation.full_reference import check_sizes, distances
 from utils.evaluation.manifold import is_degraded, manifold_embeddings, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
+from utils.evaluation.quantiles import score_quantiles
 from utils.evaluation.results import CrossResult, Results, render, write_results
 from utils.evaluation.wandb_results import log_test
 from utils.experiment.layout import FEATURES, Experiment
@@ -222,6 +223,7 @@ def _save(
         srocc=result.srocc,
         plcc=result.plcc,
         kind="full_reference" if test.full_reference else "no_reference",
+        score_quantiles=score_quantiles(dataset.mos, dataset.mos_range, dataset.mos_type),
     )
 
 

@@ -1,6 +1,7 @@
 """The quality model: a frozen encoder and a linear regressor on its two-scale features (paper section 3.3)."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from .weights import (
     published_encoder,
     published_regressor,
 )
+
+Number = TypeVar("Number", float, Tensor)
 
 
 class ARNIQA(nn.Module):
@@ -43,6 +46,8 @@ class ARNIQA(nn.Module):
         precision: of the arithmetic that computed the features it was fitted on; "float32" if its file does not say.
         shorter_side: in pixels, to which the images were resized before they were cropped; None if they were not, or if
             the regressor's file does not say.
+        score_quantiles: of the scores that the regressor was fitted on, as `save_regressor` describes them; None if
+            they are not known.
         fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
 
     Raises:
@@ -79,6 +84,7 @@ class ARNIQA(nn.Module):
         self.crop_size: int = about.get("crop_size", 224)
         self.precision: str = about.get("precision", "float32")
         self.shorter_side: int | None = about.get("shorter_side")
+        self.score_quantiles: list[float] | None = about.get("score_quantiles")
         self.fitted_on: str | None = about.get("encoder_hash")
         self.requires_grad_(False).eval()
 
@@ -128,6 +134,30 @@ class ARNIQA(nn.Module):
         else:
             full, half = self._features(img), self._features(img_ds)
         return torch.hstack([full, half]).to(self.regressor.weight.dtype)
+
+    def rank(self, score: Number) -> Number | None:
+        """The share of the images that the regressor was fitted on that have a lower score, as their raters saw them.
+
+        The share is interpolated between the quantiles of the dataset's scores.
+
+        Args:
+            score: one number or a tensor of any shape, as `forward` gives them with `scale_score`.
+
+        Returns:
+            A number in [0, 1], or float32 ones of the tensor's shape; 0 below the lowest score, 1 above the highest.
+            None if the scores are not known, as those of the released KonIQ-10k regressor.
+        """
+        if self.score_quantiles is None:
+            return None
+        scores = torch.as_tensor(score, dtype=torch.float32).contiguous()
+        quantiles = torch.tensor(self.score_quantiles, dtype=torch.float32, device=scores.device)
+        steps = len(quantiles) - 1
+        above = torch.searchsorted(quantiles, scores).clamp(1, steps)
+        low, high = quantiles[above - 1], quantiles[above]
+        # Many images may have one score; then two quantiles are equal.
+        part = (scores - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+        shares = (above - 1 + part.clamp(0, 1)) / steps
+        return shares if isinstance(score, Tensor) else shares.item()
 
     def _features(self, images: Tensor) -> Tensor:
         return self.encoder.features(images.contiguous(memory_format=torch.channels_last))

@@ -7,6 +7,7 @@ dict with the prefix `encoder.`) and `regressors/regressor_<dataset>.pth` (a dic
 
 import hashlib
 import json
+import math
 import os
 import pickle
 import tempfile
@@ -28,6 +29,8 @@ WEIGHTS_DIR_VARIABLE = "ARNIQA_WEIGHTS_DIR"
 ABOUT = "about.json"  # extra file of a regressor that this project exported: what the released ones do not say
 # What a regressor sees: the features of the image, or their distances to those of its reference image.
 KINDS = {"no_reference": "use it without --reference", "full_reference": "use it with --reference"}
+# Of the scores that the released regressors were fitted on; made by data/score_quantiles.py.
+SCORE_QUANTILES = Path(__file__).with_name("score_quantiles.json")
 EMBEDDING_DIM = 4096  # 2048 features of the full-scale image, then 2048 of the half-scale one
 
 # Nominal (lowest, highest) score that the released regressors predict, and whether a higher score ("mos") or a lower
@@ -121,6 +124,7 @@ def save_regressor(
     srocc: float,
     plcc: float,
     kind: str = "no_reference",
+    score_quantiles: Sequence[float] | None = None,
 ) -> None:
     """Writes a regressor atomically, as a dict that `torch.load(..., weights_only=True)` can read.
 
@@ -138,6 +142,9 @@ def save_regressor(
         precision: of the arithmetic that computed the features, as in `test.precision`.
         srocc, plcc: test correlations, medians over the splits.
         kind: one of `KINDS`.
+        score_quantiles: of the scores of the images that it was fitted on, ascending at equal steps from 0 % to 100 %,
+            on the scale of `ARNIQA`'s scores: `mos_range` is mapped to [0, 1], and higher is better. None leaves them
+            out; then no score has a rank.
 
     Raises:
         WeightsError: the file cannot be written.
@@ -157,6 +164,8 @@ def save_regressor(
         "plcc": float(plcc),
         "kind": kind,
     }
+    if score_quantiles is not None:
+        content["score_quantiles"] = [float(value) for value in score_quantiles]
     write_whole(Path(path), lambda file: torch.save(content, file))
 
 
@@ -201,7 +210,8 @@ def load_regressor(
     Returns:
         The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`. For a released file, these three
         are derived from the file name. A file written by `save_regressor`, and its export, also have `alpha`,
-        `encoder_hash`, `crop_size`, `shorter_side`, `precision`, `kind`, `srocc` and `plcc`.
+        `encoder_hash`, `crop_size`, `shorter_side`, `precision`, `kind`, `srocc` and `plcc`. Where they are known,
+        there are `score_quantiles`.
 
     Raises:
         WeightsError: the file is missing or damaged, is not a regressor of this shape and kind, or was fitted on the
@@ -235,6 +245,8 @@ def load_regressor(
             "and mos or dmos"
         )
     _check_finite(path, {"weights": weights, "biases": biases})
+    if not _ascending(content.get("score_quantiles", [0.0, 1.0])):
+        raise WeightsError(f"{path}: score_quantiles: expected a list of ascending numbers; run test.py again")
     if encoder_hash is not None:
         check_fitted_on(path, content, encoder_hash)
     regressor = nn.Linear(EMBEDDING_DIM, 1, device="meta")
@@ -356,7 +368,15 @@ def _released_content(path: Path) -> dict[str, Any]:
             f"regressor_<dataset>.pth with one of {', '.join(RELEASED_SCORES)}"
         )
     mos_range, mos_type = RELEASED_SCORES[dataset]
-    return {**tensors, "dataset": dataset, "mos_range": mos_range, "mos_type": mos_type}
+    content = {**tensors, "dataset": dataset, "mos_range": mos_range, "mos_type": mos_type}
+    quantiles = json.loads(SCORE_QUANTILES.read_text(encoding="utf-8"))
+    return {**content, "score_quantiles": quantiles[dataset]} if dataset in quantiles else content
+
+
+def _ascending(values: Any) -> bool:
+    """Whether these are two finite numbers or more, none lower than the one before."""
+    numbers = isinstance(values, list) and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+    return numbers and len(values) > 1 and values == sorted(values)
 
 
 def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:

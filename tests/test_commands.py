@@ -15,6 +15,7 @@ SCRIPTS = ("main.py", "test.py", "single_image_inference.py")
 MODULES = (
     "data.check",
     "data.splits",
+    "data.score_quantiles",
     "data.quickstart",
     "data.photo_set",
     "models.export",

@@ -100,6 +100,7 @@ def test_a_test_writes_results_and_a_regressor(
     (features,) = (experiment / "experiments" / ".features").glob("*.float32")
     crops = np.fromfile(features, "<f4").reshape(-1, 5, 4096)
     mos = pd.read_csv(base / "KADID10K" / "dmos.csv")["dmos"].to_numpy()
+    np.testing.assert_allclose(about["score_quantiles"], np.percentile((mos - 1) / 4, np.arange(101)))
     coef, intercept = RidgePath(crops, mos).fit(np.arange(len(mos)), found["alpha"])
     np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, rtol=1e-4, atol=1e-7)
     assert regressor.bias.item() == pytest.approx(intercept, rel=1e-5)

