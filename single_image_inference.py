@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from tqdm import tqdm
 
 from models.arniqa import ARNIQA
@@ -20,15 +21,17 @@ from models.weights import RELEASED_SCORES
 from utils.config.command_line import OneLineParser, integer
 from utils.config.keys import KEYS, MAX_SIDE
 from utils.errors import UserError, run_command
-from utils.evaluation.inference import embed_reference, find_images, score_images
+from utils.evaluation.inference import embed_reference, find_images, score_crops, score_images, two_scale_crops
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
-from utils.image import open_image, resize_shorter_side
+from utils.image import CROP_NAMES, open_image, resize_shorter_side
 from utils.output import output_dropped
 from utils.report.quality_map import check_target, local_scores, save_quality_map
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
 from utils.runtime.precision import DTYPES, arithmetic, check_precision
+
+OF_ONE_IMAGE = ("explain", "quality_map")  # options that neither a file of scores nor a reference image goes with
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,8 +42,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     arguments = parse_arguments(argv)
     paths = find_images(arguments.img_path)
-    if arguments.quality_map and len(paths) > 1:
-        raise UserError(f"--quality_map: found {len(paths)} images; set --img_path to one image file")
+    for option in OF_ONE_IMAGE:
+        if getattr(arguments, option) and len(paths) > 1:
+            raise UserError(f"--{option}: found {len(paths)} images; set --img_path to one image file")
+    if arguments.explain and not arguments.quality_map:
+        arguments.quality_map = default_map(paths[0])
+    if arguments.quality_map:
+        check_target(arguments.quality_map, paths[0])
     model, crop_size, about = load_model(arguments)
     device = model.regressor.weight.device
     check_precision("--precision", arguments.precision, device)
@@ -58,6 +66,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
         "batch_size": arguments.batch_size,
         "num_workers": arguments.num_workers,
         "shorter_side": model.shorter_side,
+        "rank": model.rank,
     }
     size = f"crops of {crop_size}" + (f", shorter side of {model.shorter_side}" if model.shorter_side else "")
     if arguments.reference:
@@ -65,7 +74,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
         about += f", reference {arguments.reference}"
     precision = "" if arguments.precision == "float32" else f", {arguments.precision}"
     if arguments.output:
-        with ScoreFile(arguments.output, f"{about}, {size}{precision}", paths) as file:
+        with ScoreFile(arguments.output, f"{about}, {size}{precision}", paths, model.rank) as file:
             results = score_images(model, file.todo, **options)
             for result in tqdm(results, total=len(file.todo), unit="image", disable=None):
                 file.add(result)
@@ -79,11 +88,42 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
             failed += 1
             print(f"error: {result.error}", file=sys.stderr)
         else:
-            print(f"{result.path}: {result.value:.6f}" if len(paths) > 1 else f"{result.value:.6f}", flush=True)
+            text = score_and_rank(result.value, result.rank, arguments.regressor_dataset)
+            print(f"{result.path}: {text}" if len(paths) > 1 else text, flush=True)
             if arguments.quality_map:
                 image = resize_shorter_side(open_image(result.path), model.shorter_side)
+                if arguments.explain:
+                    explain(model, image, crop_size)
                 save_quality_map(arguments.quality_map, image, local_scores(model, image, crop_size), result.value)
+                if arguments.explain:
+                    print(f"quality map: {arguments.quality_map}")
     return int(failed > 0)
+
+
+def score_and_rank(score: float, rank: float | None, dataset: str) -> str:
+    """The score, after which a script can stop reading, and what it means."""
+    if rank is None:
+        return f"{score:.6f}"
+    return f"{score:.6f}  better than {100 * rank:.0f} % of {dataset}'s images, as its raters saw them"
+
+
+def explain(model: ARNIQA, image: Image.Image, crop_size: int) -> None:
+    """Prints the scores of the five crops, whose mean is the image's."""
+    crops = two_scale_crops(image, crop_size).transpose(0, 1).unsqueeze(2)  # as five images of one crop
+    for name, score in zip(CROP_NAMES, score_crops(model, crops).tolist(), strict=True):
+        print(f"{name}: {score:.6f}")
+
+
+def default_map(image: Path) -> Path:
+    """The file of an image's map in the current folder.
+
+    Raises:
+        UserError: there is a file of that name, which may be one of the user's pictures.
+    """
+    path = Path(f"{image.stem}_quality.png")
+    if path.exists():
+        raise UserError(f"--explain: {path} exists already; remove it, or name the map's file with --quality_map")
+    return path
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -112,6 +152,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, help="CSV file for the scores; continues an earlier run")
     add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
     add(
+        "--explain",
+        action="store_true",
+        help="also the scores of one image's five crops and its quality map (<name>_quality.png, or --quality_map)",
+    )
+    add(
         "--crop_size",
         type=integer(1, MAX_SIDE),
         help="side of the crops in pixels; default: that of the crops that the regressor was fitted on",
@@ -133,10 +178,10 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.eval_type == "scratch" and not arguments.experiment_name:
         raise UserError("--experiment_name: missing; --eval_type scratch needs the experiment with your weights")
-    if arguments.output and arguments.quality_map:
-        raise UserError("--output, --quality_map: found both; use only one of them")
-    if arguments.reference and arguments.quality_map:
-        raise UserError("--quality_map, --reference: found both; use only one of them")
+    for option in OF_ONE_IMAGE:
+        for other in ("output", "reference"):
+            if getattr(arguments, option) and getattr(arguments, other):
+                raise UserError(f"--{option}, --{other}: found both; use only one of them")
     if arguments.reference and not arguments.experiment_name:
         raise UserError(
             "--reference: the released regressors use none; give --experiment_name of an experiment that was tested "
@@ -144,8 +189,6 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     if not arguments.img_path.strip():
         raise UserError("--img_path: is empty; give an image file, a folder of images or a glob pattern in quotes")
-    if arguments.quality_map:
-        check_target(arguments.quality_map, Path(arguments.img_path))
     try:
         arguments.device = KEYS["device"].parse(arguments.device)
     except ValueError as error:

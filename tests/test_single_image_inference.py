@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from utils.evaluation.inference import find_images
 from utils.report.quality_map import local_scores, positions
 
 CROP = 48
+LOWEST, HIGHEST = -0.26, -0.24
 CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
 
 
@@ -36,6 +38,18 @@ def photos(tmp_path: Path) -> Path:
     (folder / "broken.png").write_bytes((folder / "b.png").read_bytes()[:200])
     (folder / "notes.txt").write_text("no image", encoding="utf-8")
     return folder
+
+
+@pytest.fixture
+def quantiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The released kadid10k regressor was fitted on scores that are uniform about those of random weights."""
+    table = tmp_path / "score_quantiles.json"
+    table.write_text(json.dumps({"kadid10k": np.linspace(LOWEST, HIGHEST, 101).tolist()}))
+    monkeypatch.setattr("models.weights.SCORE_QUANTILES", table)
+
+
+def rank(score: float) -> float:
+    return min(max((score - LOWEST) / (HIGHEST - LOWEST), 0), 1)
 
 
 def run(*arguments: object) -> int:
@@ -66,12 +80,15 @@ def crop_features(encoder: ResNet, path: Path, size: tuple[int, int] | None = No
 
 @torch.no_grad()
 def test_prints_the_score_of_one_image(
-    photos: Path, released: Path, encoder: ResNet, capsys: pytest.CaptureFixture[str]
+    photos: Path, released: Path, encoder: ResNet, quantiles: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("--img_path", photos / "b.png", "--weights_dir", released) == 0
     regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
     expected = (expected_score(encoder, regressor, photos / "b.png") - 1) / 4
-    assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-5)
+    out = capsys.readouterr().out
+    assert float(out.split()[0]) == pytest.approx(expected, abs=1e-5)
+    assert 0.01 < rank(expected) < 0.99
+    assert out.endswith(f"  better than {100 * rank(expected):.0f} % of kadid10k's images, as its raters saw them\n")
 
 
 @torch.no_grad()
@@ -83,7 +100,8 @@ def test_the_score_of_a_panorama_is_the_mean_over_its_crops(
     Image.fromarray(small).resize((20_000, 500), Image.Resampling.NEAREST).save(path)
     assert run("--img_path", path, "--weights_dir", released) == 0
     regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
-    assert float(capsys.readouterr().out) == pytest.approx((expected_score(encoder, regressor, path) - 1) / 4, abs=1e-5)
+    expected = (expected_score(encoder, regressor, path) - 1) / 4
+    assert float(capsys.readouterr().out.split()[0]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_16_bit_and_8_bit_images_have_the_same_score(
@@ -94,7 +112,7 @@ def test_16_bit_and_8_bit_images_have_the_same_score(
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "16.png")
     for name in ("8.png", "16.png"):
         assert run("--img_path", tmp_path / name, "--weights_dir", released) == 0
-    of_8, of_16 = map(float, capsys.readouterr().out.split())
+    of_8, of_16 = capsys.readouterr().out.splitlines()
     assert of_8 == of_16
 
 
@@ -175,6 +193,7 @@ def test_a_regressor_of_the_wrong_kind_is_one_line(
     for arguments, message in (
         ([*options, *reference], "regressor_kadid10k.pth: no such file"),  # it has one of the usual kind only
         ([*options, *reference, "--quality_map", "map.png"], "--quality_map, --reference"),
+        ([*options, *reference, "--explain"], "--explain, --reference: found both"),
         ([*options, "--reference", "none.png", "--regressor_dataset", "mine"], "none.png"),
         (["--img_path", photos / "b.png", "--weights_dir", released, *reference], "--reference: .*--experiment_name"),
     ):
@@ -191,6 +210,90 @@ def test_a_regressor_of_the_wrong_kind_is_one_line(
     )
     with pytest.raises(WeightsError, match=r"regressor_c\.pth: its kind is full_reference.*with --reference"):
         run(*options, "--regressor_dataset", "c")
+
+
+def test_every_score_of_a_folder_has_its_rank(
+    photos: Path, released: Path, quantiles: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The score is the first word after the path; KonIQ-10k's regressor has no ranks, and its file an empty column."""
+    of_dataset = {name: ["--weights_dir", released, "--regressor_dataset", name] for name in ("kadid10k", "koniq10k")}
+    assert run("--img_path", photos, *of_dataset["kadid10k"]) == 1
+    lines = [line.rsplit(": ", 1) for line in capsys.readouterr().out.splitlines()]
+    printed = {path: float(text.split()[0]) for path, text in lines}
+    assert len(printed) == 5
+    for path, text in lines:
+        percent = f"{100 * rank(printed[path]):.0f} %"
+        assert text.split("  ")[1] == f"better than {percent} of kadid10k's images, as its raters saw them"
+    assert run("--img_path", photos, *of_dataset["koniq10k"]) == 1
+    assert all(float(line.rsplit(": ", 1)[1]) for line in capsys.readouterr().out.splitlines())
+    for name, options in of_dataset.items():
+        output = tmp_path / f"{name}.csv"
+        assert run("--img_path", photos, *options, "--output", output) == 1
+        with output.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                known = name == "kadid10k" and not row["error"]
+                if known:
+                    assert float(row["rank"]) == pytest.approx(rank(printed[row["image"]]), abs=2e-4)
+                else:
+                    assert row["rank"] == ""
+
+
+def test_a_file_of_scores_from_before_there_were_ranks_is_continued(
+    photos: Path, released: Path, quantiles: None, tmp_path: Path
+) -> None:
+    output = tmp_path / "scores.csv"
+    command = ["--img_path", photos, "--weights_dir", released, "--output", output]
+    assert run(*command) == 1
+    with output.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with output.open("w", newline="", encoding="utf-8") as file:
+        earlier = csv.DictWriter(file, ["image", "score", "error", "model"], extrasaction="ignore")
+        earlier.writeheader()
+        earlier.writerows(rows[:4])
+    assert run(*command) == 1
+    with output.open(newline="", encoding="utf-8") as file:
+        again = {row["image"]: row for row in csv.DictReader(file)}
+    assert again.keys() == {row["image"] for row in rows}
+    for row in rows:
+        if row["error"]:
+            assert again[row["image"]]["rank"] == row["rank"] == ""
+        else:
+            assert float(again[row["image"]]["rank"]) == pytest.approx(float(row["rank"]), abs=2e-4)
+
+
+@torch.no_grad()
+def test_a_score_is_explained_by_its_crops_and_a_map(
+    photos: Path,
+    released: Path,
+    encoder: ResNet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["--img_path", photos / "b.png", "--weights_dir", released, "--explain"]
+    before = (photos / "b.png").read_bytes()
+    assert run(*command) == 0
+    first, *crops, written = capsys.readouterr().out.splitlines()
+    regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
+    expected = ((regressor(crop_features(encoder, photos / "b.png")) - 1) / 4).flatten().tolist()
+    names, scores = zip(*(line.split(": ") for line in crops), strict=True)
+    assert names == ("centre", "top left", "bottom left", "top right", "bottom right")
+    assert [float(score) for score in scores] == pytest.approx(expected, abs=1e-5)
+    assert float(first.split()[0]) == pytest.approx(np.mean(expected), abs=1e-5)
+    assert written == "quality map: b_quality.png"
+    with Image.open(tmp_path / "b_quality.png") as painted:
+        assert (np.ptp(np.asarray(painted.convert("RGB"), dtype=int), axis=2) > 20).mean() > 0.2
+
+    # A file that the user did not name is never replaced; one that was named is, unless it is the image.
+    with pytest.raises(UserError, match=r"--explain: b_quality\.png exists already; .*--quality_map") as error:
+        run(*command)
+    assert "\n" not in str(error.value)
+    assert run(*command, "--quality_map", "other.png") == 0
+    assert capsys.readouterr().out.endswith("quality map: other.png\n") and Path("other.png").exists()
+    with pytest.raises(UserError, match="is the image itself"):
+        run("--img_path", photos / "b.pn[g]", *command[2:], "--quality_map", photos / "b.png")
+    assert (photos / "b.png").read_bytes() == before
 
 
 def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
@@ -264,6 +367,8 @@ def test_a_broken_image_gives_an_error_message_and_exit_code_1(
         (["--img_path", CONFIG, "--quality_map", CONFIG], "is the image itself"),
         (["--img_path", CONFIG, "--quality_map", CONFIG.parent], "is a folder"),
         (["--img_path", CONFIG, "--quality_map", "map.xyz"], "no suffix of an image format"),
+        (["--img_path", CONFIG.parent / "assets", "--explain"], "--explain: found 7 images"),
+        (["--img_path", CONFIG, "--explain", "--output", "scores.csv"], "--explain, --output: found both"),
         (
             ["--img_path", CONFIG, "--eval_type", "scratch", "--experiment_name", "../x"],
             "experiment_name: found '../x'",

@@ -7,14 +7,15 @@ The file of such a name is therefore written as ./NAME, which names the same fil
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from utils.errors import UserError
 from utils.evaluation.inference import Score
 from utils.runtime.files import GrowingFile
 
-COLUMNS = ["image", "score", "error", "model"]
+COLUMNS = ["image", "score", "error", "model", "rank"]
+EARLIER = COLUMNS[:4]  # of files from before there were ranks
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: their full-width forms
 
 
@@ -26,6 +27,7 @@ class ScoreFile:
             errors of `images` are removed and tried again.
         model: says which model and crops the scores are from.
         images: to score.
+        rank: gives the rank of a score that is in a file of an earlier version, which gets the column `rank`.
 
     Attributes:
         todo: the images that have no score in the file yet.
@@ -35,8 +37,11 @@ class ScoreFile:
         UserError: the file is something else, holds scores of another model, or cannot be read or written.
     """
 
-    def __init__(self, path: Path, model: str, images: Sequence[Path]) -> None:
+    def __init__(
+        self, path: Path, model: str, images: Sequence[Path], rank: Callable[[float], float | None] | None = None
+    ) -> None:
         self.model = model
+        self._rank = rank
         self.failed = 0
         if path.exists() and not path.is_file():
             raise UserError(f"{path}: not a regular file; give another --output")
@@ -52,7 +57,8 @@ class ScoreFile:
         """Appends the row of one image."""
         self.failed += result.value is None
         score = "" if result.value is None else f"{result.value:.6f}"
-        self._file.append(_as_csv([[_written(result.path), score, _written(result.error), self.model]]))
+        row = [_written(result.path), score, _written(result.error), self.model, _rank_text(result.rank)]
+        self._file.append(_as_csv([row]))
 
     def __enter__(self) -> "ScoreFile":
         return self
@@ -65,18 +71,26 @@ class ScoreFile:
         path = self._file.path
         content = _content(path)
         whole = content[: content.rfind(b"\n") + 1]
-        lines = _lines(whole)
+        found = lines = _lines(whole)
         if _as_csv([COLUMNS]).startswith(content):  # empty, or cut by a kill
             lines = [COLUMNS]
-        if not lines or lines[0] != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+        if not _are_scores(lines):
             raise UserError(f"{path}: not a file of scores ({','.join(COLUMNS)}); give another --output")
         others = {line[3] for line in lines[1:]} - {self.model}
         if others:
             raise UserError(f"{path}: has scores of {others.pop()}, not of {self.model}; give another --output")
         kept = [line for line in lines[1:] if not line[2] or line[0] not in images]
-        if len(content) < len(_as_csv([COLUMNS])) or whole != content or len(kept) < len(lines) - 1:
+        if lines[0] == EARLIER:
+            kept = [[*line, self._rank_of(line)] for line in kept]
+        if whole != content or [COLUMNS, *kept] != found:
             self._file.replace(_as_csv([COLUMNS, *kept]))
         return {line[0] for line in kept}
+
+    def _rank_of(self, line: list[str]) -> str:
+        """The rank of a row without one, as it is in the file."""
+        if line[2] or self._rank is None:
+            return ""
+        return _rank_text(self._rank(_number(self._file.path, line[0], line[1])))
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -85,26 +99,45 @@ def read_scores(path: Path) -> dict[str, float]:
     Raises:
         UserError: the file cannot be read, is something else, has no scores, or an image twice.
     """
-    header, *lines = _lines(_content(path)) or [[]]
-    if header != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
+    lines = _lines(_content(path))
+    if not _are_scores(lines):
         raise UserError(
             f"{path}: not a file of scores ({','.join(COLUMNS)}); give one of single_image_inference.py --output"
         )
     scores: dict[str, float] = {}
-    for image, text, error, _ in lines:
+    for image, text, error, *_ in lines[1:]:
         if error:
             continue
         if image in scores:
             raise UserError(f"{path}: has {image} twice; allowed: once")
-        try:
-            scores[image] = float(text)
-        except ValueError:
-            scores[image] = math.nan
-        if not math.isfinite(scores[image]):
-            raise UserError(f"{path}: the score of {image} is {text!r}; expected a number")
+        scores[image] = _number(path, image, text)
     if not scores:
         raise UserError(f"{path}: has no scores")
     return scores
+
+
+def _are_scores(lines: list[list[str]]) -> bool:
+    """Whether rows are a header and scores, of this or of an earlier version."""
+    return lines[:1] in ([COLUMNS], [EARLIER]) and all(len(line) == len(lines[0]) for line in lines)
+
+
+def _number(path: Path, image: str, text: str) -> float:
+    """The score of an image in a file.
+
+    Raises:
+        UserError: it is no finite number.
+    """
+    try:
+        score = float(text)
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise UserError(f"{path}: the score of {image} is {text!r}; expected a number")
+    return score
+
+
+def _rank_text(rank: float | None) -> str:
+    return "" if rank is None else f"{rank:.4f}"
 
 
 def _content(path: Path) -> bytes:

@@ -5,9 +5,10 @@ import pytest
 
 from utils.errors import UserError
 from utils.evaluation.inference import Score
-from utils.evaluation.score_file import ScoreFile
+from utils.evaluation.score_file import ScoreFile, read_scores
 
-HEADER = b"image,score,error,model\r\n"
+HEADER = b"image,score,error,model,rank\r\n"
+EARLIER = b"image,score,error,model\r\n"
 
 
 def add(path: Path, *results: Score, images: list[Path] | None = None) -> list[Path]:
@@ -22,7 +23,7 @@ def test_scores_stay_and_errors_are_tried_again(tmp_path: Path) -> None:
     a, b, c = (Path(f"{name}.png") for name in "abc")
     add(path, Score(a, 0.5), Score(b, error="broken"))
     assert add(path, images=[a, b, c]) == [b, c]
-    assert path.read_bytes() == HEADER + b"a.png,0.500000,,m\r\n"
+    assert path.read_bytes() == HEADER + b"a.png,0.500000,,m,\r\n"
 
 
 @pytest.mark.parametrize("start", [b"", b"ima", HEADER[:-1], b"\xef\xbb\xbf" + HEADER])
@@ -31,17 +32,20 @@ def test_a_cut_header_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path, star
     path = tmp_path / "scores.csv"
     path.write_bytes(start)
     add(path, Score(Path("a.png"), 0.5))
-    assert path.read_bytes().removeprefix(b"\xef\xbb\xbf") == HEADER + b"a.png,0.500000,,m\r\n"
+    assert path.read_bytes().removeprefix(b"\xef\xbb\xbf") == HEADER + b"a.png,0.500000,,m,\r\n"
 
 
 def test_a_name_that_is_not_utf_8_is_kept(tmp_path: Path) -> None:
     path, image = tmp_path / "scores.csv", Path("\udcff.png")
     add(path, Score(image, 0.5))
-    assert path.read_bytes() == HEADER + b"\xff.png,0.500000,,m\r\n"
+    assert path.read_bytes() == HEADER + b"\xff.png,0.500000,,m,\r\n"
     assert add(path, images=[image, Path("b.png")]) == [Path("b.png")]
 
 
-@pytest.mark.parametrize("content", [b"other,file\r\n1,2\r\n", HEADER + b"a.png,0.5,,another model\r\n"])
+@pytest.mark.parametrize(
+    "content",
+    [b"other,file\r\n1,2\r\n", HEADER + b"a.png,0.5,,another model,\r\n", EARLIER + b"a.png,0.5,,another\r\n"],
+)
 def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scores.csv"
     path.write_bytes(content)
@@ -63,3 +67,27 @@ def test_no_name_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, monkeypatch:
     assert rows[1][2] == f"./{name}.jpg: not a readable image"
     assert Path(rows[0][0]) == image  # a script finds the same file
     assert add(path, images=[image, broken]) == [broken]
+
+
+def test_a_file_of_an_earlier_version_gets_the_ranks_of_its_scores(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    rows = b"a.png,0.500000,,m\r\nb.png,,b.png: broken,m\r\nother.png,,other.png: broken,m\r\n"
+    path.write_bytes(EARLIER + rows)
+    assert read_scores(path) == {"a.png": 0.5}
+    path.write_bytes(EARLIER + rows + b"c.png,0.2")  # cut by a kill
+    a, b, c = (Path(f"{name}.png") for name in "abc")
+    with ScoreFile(path, "m", [a, b, c], rank=lambda score: score / 2) as file:
+        assert file.todo == [b, c]
+        file.add(Score(b, 0.25, rank=0.125))
+        file.add(Score(c, error="c.png: broken"))
+    kept = b"a.png,0.500000,,m,0.2500\r\nother.png,,other.png: broken,m,\r\n"
+    assert path.read_bytes() == HEADER + kept + b"b.png,0.250000,,m,0.1250\r\nc.png,,c.png: broken,m,\r\n"
+    assert read_scores(path) == {"a.png": 0.5, "b.png": 0.25}
+
+
+def test_an_earlier_row_without_a_number_is_one_line_and_the_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(EARLIER + b"a.png,good,,m\r\n")
+    with pytest.raises(UserError, match=r"scores\.csv: the score of a\.png is 'good'; expected a number"):
+        ScoreFile(path, "m", [Path("a.png")], rank=lambda score: score)
+    assert path.read_bytes() == EARLIER + b"a.png,good,,m\r\n"

@@ -13,7 +13,8 @@ from utils.errors import UserError
 from utils.evaluation.gmad import competition
 from utils.report import gmad
 
-HEADER = "image,score,error,model\n"
+HEADER = "image,score,error,model,rank\n"
+EARLIER = "image,score,error,model\n"
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write(path: Path, images: list[Path], scores: np.ndarray, model: str = "m") -> Path:
     rows = [
-        f"{image.relative_to(path.parent)},{score:.6f},,{model}\n" for image, score in zip(images, scores, strict=True)
+        f"{image.relative_to(path.parent)},{score:.6f},,{model},0.5\n"
+        for image, score in zip(images, scores, strict=True)
     ]
     path.write_text(HEADER + "".join(rows), encoding="utf-8")
     return path
@@ -77,13 +79,23 @@ def test_a_picture_and_a_table_of_both_ways_round(photos: Path, monkeypatch: pyt
             assert float(row[f"{kind}_score_equal_for"]) == defender[index]
 
 
+def test_files_without_ranks_are_compared_too(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of earlier versions."""
+    images = sorted(photos.iterdir())
+    scores = np.random.default_rng(2).uniform(size=12).round(6)
+    a, b = (write(photos.parent / f"{name}.csv", images, scores) for name in "ab")
+    b.write_text(b.read_text(encoding="utf-8").replace(HEADER, EARLIER).replace(",m,0.5\n", ",m\n"), encoding="utf-8")
+    run(monkeypatch, a, b)
+    assert (photos.parent / "gmad.png").exists()
+
+
 def test_mistakes_are_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = sorted(photos.iterdir())
     a = write(photos.parent / "a.csv", images, np.arange(12.0))
     b = write(photos.parent / "b.csv", images[:-1], np.arange(11.0))
     (photos.parent / "other.csv").write_text("name,mos\nx,1\n", encoding="utf-8")
-    (photos.parent / "nan.csv").write_text(HEADER + "photos/00.png,nan,,m\n", encoding="utf-8")
-    (photos.parent / "twice.csv").write_text(HEADER + "photos/00.png,1,,m\n" * 2, encoding="utf-8")
+    (photos.parent / "nan.csv").write_text(HEADER + "photos/00.png,nan,,m,\n", encoding="utf-8")
+    (photos.parent / "twice.csv").write_text(HEADER + "photos/00.png,1,,m,\n" * 2, encoding="utf-8")
     for arguments, message in (
         ((a, b), r"b\.csv: has no score of .*11\.png, which .*a\.csv has"),
         ((b, a), r"b\.csv: has no score of .*11\.png"),
