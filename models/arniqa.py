@@ -1,5 +1,6 @@
 """The quality model: a frozen encoder and a linear regressor on its two-scale features (paper section 3.3)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -123,7 +124,9 @@ class ARNIQA(nn.Module):
             score = self._scale(score)
         return (score, embedding) if return_embedding else score
 
-    def score(self, images: object, crops: str = "five", reference: object = None) -> Tensor:
+    def score(
+        self, images: OneImage | Sequence[OneImage], crops: str = "five", reference: OneImage | None = None
+    ) -> Tensor:
         """Scores images as `single_image_inference.py` does.
 
         Paths, PIL images and uint8 tensors are resized by Pillow. Float tensors are resized by PyTorch, so the score

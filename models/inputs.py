@@ -33,7 +33,9 @@ def one_by_one(images: object, name: str = "images") -> tuple[list[Named], bool]
             batch = [(f"{called}[{i}]", one) for i, one in enumerate(image)] if image.ndim == 4 else [(called, image)]
             found += batch
             single &= image.ndim == 3
-        elif isinstance(image, str | Path | Image.Image):
+        elif isinstance(image, str | Path):
+            found.append((str(image), image))
+        elif isinstance(image, Image.Image):
             found.append((called, image))
         else:
             raise ImageError(
@@ -62,10 +64,7 @@ def read(image: OneImage, name: str) -> Image.Image | Tensor:
         if image.is_floating_point():
             return image
         return Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy())
-    if isinstance(image, Image.Image):
-        found = to_rgb(image, name)
-    else:
-        found, name = open_image(image), str(image)
+    found = to_rgb(image, name) if isinstance(image, Image.Image) else open_image(image)
     check_size(name, found)
     return found
 

@@ -190,7 +190,7 @@ def test_a_full_reference_model_compares_with_the_reference(
     for arguments, message in (
         ((other,), "reference: missing"),
         ((other, "five", files), "reference: found several"),
-        ((files[1], "five", files[0]), "67 x 91 pixels; the reference has 90 x 72"),
+        ((files[1], "five", files[0]), r"1\.png: 67 x 91 pixels; the reference has 90 x 72"),
     ):
         with pytest.raises(ImageError, match=message):
             model.score(*arguments)
