@@ -1,36 +1,41 @@
-"""torch.hub entry point: torch.hub.load(repository, "ARNIQA", regressor_dataset="kadid10k")."""
+"""torch.hub entry points: torch.hub.load(repository, "ARNIQA", regressor_dataset="kadid10k")."""
 
 import importlib.util
+import pathlib
 import sys
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+import types
+import typing
 
-dependencies = ["torch", "torchvision", "PIL"]
+# torch.hub.list names everything here that can be called and has no leading underscore, so only modules are imported.
+
+dependencies = ["torch", "torchvision", "PIL", "numpy"]
 
 _NAME = "_arniqa_models"  # the calling program may have its own package `models`
 
 
-def _load_models() -> ModuleType:
-    """Loads the package `models` of this checkout under a private name, once per process."""
-    folder = Path(__file__).resolve().parent / "models"
+def _load(module: str) -> types.ModuleType:
+    """A module of the package `models` of this checkout, which is loaded under a private name, once per process."""
+    folder = pathlib.Path(__file__).resolve().parent / "models"
     loaded = sys.modules.get(_NAME)
-    if loaded is not None and loaded.__file__ == str(folder / "__init__.py"):
-        return loaded
-    spec = importlib.util.spec_from_file_location(
-        _NAME, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec is not None and spec.loader is not None  # always true for a .py file
-    for name in [name for name in sys.modules if name.partition(".")[0] == _NAME]:
-        del sys.modules[name]  # loaded from another checkout
-    package = importlib.util.module_from_spec(spec)
-    sys.modules[_NAME] = package
-    spec.loader.exec_module(package)
-    return package
+    if loaded is None or loaded.__file__ != str(folder / "__init__.py"):
+        spec = importlib.util.spec_from_file_location(
+            _NAME, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None and spec.loader is not None  # always true for a .py file
+        for name in [name for name in sys.modules if name.partition(".")[0] == _NAME]:
+            del sys.modules[name]  # loaded from another checkout
+        package = importlib.util.module_from_spec(spec)
+        sys.modules[_NAME] = package
+        spec.loader.exec_module(package)
+    return importlib.import_module(f"{_NAME}.{module}")
 
 
-def ARNIQA(regressor_dataset: str = "kadid10k", **options: Any) -> Any:
-    """The quality model, in evaluation mode on the CPU; see `models/arniqa.py` for its `forward`.
+def ARNIQA(regressor_dataset: str = "kadid10k", **options: typing.Any) -> typing.Any:
+    """The quality model, in evaluation mode on the CPU: `model.score("photo.jpg")`, from about 0 (bad) to 1 (good).
+
+    `score` takes a path, a PIL image, a tensor (uint8, or floats in [0, 1], not normalised; 3 x H x W or N x 3 x H x W)
+    or a list of these. It returns a tensor without dimensions for one image, else N scores. For float tensors it has a
+    gradient. `models/arniqa.py` says more, also about `forward`, which takes normalised images at two scales.
 
     Args:
         regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k; or, with one of the
@@ -38,6 +43,17 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: Any) -> Any:
         options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files or an export)
             or `experiment` (folder of a training run), the latter also with `full_reference`.
     """
-    _load_models()
-    module = importlib.import_module(f"{_NAME}.arniqa")
-    return module.ARNIQA(regressor_dataset, **options)
+    return _load("arniqa").ARNIQA(regressor_dataset, **options)
+
+
+def ARNIQA_encoder(weights_dir: str | None = None, experiment: str | None = None) -> typing.Any:
+    """The encoder alone, in evaluation mode on the CPU: ImageNet-normalised images N x 3 x H x W -> features N x 2048.
+
+    Images have any size. For the 4096 features of the paper, join those of an image and of its half-scale copy.
+
+    Args:
+        weights_dir: folder with the released ARNIQA.pth or an export. Default: the folder in ARNIQA_WEIGHTS_DIR; if it
+            is not set, the release is downloaded.
+        experiment: folder of a training run (experiments/NAME), whose best encoder to use instead.
+    """
+    return _load("encoder").Encoder(weights_dir, experiment)

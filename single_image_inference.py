@@ -9,6 +9,7 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from models.arniqa import ARNIQA
-from models.errors import WeightsError
+from models.errors import ImageError, WeightsError
+from models.preprocess import CROP_NAMES, half_scale, open_image, read_crops, resize_shorter_side, two_scale_crops
 from models.weights import RELEASED_SCORES
 from utils.config.command_line import OneLineParser, integer
 from utils.config.keys import KEYS, MAX_SIDE
 from utils.errors import UserError, run_command
-from utils.evaluation.inference import embed_reference, find_images, score_crops, score_images, two_scale_crops
+from utils.evaluation.inference import embed_reference, find_images, score_crops, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
-from utils.image import CROP_NAMES, open_image, resize_shorter_side
 from utils.output import output_dropped
 from utils.report.quality_map import check_target, local_scores, save_quality_map
 from utils.runtime.allocator import keep_freed_memory
@@ -55,22 +56,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.precision != model.precision:
         found = f"the regressor was fitted on features in {model.precision}"
         print(f"{found}; these are in {arguments.precision} (--precision)", file=sys.stderr)
+    if arguments.regressor_dataset == "spaq" and model.fitted_on is None and not arguments.resize:
+        print(
+            "the released regressor of spaq was fitted on images with a shorter side of 512 pixels; images are scored "
+            "as they are, as published (--resize 512 resizes them)",
+            file=sys.stderr,
+        )
     with arithmetic(arguments.precision, device):
         return score(arguments, paths, model, crop_size, about)
 
 
 def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_size: int, about: str) -> int:
     """Scores the images as the arguments say; returns the exit code of `main`."""
+    side = arguments.resize or model.shorter_side
+    read = partial(read_crops, crop_size=crop_size, shorter_side=side)
     options: dict[str, Any] = {
-        "crop_size": crop_size,
+        "read_crops": read,
         "batch_size": arguments.batch_size,
         "num_workers": arguments.num_workers,
-        "shorter_side": model.shorter_side,
         "rank": model.rank,
     }
-    size = f"crops of {crop_size}" + (f", shorter side of {model.shorter_side}" if model.shorter_side else "")
+    size = f"crops of {crop_size}" + (f", shorter side of {side}" if side else "")
     if arguments.reference:
-        options["reference"] = embed_reference(model, arguments.reference, crop_size, model.shorter_side)
+        options["reference"] = embed_reference(model, arguments.reference, read)
         about += f", reference {arguments.reference}"
     precision = "" if arguments.precision == "float32" else f", {arguments.precision}"
     if arguments.output:
@@ -91,10 +99,11 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
             text = score_and_rank(result.value, result.rank, arguments.regressor_dataset)
             print(f"{result.path}: {text}" if len(paths) > 1 else text, flush=True)
             if arguments.quality_map:
-                image = resize_shorter_side(open_image(result.path), model.shorter_side)
+                image = resize_shorter_side(open_image(result.path), side)
                 if arguments.explain:
                     explain(model, image, crop_size)
-                save_quality_map(arguments.quality_map, image, local_scores(model, image, crop_size), result.value)
+                quality = local_scores(model, image, half_scale(image), crop_size)
+                save_quality_map(arguments.quality_map, image, quality, result.value)
                 if arguments.explain:
                     print(f"quality map: {arguments.quality_map}")
     return int(failed > 0)
@@ -161,6 +170,11 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         type=integer(1, MAX_SIDE),
         help="side of the crops in pixels; default: that of the crops that the regressor was fitted on",
     )
+    add(
+        "--resize",
+        type=integer(32, MAX_SIDE),
+        help="resize images to this shorter side in pixels first; default: as the regressor's file says, else not",
+    )
     add("--device", default="auto", help="auto (default), cpu (or -1), a GPU number, cuda or mps")
     add(
         "--precision",
@@ -214,4 +228,4 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
 
 
 if __name__ == "__main__":
-    run_command(main, WeightsError)
+    run_command(main, WeightsError, ImageError)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import nn
 from benchmarks.machine import description, matmul_rate, seconds
 from models.arniqa import ARNIQA
 from models.export import save_released_regressor
+from models.preprocess import read_crops
 from models.resnet import ResNet
 from models.weights import EMBEDDING_DIM
 from utils.errors import run_command
@@ -98,7 +100,7 @@ def main() -> None:
         for file in files:
             Image.fromarray(pixels).save(file)
         start = time.perf_counter()
-        scored = len(list(score_images(ours, files, side)))
+        scored = len(list(score_images(ours, files, partial(read_crops, crop_size=side))))
         rate = scored / (time.perf_counter() - start)
 
     print(f"import {imported:.2f} s, load {loaded:.2f} s, peak memory when scoring one image {peak:.0f} MB")

@@ -1,14 +1,17 @@
 """The quality model: a frozen encoder and a linear regressor on its two-scale features (paper section 3.3)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from .errors import WeightsError
+from .errors import ImageError, WeightsError
 from .experiment_files import find_best_checkpoint, find_regressor, is_training_run
 from .frozen import frozen
+from .inputs import OneImage, one_by_one, read
+from .preprocess import five_crops, normalize, size, to_unit, two_scales
 from .weights import (
     check_fitted_on,
     encoder_hash,
@@ -18,6 +21,7 @@ from .weights import (
     published_regressor,
 )
 
+BATCH = 4  # images that `ARNIQA.score` encodes at once, ten crops each
 Number = TypeVar("Number", float, Tensor)
 
 
@@ -45,7 +49,9 @@ class ARNIQA(nn.Module):
         crop_size: side in pixels of the crops that the regressor was fitted on; 224 if its file does not say.
         precision: of the arithmetic that computed the features it was fitted on; "float32" if its file does not say.
         shorter_side: in pixels, to which the images were resized before they were cropped; None if they were not, or if
-            the regressor's file does not say.
+            the regressor's file does not say. `score` resizes images to it. The released regressor of SPAQ was fitted
+            on images with a shorter side of 512, but the published code scores images as they are; set it to 512 to
+            score what the regressor was fitted on.
         score_quantiles: of the scores that the regressor was fitted on, as `save_regressor` describes them; None if
             they are not known.
         fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
@@ -122,6 +128,91 @@ class ARNIQA(nn.Module):
         if scale_score:
             score = self._scale(score)
         return (score, embedding) if return_embedding else score
+
+    def score(
+        self, images: OneImage | Sequence[OneImage], crops: str = "five", reference: OneImage | None = None
+    ) -> Tensor:
+        """Scores images as `single_image_inference.py` does.
+
+        Paths, PIL images and uint8 tensors are resized by Pillow. Float tensors are resized by PyTorch, so the score
+        has a gradient: `1 - model.score(restored)` is a loss. The two ways differ by little (docs/fidelity.md).
+
+        Args:
+            images: a path (str or Path), a PIL image or an RGB tensor, 3 x H x W or N x 3 x H x W, of uint8 values in
+                0..255 or floats in [0, 1], not normalised; or a list or tuple of these, which may differ in size and
+                kind. A side has at least 32 pixels. Tensors are on any device, all on the same one. An EXIF rotation
+                is not applied, an alpha channel is dropped. If `shorter_side` is set, images are first resized to it.
+            crops: "five", the mean over the centre crop and the four corner crops of `crop_size`, as in the paper; or
+                "whole", the whole image, which needs memory in proportion to its size.
+            reference: for a full-reference model, and only for one: the reference image of all `images`, of their size.
+
+        Returns:
+            On the model's device: a tensor without dimensions for one image, N scores for a batch or a list. They are
+            scaled as by `forward`: from about 0 (bad) to 1 (good), not clipped.
+
+        Raises:
+            ImageError: an image cannot be read or is not as above, or an argument is unknown. The message is one line.
+        """
+        if crops not in ("five", "whole"):
+            raise ImageError(f"crops: found {crops!r}; allowed: 'five', 'whole'")
+        if (reference is not None) != self.full_reference:
+            needed = "missing; this model" if self.full_reference else "found one; only a full-reference model"
+            raise ImageError(f"reference: {needed} compares images with a reference")
+        items, single = one_by_one(images)
+        against, expected = None, None
+        if reference is not None:
+            references, one = one_by_one(reference, "reference")
+            if not one:
+                raise ImageError("reference: found several images; give one")
+            full, half, expected = self._views(*references[0], crops)
+            against = self.embed_crops(full, half)
+        scores = []
+        step = BATCH if crops == "five" else 1  # whole images differ in size
+        for start in range(0, len(items), step):
+            pairs = []
+            for name, image in items[start : start + step]:
+                full, half, found = self._views(name, image, crops)
+                if expected not in (None, found):
+                    raise ImageError(f"{name}: {found} pixels; the reference has {expected}")
+                pairs.append((full, half))
+            full, half = map(torch.stack, zip(*pairs, strict=True))
+            scores.append(self.score_crops(full, half, against))
+        return scores[0][0] if single else torch.cat(scores)
+
+    def score_crops(self, full: Tensor, half: Tensor, reference: Tensor | None = None) -> Tensor:
+        """N scores of N images with k crops each: the mean over an image's crops.
+
+        Args:
+            full: N x k x 3 x H x W, uint8 in 0..255 or floats in [0, 1], on any device: the crops at full scale.
+            half: N x k x 3 x H' x W', the crops at half scale.
+            reference: k x 4096, what `embed_crops` gives for the reference image; only for a full-reference model.
+        """
+        if reference is not None:
+            reference = reference.repeat(len(full), 1)
+        crops = (self._prepared(scale.flatten(0, 1)) for scale in (full, half))
+        scores = self(*crops, reference=reference)
+        return scores.view(len(full), -1).mean(dim=1)
+
+    def embed_crops(self, full: Tensor, half: Tensor) -> Tensor:
+        """The k x 4096 embeddings of the k crops of one image, each k x 3 x H x W as `score_crops` takes them."""
+        return self.embed(self._prepared(full), self._prepared(half))
+
+    def _prepared(self, crops: Tensor) -> Tensor:
+        """Normalised, on the model's device and of its type."""
+        return normalize(crops.to(self.regressor.weight.device)).to(self.regressor.weight.dtype)
+
+    def _views(self, name: str, image: OneImage, crops: str) -> tuple[Tensor, Tensor, str]:
+        """k x 3 x H x W crops of an image at both scales, floats on the model's device; and its size, for a message."""
+        weight = self.regressor.weight
+        picture = read(image, name)
+        if isinstance(picture, Tensor):
+            picture = picture.to(weight)
+        cut = [
+            scale.unsqueeze(0) if crops == "whole" else five_crops(scale, self.crop_size)
+            for scale in two_scales(picture, self.shorter_side)
+        ]
+        full, half = (to_unit(scale.to(weight.device)) for scale in cut)
+        return full, half, "{} x {}".format(*size(picture))
 
     def embed(self, img: Tensor, img_ds: Tensor) -> Tensor:
         """The N x 4096 embedding [f(img), f(img_ds)] of images as `forward` takes them."""

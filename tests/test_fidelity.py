@@ -11,7 +11,9 @@ import torch
 from PIL import Image
 
 from data.kadis700 import half_scale_pixels
+from models.arniqa import ARNIQA
 from models.frozen import frozen
+from models.preprocess import two_scale_crops
 from models.resnet import ResNet
 from models.simclr import nt_xent_loss
 from tests.golden import golden
@@ -128,6 +130,23 @@ def test_features_in_half_precision_move_by_at_most_the_stated_amount(encoder: R
             with torch.autocast("cpu", DTYPES[name]):
                 moved = (folded.features(crops).float() - expected).norm(dim=1).max().item()
             assert 0.5 * float(limit) < moved <= float(limit), name
+
+
+def test_scores_of_float_tensors_move_by_at_most_the_stated_amount(released: Path, encoder: ResNet) -> None:
+    size = size_of("scores of float tensors")
+    of_features, of_scores = (float(re.findall(rf"{what} ([\d.e-]+)", size)[0]) for what in ("up to", "less than"))
+    share = float(re.findall(r"([\d.]+) % of the range", size)[0]) / 100
+    photos = [Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
+    by_kind = [[two_scale_crops(image, 224) for image in kind] for kind in (photos, map(to_tensor, photos))]
+    pixels, floats = (normalize(torch.stack(crops)[:, :, 0]) for crops in by_kind)  # centre crops
+    torch.testing.assert_close(floats[:, 0], pixels[:, 0], rtol=0, atol=1e-6)  # full scale
+    with torch.inference_mode():
+        moved = (encoder.features(floats[:, 1]) - encoder.features(pixels[:, 1])).norm(dim=1).max().item()
+        model = ARNIQA("kadid10k", released)
+        of_pixels, of_floats = (model(*crops.unbind(1)) for crops in (pixels, floats))
+    assert 0.5 * of_features < moved <= of_features
+    difference = (of_floats - of_pixels).abs().max().item()
+    assert difference < of_scores and difference <= share * np.ptp(of_pixels.numpy())
 
 
 def test_a_loss_in_half_precision_has_a_gradient_that_is_off_by_at_most_the_stated_share() -> None:

@@ -1,6 +1,11 @@
 import os
+import re
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.processes import run
 
@@ -30,8 +35,18 @@ img_ds = preprocess(img_ds).unsqueeze(0)
 with torch.no_grad():
     score = model(img, img_ds, return_embedding=False, scale_score=True)
     other = load("live")(img, img_ds)
+picture = Image.linear_gradient("L").resize((70, 50)).convert("RGB")
+picture.save("picture.png")
+whole = model.score("picture.png", crops="whole")
+pixels = transforms.ToTensor()(picture).requires_grad_()
+loss = 1 - model.score([pixels, picture])
+loss.sum().backward()
+encoder = torch.hub.load(sys.argv[1], "ARNIQA_encoder", source="local")
+features = encoder(img)
+assert features.shape == (1, 2048) and pixels.grad.isfinite().all()
 assert data.own and models.own and utils.own
-print(score.item(), other.item())
+assert not {"data", "models", "utils"} & {name.rpartition(".")[0] for name in sys.modules}  # no part of ours
+print(score.item(), other.item(), whole.item(), *(1 - loss).tolist(), *features[0, :3].tolist())
 """
 
 
@@ -60,8 +75,41 @@ def test_two_models_load_in_a_project_with_packages_of_the_same_names(released: 
         for scale in (image, resize(image, [25, 35]))
     ]
     with torch.no_grad():
-        for dataset, score in zip(("kadid10k", "live"), printed, strict=True):
+        for dataset, score in zip(("kadid10k", "live"), printed[:2], strict=True):
             assert abs(ARNIQA(dataset, released)(*scales).item() - score) < 1e-5
+        assert abs(printed[2] - printed[0]) < 1e-5  # score(crops="whole") is the same
+        model = ARNIQA("kadid10k", released)
+        features = model.encoder.features(scales[0])
+        expected = [*model.score([to_tensor(image), image]).tolist(), *features[0, :3].tolist()]
+        assert all(abs(one - two) < 1e-5 for one, two in zip(printed[3:], expected, strict=True))
+
+
+def test_the_hub_lists_each_entry_with_help_that_says_what_goes_in_and_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    cached = tmp_path / "owner_name_main"  # where torch.hub has what it got from GitHub
+    shutil.copytree(ROOT / "models", cached / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "hubconf.py", cached)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    entries = torch.hub.list("owner/name:main", skip_validation=True, trust_repo=True)
+    assert sorted(entries) == ["ARNIQA", "ARNIQA_encoder"]
+    for entry in entries:
+        text = torch.hub.help("owner/name:main", entry, skip_validation=True, trust_repo=True)
+        assert "Args:" in text and "N x 3 x H x W" in text and "weights_dir" in text
+
+
+def test_the_examples_of_the_readme_run(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Use it from Python\n")[1].split("\n## ")[0]
+    first, loss = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    assert 'torch.hub.load("owner/name", ' in first
+    monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(first.replace('"owner/name", ', '".", source="local", model='), names)
+    exec(loss, names)
+    assert names["score"].ndim == 0 and names["restored"].grad.abs().max() > 0
 
 
 def test_without_network_the_traceback_is_short_and_says_what_to_do(tmp_path: Path) -> None:

@@ -25,13 +25,13 @@ CONFIG = Path(__file__).resolve().parents[1] / "config.yaml"
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Five images with different sizes and modes, one of them in a subfolder, and one broken image."""
+    """Images with different sizes and modes, one of them in a subfolder, one too small and one broken."""
     folder = tmp_path / "photos"
     (folder / "sub").mkdir(parents=True)
     generator = np.random.default_rng(0)
     noise = Image.fromarray(generator.integers(0, 256, (90, 130, 3), dtype=np.uint8))
     noise.save(folder / "b.png")
-    noise.convert("L").resize((30, 400)).save(folder / "grey.png")
+    noise.convert("L").resize((32, 400)).save(folder / "grey.png")
     noise.convert("RGBA").save(folder / "sub" / "alpha.png")
     noise.convert("CMYK").resize((60, 60)).save(folder / "cmyk.jpg")
     noise.resize((1, 1)).save(folder / "pixel.png")
@@ -138,6 +138,50 @@ def test_an_experiment_is_scored_with_the_size_and_the_crops_that_its_regressor_
     assert quality_map.exists()
 
 
+@torch.no_grad()
+def test_resize_is_followed_and_part_of_what_the_file_of_scores_says(
+    photos: Path,
+    experiment: Path,
+    released: Path,
+    encoder: ResNet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["--img_path", photos / "b.png", "--weights_dir", released]
+    assert run(*command, "--resize", 70) == 0
+    regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
+    expected = (expected_score(encoder, regressor, photos / "b.png", (101, 70)) - 1) / 4
+    assert float(capsys.readouterr().out.split()[0]) == pytest.approx(expected, abs=1e-5)
+    output = tmp_path / "scores.csv"
+    assert run(*command, "--resize", 70, "--output", output) == 0
+    assert "crops of 48, shorter side of 70" in output.read_text(encoding="utf-8")
+    with pytest.raises(UserError, match=r"has scores of .* shorter side of 70, not of"):
+        run(*command, "--output", output)
+    with pytest.raises(UserError, match=r"--resize: found '31'; allowed: integer in \[32, 8192\]"):
+        run(*command, "--resize", 31)
+    capsys.readouterr()
+    monkeypatch.chdir(experiment.parents[1])  # a regressor whose file says 60
+    own = ["--regressor_dataset", "mine", "--eval_type", "scratch", "--experiment_name", "tried"]
+    assert run("--img_path", photos / "b.png", "--resize", 70, *own) == 0
+    expected = expected_score(encoder, random_regressor(101), photos / "b.png", (101, 70)) / 10
+    assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_released_regressor_of_spaq_names_the_size_that_it_was_fitted_on(
+    photos: Path, released: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = {}
+    for dataset, size in (("spaq", []), ("spaq", ["--resize", 512]), ("kadid10k", [])):
+        command = ["--img_path", photos / "b.png", "--weights_dir", released, "--regressor_dataset", dataset]
+        assert run(*command, *size) == 0
+        out, err = capsys.readouterr()
+        scores[dataset, len(size)] = float(out.split()[0])
+        assert err.count("\n") == (1 if dataset == "spaq" and not size else 0)
+        assert ("--resize 512" in err) is (dataset == "spaq" and not size)
+    assert scores["spaq", 0] != scores["spaq", 2]  # not resized silently
+
+
 def full_reference_experiment(folder: Path, experiment: Path) -> None:
     """In `folder`: the experiment `tried` with a full-reference regressor too, of seed 7 and the range 0..10."""
     shutil.copytree(experiment, folder / "experiments" / "tried")
@@ -175,7 +219,7 @@ def test_images_are_scored_beside_their_reference(
     scores = dict(line.rsplit(": ", 1) for line in out.splitlines())
     assert scores.keys() == {str(photos / "b.png"), str(photos / "sub" / "alpha.png")}
     assert float(scores[str(photos / "b.png")]) == pytest.approx(expected, abs=1e-5)
-    assert f"{photos / 'grey.png'}: 30 x 400 pixels; the reference {reference} has 130 x 90" in err
+    assert f"{photos / 'grey.png'}: 32 x 400 pixels; the reference {reference} has 130 x 90" in err
     assert run("--img_path", photos, "--reference", reference, *options, "--output", tmp_path / "s.csv") == 1
     with (tmp_path / "s.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -220,7 +264,7 @@ def test_every_score_of_a_folder_has_its_rank(
     assert run("--img_path", photos, *of_dataset["kadid10k"]) == 1
     lines = [line.rsplit(": ", 1) for line in capsys.readouterr().out.splitlines()]
     printed = {path: float(text.split()[0]) for path, text in lines}
-    assert len(printed) == 5
+    assert len(printed) == 4
     for path, text in lines:
         percent = f"{100 * rank(printed[path]):.0f} %"
         assert text.split("  ")[1] == f"better than {percent} of kadid10k's images, as its raters saw them"
@@ -301,15 +345,15 @@ def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
 ) -> None:
     output = tmp_path / "out" / "scores.csv"
     command = ["--img_path", photos, "--weights_dir", released, "--output", output, "--batch_size", "2"]
-    assert run(*command) == 1  # one image is broken
+    assert run(*command) == 1  # two images have no score
     whole = output.read_bytes()
     with output.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["image"] for row in rows] == [str(path) for path in find_images(str(photos))]
     assert len(rows) == 6
     for row in rows:
-        broken = row["image"].endswith("broken.png")
-        assert bool(row["error"]) is broken and bool(row["score"]) is not broken
+        bad = row["image"].endswith(("broken.png", "pixel.png"))
+        assert bool(row["error"]) is bad and bool(row["score"]) is not bad
 
     lines = whole.splitlines(keepends=True)
     output.write_bytes(b"".join(lines[:4]) + lines[4][:10])  # the file after a kill
@@ -348,9 +392,10 @@ def test_a_broken_image_gives_an_error_message_and_exit_code_1(
 ) -> None:
     assert run("--img_path", photos / "*.png", "--weights_dir", released) == 1
     captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1 and "broken.png" in captured.err
+    assert captured.err.count("\n") == 2 and "broken.png" in captured.err
+    assert "pixel.png: 1 x 1 pixels; expected at least 32" in captured.err
     assert [line.partition(": ")[0] for line in captured.out.splitlines()] == [
-        str(photos / name) for name in ("b.png", "grey.png", "pixel.png")
+        str(photos / name) for name in ("b.png", "grey.png")
     ]
 
 
@@ -391,21 +436,23 @@ def test_sliding_crops_cover_the_image_and_stay_inside(side: int) -> None:
     assert starts[-1] + 10 == max(side, 10)
 
 
-class Brightness(torch.nn.Module):
-    """Replaces the quality model: the mean red value of the full-scale crop, without normalisation."""
+class Brightness:
+    """Replaces the quality model: the mean red value of the full-scale crop."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.zero = torch.nn.Parameter(torch.zeros(()))
+    def score_crops(
+        self, full: torch.Tensor, half: torch.Tensor, reference: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return full[:, 0, 0].float().mean(dim=(1, 2)) / 255
 
-    def forward(self, full: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        return full[:, 0].mean(dim=(1, 2)) * 0.229 + 0.485 + self.zero
+    def embed_crops(self, full: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
 
 
 def test_local_scores_follow_the_local_quality() -> None:
     pixels = np.zeros((40, 60, 3), dtype=np.uint8)
     pixels[:, 30:] = 255
-    quality = local_scores(Brightness(), Image.fromarray(pixels), crop_size=10)
+    image = Image.fromarray(pixels)
+    quality = local_scores(Brightness(), image, image.resize((30, 20)), crop_size=10)
     assert quality.shape == (40, 60)
     assert np.allclose(quality[:, :20], 0, atol=1e-6) and np.allclose(quality[:, 40:], 1, atol=1e-6)
 

@@ -149,11 +149,8 @@ def half_scale(image: Image.Image) -> Image.Image:
     return image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BICUBIC)
 
 
-CROP_NAMES = ("centre", "top left", "bottom left", "top right", "bottom right")
-
-
 def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]:
-    """The crops in `CROP_NAMES`, in this order, of crop_size x crop_size (paper section 4.2).
+    """Centre, top-left, bottom-left, top-right and bottom-right crops of crop_size x crop_size (paper section 4.2).
 
     A crop that is larger than the image is padded with zeros. In a corner crop, the image stays at this corner; in the
     centre crop, it is in the centre: the image's pixel (W // 2, H // 2) is the crop's (crop_size // 2, crop_size // 2).

@@ -5,15 +5,26 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from utils.errors import UserError
-from utils.image import IMAGE_SUFFIXES, center_corners_crop, normalize, open_image, resize_shorter_side, to_pixels
+from utils.image import IMAGE_SUFFIXES, check_header
 from utils.runtime.workers import batches, leave_stopping_to_parent, worker_count
+
+# Path of an image file -> its crops, 2 x 5 x 3 x c x c, uint8: full scale, then half scale. A ValueError of one line
+# says why there are none. `models.preprocess.read_crops` is one; `utils` does not import `models`.
+ReadCrops = Callable[[Path], Tensor]
+
+
+class CropScorer(Protocol):
+    """What is needed of `models.arniqa.ARNIQA`."""
+
+    def score_crops(self, full: Tensor, half: Tensor, reference: Tensor | None = None) -> Tensor: ...
+    def embed_crops(self, full: Tensor, half: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -48,33 +59,12 @@ def find_images(pattern: str) -> list[Path]:
     return sorted(found)
 
 
-def half_scale_bilinear(image: Image.Image) -> Image.Image:
-    """The image at (W // 2, H // 2), at least 1 x 1, by Pillow's antialiased bilinear resize."""
-    return image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.BILINEAR)
-
-
-def two_scale_crops(image: Image.Image, crop_size: int) -> Tensor:
-    """RGB image -> 2 x 5 x 3 x c x c crops of side c, uint8: full scale, then half scale.
-
-    Crops that reach beyond the image are padded with zeros.
-    """
-    scales = (image, half_scale_bilinear(image))
-    return torch.stack([torch.stack([to_pixels(c) for c in center_corners_crop(s, crop_size)]) for s in scales])
-
-
 class ImageFiles(Dataset):
     """Item i: the path of file i and its two-scale crops, or the reason why the file cannot be scored."""
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        crop_size: int,
-        shorter_side: int | None = None,
-        reference: "Reference | None" = None,
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], read_crops: ReadCrops, reference: "Reference | None" = None) -> None:
         self.paths = paths
-        self.crop_size = crop_size
-        self.shorter_side = shorter_side
+        self.read_crops = read_crops
         self.path_and_size = None if reference is None else (reference.path, reference.size)
 
     def __len__(self) -> int:
@@ -83,12 +73,10 @@ class ImageFiles(Dataset):
     def __getitem__(self, index: int) -> tuple[Path, Tensor | str]:
         path = self.paths[index]
         try:
-            image = open_image(path)
             if self.path_and_size is not None:
-                _check_size(path, image.size, *self.path_and_size)
-            image = resize_shorter_side(image, self.shorter_side)
-            return path, two_scale_crops(image, self.crop_size)
-        except UserError as error:
+                _check_size(path, check_header(path), *self.path_and_size)
+            return path, self.read_crops(path)
+        except (UserError, ValueError) as error:
             return path, str(error)
 
 
@@ -101,17 +89,16 @@ class Reference:
     embeddings: Tensor
 
 
-def embed_reference(model: nn.Module, path: Path, crop_size: int, shorter_side: int | None = None) -> Reference:
+def embed_reference(model: CropScorer, path: Path, read_crops: ReadCrops) -> Reference:
     """Reads and encodes the reference image of a full-reference model; runs on the model's device.
 
     Raises:
-        UserError: it cannot be read.
+        UserError, ValueError: it cannot be read.
     """
-    image = open_image(path)
+    size = check_header(path)
     with torch.inference_mode():
-        resized = resize_shorter_side(image, shorter_side)
-        crops = two_scale_crops(resized, crop_size).to(next(model.parameters()).device)
-        return Reference(path, image.size, model.embed(*normalize(crops)))  # type: ignore[operator]
+        full, half = read_crops(path)
+        return Reference(path, size, model.embed_crops(full, half))
 
 
 def _check_size(path: Path, size: tuple[int, int], reference: Path, expected: tuple[int, int]) -> None:
@@ -128,43 +115,38 @@ def collate(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, st
     return about, default_collate(crops) if crops else None
 
 
-def score_crops(model: nn.Module, crops: Tensor, reference: Reference | None = None) -> Tensor:
-    """N x 2 x 5 x 3 x c x c crops, uint8 -> N scores, each the mean over the five crops. Runs on the model's device.
+def score_crops(model: CropScorer, crops: Tensor, reference: Reference | None = None) -> Tensor:
+    """N x 2 x k x 3 x c x c crops, uint8 -> N scores, each the mean over its k crops. Runs on the model's device.
 
     A full-reference model compares them with the crops of `reference`.
     """
-    options = {} if reference is None else {"reference": reference.embeddings.repeat(len(crops), 1)}
-    device = next(model.parameters()).device
     with torch.inference_mode():
-        full, half = normalize(crops.to(device)).unbind(dim=1)
-        scores = model(full.flatten(0, 1), half.flatten(0, 1), **options)
-    return scores.view(len(crops), -1).mean(dim=1).float().cpu()
+        full, half = crops.unbind(dim=1)
+        return model.score_crops(full, half, None if reference is None else reference.embeddings).float().cpu()
 
 
 def score_images(
-    model: nn.Module,
+    model: CropScorer,
     paths: Sequence[Path],
-    crop_size: int = 224,
+    read_crops: ReadCrops,
     batch_size: int = 4,
     num_workers: int = 0,
-    shorter_side: int | None = None,
     reference: Reference | None = None,
     rank: Callable[[float], float | None] | None = None,
 ) -> Iterator[Score]:
     """Scores image files in their order and yields each score as it is ready, or an error if the file is unreadable.
 
     Args:
-        model: maps full- and half-scale crops (n x 3 x c x c each) to n scores.
+        model: scores the crops.
         paths: the image files.
-        crop_size: c, side of the crops in pixels.
+        read_crops: reads a file; it can be pickled, for the workers.
         batch_size: images that go through the model together.
         num_workers: processes that read images; 0 reads in the main one.
-        shorter_side: in pixels, to which images are resized before they are cropped; None leaves them as they are.
         reference: of all images, for a full-reference model. An image of another size gets an error.
         rank: gives the rank of a score.
     """
     files = DataLoader(
-        ImageFiles(paths, crop_size, shorter_side, reference),
+        ImageFiles(paths, read_crops, reference),
         batch_size,
         num_workers=worker_count(num_workers),
         collate_fn=collate,

@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
-from torch import nn
 
 from utils.errors import UserError
-from utils.evaluation.inference import half_scale_bilinear, score_crops
+from utils.evaluation.inference import CropScorer, score_crops
 from utils.image import to_pixels
 from utils.runtime.files import write_whole
 
@@ -21,22 +20,25 @@ def positions(side: int, crop_size: int) -> list[int]:
     return [*range(0, last, max(1, crop_size // 2)), last]
 
 
-def local_scores(model: nn.Module, image: Image.Image, crop_size: int = 224, batch_size: int = 20) -> np.ndarray:
+def local_scores(
+    model: CropScorer, image: Image.Image, half: Image.Image, crop_size: int = 224, batch_size: int = 20
+) -> np.ndarray:
     """The quality at each pixel: the mean score of the sliding crops that contain it.
 
     The score of a position is that of the full-scale crop there and the half-scale crop with the same centre, which is
     moved back into the image if it would reach beyond it.
 
     Args:
-        model: maps full- and half-scale crops (n x 3 x c x c each) to n scores.
+        model: scores the crops.
         image: RGB.
+        half: the same at half scale.
         crop_size: c, side of the crops in pixels; they overlap by half.
         batch_size: positions that go through the model together.
 
     Returns:
         H x W float64.
     """
-    half, c = half_scale_bilinear(image), crop_size
+    c = crop_size
 
     def crop(source: Image.Image, x: int, y: int) -> torch.Tensor:
         return to_pixels(source.crop((x, y, x + c, y + c)))
