@@ -28,6 +28,7 @@ from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
 from utils.output import output_dropped
 from utils.report.quality_map import check_target, local_scores, save_quality_map
+from utils.report.scores import check_report, write_scores
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
 from utils.runtime.precision import DTYPES, arithmetic, check_precision
@@ -50,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.quality_map = default_map(paths[0])
     if arguments.quality_map:
         check_target(arguments.quality_map, paths[0])
+    if arguments.report:
+        check_report(arguments.report, paths, arguments.output)
     model, crop_size, about = load_model(arguments)
     device = model.regressor.weight.device
     check_precision("--precision", arguments.precision, device)
@@ -81,16 +84,22 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
         options["reference"] = embed_reference(model, arguments.reference, read)
         about += f", reference {arguments.reference}"
     precision = "" if arguments.precision == "float32" else f", {arguments.precision}"
+    about = f"{about}, {size}{precision}"
     if arguments.output:
-        with ScoreFile(arguments.output, f"{about}, {size}{precision}", paths, model.rank) as file:
+        with ScoreFile(arguments.output, about, paths, model.rank) as file:
             results = score_images(model, file.todo, **options)
             for result in tqdm(results, total=len(file.todo), unit="image", disable=None):
                 file.add(result)
+            everything = file.results() if arguments.report else []
         print(f"{arguments.output}: {len(paths)} images, {file.failed} without a score")
+        if arguments.report:
+            write_scores(arguments.report, everything, about)
         return int(file.failed > 0)
     failed = 0
+    everything = []
     for result in score_images(model, paths, **options):
-        if output_dropped():
+        everything.append(result)
+        if output_dropped() and not arguments.report:
             break  # nobody gets the scores
         if result.value is None:
             failed += 1
@@ -106,6 +115,8 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
                 save_quality_map(arguments.quality_map, image, quality, result.value)
                 if arguments.explain:
                     print(f"quality map: {arguments.quality_map}")
+    if arguments.report:
+        write_scores(arguments.report, everything, about)
     return int(failed > 0)
 
 
@@ -159,6 +170,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="reference image, of the same size; needs an experiment tested with --test.full_reference true",
     )
     add("--output", type=Path, help="CSV file for the scores; continues an earlier run")
+    add("--report", type=Path, help="HTML page for the images, sorted by score; with --output, for all in that file")
     add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
     add(
         "--explain",

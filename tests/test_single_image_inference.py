@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -385,6 +386,80 @@ def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
         run(*command, "--regressor_dataset", "live")
     with pytest.raises(UserError, match="not a file of scores"):
         run(*command[:-4], "--output", photos / "notes.txt")
+
+
+def page_data(text: str) -> list[list[str]]:
+    """Name, link, score, rank and thumbnail of each scored image of a page."""
+    return json.loads(text.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
+
+
+def rows_and_page(output: Path, report: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The score of each image in the file of scores, "" for an error, and the same as the page shows it."""
+    with output.open(newline="", encoding="utf-8") as file:
+        rows = {Path(row["image"]).name: row["score"] for row in csv.DictReader(file)}
+    text = report.read_text(encoding="utf-8")
+    shown = [(Path(name).name, score) for name, _, score, *_ in page_data(text)]
+    failed = re.findall(r'<a class="name" href=".*?">(?:.*/)?(.*?)</a>', text)
+    return rows, dict(shown) | dict.fromkeys(failed, "")
+
+
+def test_the_page_has_all_images_of_the_file_of_scores(
+    photos: Path, released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, report = tmp_path / "scores.csv", tmp_path / "out" / "scores.html"
+    command = ["--weights_dir", released, "--output", output]
+    (photos / "early.png").write_bytes((photos / "b.png").read_bytes())
+    assert run("--img_path", photos / "early.png", *command) == 0
+    (photos / "early.png").unlink()
+    assert run("--img_path", photos, *command, "--report", report) == 1
+    rows, shown = rows_and_page(output, report)
+    assert len(rows) == 7 and shown == {name: f"{float(s):.3f}" if s else "" for name, s in rows.items()}
+    assert f"released weights, kadid10k, crops of {CROP}" in report.read_text(encoding="utf-8")
+    with output.open(newline="", encoding="utf-8") as file:
+        ranks = {Path(row["image"]).name: row["rank"] for row in csv.DictReader(file) if row["score"]}
+    found = {Path(name).name: rank for name, *_, rank, _ in page_data(report.read_text(encoding="utf-8"))}
+    assert found == {name: f"better than {100 * float(rank):.0f} %" for name, rank in ranks.items()}
+    assert f"{report}: 7 images, 1 without a picture" in capsys.readouterr().err
+
+
+def test_the_page_needs_no_file_of_scores(
+    photos: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "scores.html"
+    assert run("--img_path", photos, "--weights_dir", released, "--report", report) == 1
+    printed = capsys.readouterr().out.splitlines()
+    text = report.read_text(encoding="utf-8")
+    assert "Scores of 6 images" in text and len(printed) == 4
+    scores = [float(line.rpartition(": ")[2].split()[0]) for line in printed]
+    assert [score for _, _, score, *_ in page_data(text)] == [f"{score:.3f}" for score in sorted(scores)]
+    assert run("--img_path", photos / "b.png", "--weights_dir", released, "--report", report) == 0
+    assert "Scores of 1 image<" in report.read_text(encoding="utf-8")
+    float(capsys.readouterr().out.split()[0])  # a script that reads the score of one image still can
+    report.unlink()
+    monkeypatch.setattr(single_image_inference, "output_dropped", lambda: True)  # as with | head -1
+    assert run("--img_path", photos / "b.png", "--weights_dir", released, "--report", report) == 0
+    assert "Scores of 1 image<" in report.read_text(encoding="utf-8")
+
+
+def test_a_stop_while_the_page_is_written_leaves_the_scores_and_no_page(
+    photos: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(path: Path, longest: int) -> Image.Image:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("utils.report.scores.open_thumbnail", stopped)
+    output, report = tmp_path / "scores.csv", tmp_path / "out" / "scores.html"
+    with pytest.raises(KeyboardInterrupt):
+        run("--img_path", photos, "--weights_dir", released, "--output", output, "--report", report)
+    assert output.read_text(encoding="utf-8").count("\n") == 7 and list(report.parent.iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_anything_is_scored(photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.html"
+    for report, message in ((photos, "is a folder"), (photos / "b.png", "images"), (output, "also --output")):
+        with pytest.raises(UserError, match=f"--report: .*{message}"):
+            run("--img_path", photos, "--weights_dir", tmp_path, "--output", output, "--report", report)
+    assert not output.exists()
 
 
 def test_a_broken_image_gives_an_error_message_and_exit_code_1(

@@ -126,7 +126,12 @@ def open_thumbnail(path: str | Path, longest: int) -> Image.Image:
     Raises:
         UserError: see `open_image`.
     """
-    image = open_image(path, truncated=[])
+    try:
+        with _truncated_allowed(True), _opened(path) as opened:
+            opened.draft(None, (2 * longest, 2 * longest))  # a JPEG is decoded at a fraction of its size and time
+            image = _rgb(opened)
+    except ERRORS as error:
+        raise UserError(f"{path}: not a readable image ({_reason(error)})") from error
     image.thumbnail((longest, longest))
     return image
 

@@ -160,6 +160,17 @@ def test_threads_do_not_see_each_others_flag(cut: Path) -> None:
         assert list(pool.map(read, wanted, timeout=60)) == wanted
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_thumbnail_is_the_small_image(tmp_path: Path, mode: str) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    path = tmp_path / "large.jpg"
+    Image.fromarray(coarse).resize((1800, 1200), Image.Resampling.BICUBIC).convert(mode).save(path, quality=95)
+    small = open_thumbnail(path, 90)
+    assert (small.mode, small.size) == ("RGB", (90, 60))
+    expected = Image.open(path).convert("RGB").resize((90, 60), Image.Resampling.BOX)
+    assert np.abs(np.asarray(small).astype(float) - np.asarray(expected)).mean() < 2
+
+
 def test_what_there_is_of_a_truncated_image_is_its_thumbnail(cut: Path) -> None:
     assert open_thumbnail(cut, 30).size == (30, 20)
 

@@ -60,6 +60,19 @@ class ScoreFile:
         row = [_written(result.path), score, _written(result.error), self.model, _rank_text(result.rank)]
         self._file.append(_as_csv([row]))
 
+    def results(self) -> list[Score]:
+        """All rows of the file, also those of earlier runs.
+
+        Raises:
+            UserError: a score or a rank is no number.
+        """
+        path = self._file.path
+        results = []
+        for image, score, error, _, rank in _lines(_content(path))[1:]:
+            value = None if error else _number(path, image, score)
+            results.append(Score(Path(image), value, error, _number(path, image, rank) if rank else None))
+        return results
+
     def __enter__(self) -> "ScoreFile":
         return self
 

@@ -26,6 +26,19 @@ def test_scores_stay_and_errors_are_tried_again(tmp_path: Path) -> None:
     assert path.read_bytes() == HEADER + b"a.png,0.500000,,m,\r\n"
 
 
+def test_all_rows_can_be_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    earlier = [Score(Path("=1.png"), 0.25), Score(Path("sub/\udcff.png"), error="sub/\udcff.png: broken, cut")]
+    add(path, *earlier)
+    now = Score(Path("b.png"), -0.5, rank=0.125)
+    with ScoreFile(path, "m", [now.path]) as file:
+        file.add(now)
+        assert file.results() == [*earlier, now]
+    path.write_bytes(HEADER + b"a.png,half,,m,\r\n")
+    with ScoreFile(path, "m", [now.path]) as file, pytest.raises(UserError, match=r"score of a\.png is 'half'"):
+        file.results()
+
+
 @pytest.mark.parametrize("start", [b"", b"ima", HEADER[:-1], b"\xef\xbb\xbf" + HEADER])
 def test_a_cut_header_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path, start: bytes) -> None:
     """A spreadsheet program adds the mark when it saves the file again."""

@@ -1,0 +1,187 @@
+"""The page of scored images: their thumbnails sorted by score, in one self-contained HTML file."""
+
+import base64
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+import jinja2
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+from tqdm import tqdm
+
+from utils.errors import UserError
+from utils.evaluation.inference import Score
+from utils.image import open_thumbnail
+from utils.runtime.files import check_writable, write_whole
+
+FEW = 1000  # images, up to which thumbnails are large
+LARGE, SMALL = (320, 80), (160, 70)  # longest side of a thumbnail in pixels, and its JPEG quality
+BARS = 24  # of the histogram, at most
+NARROWEST = 0.01  # range of the histogram, at least
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is shown of an image; `picture` is a data URI, empty if the file is no longer readable."""
+
+    name: str
+    link: str
+    score: str = ""
+    rank: str = ""
+    picture: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bars as (left, width, height, text), marks of the axis as (left, text); places and sizes in percent."""
+
+    bars: list[tuple[float, float, float, str]]
+    marks: list[tuple[float, str]]
+    median: float
+    highest: int
+
+
+def write_scores(path: Path, results: Sequence[Score], model: str) -> None:
+    """Writes the page of these images, the worst first, and prints where it is.
+
+    Thumbnails are read from the image files one after another, and none is kept. Images whose files are missing or not
+    readable any more have none, and are counted in what is printed.
+
+    Args:
+        path: of the HTML file.
+        results: a score or an error of each image, at least one.
+        model: says which model and crops the scores are from.
+
+    Raises:
+        UserError: the page cannot be written; what was there before stays.
+    """
+    scored = sorted((result.value, result.path, result.rank) for result in results if result.value is not None)
+    failed = [result for result in results if result.value is None]
+    values = np.array([value for value, *_ in scored])
+    folder = _common_folder([result.path for result in results])
+    longest, quality = LARGE if len(scored) <= FEW else SMALL
+    without = 0
+
+    def card(image: Path, **more: str) -> Card:
+        return Card(_text(_seen_from(folder, image)), _link(path.parent, image), **more)
+
+    def cards() -> Iterator[Card]:
+        nonlocal without
+        for value, image, rank in tqdm(scored, desc="thumbnails", unit="image", disable=None):
+            picture = _thumbnail(image, longest, quality)
+            without += not picture
+            better = "" if rank is None else f"better than {100 * rank:.0f} %"
+            yield card(image, score=f"{value:.3f}", rank=better, picture=picture)
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("scores.html.jinja").stream(
+        model=_text(model),
+        folder=_text(folder),
+        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        count=len(results),
+        summary=_summary(values) if len(values) else {},
+        ranked=any(rank is not None for *_, rank in scored),
+        histogram=histogram(values) if len(values) > 1 else None,
+        cards=cards(),
+        errors=[card(r.path, error=_text(r.error.removeprefix(f"{r.path}: "))) for r in failed],
+    )
+
+    def write(file: BinaryIO) -> None:
+        page.dump(file, encoding="utf-8")
+
+    write_whole(path, write)
+    note = f", {without} without a picture: missing or not readable any more" if without else ""
+    print(f"{path}: {len(results)} images{note}", file=sys.stderr)
+
+
+def check_report(path: Path, images: Sequence[Path], output: Path | None) -> None:
+    """Whether the page can be written to that path; asked before the images are scored. Makes its folder.
+
+    Raises:
+        UserError: the path is a folder, one of the images or the file of scores, its suffix is not that of a page, or
+            its folder cannot be written.
+    """
+    if path.is_dir():
+        raise UserError(f"--report: {path} is a folder; give a file such as {path / 'scores.html'}")
+    if output is not None and path.resolve() == output.resolve():
+        raise UserError(f"--report: {path} is also --output; give another file")
+    if path.exists() and any(image.exists() and path.samefile(image) for image in images):
+        raise UserError(f"--report: {path} is one of the images; give another file")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--report: {path} has no suffix of a web page; allowed: .html, .htm")
+    check_writable(path.parent)
+
+
+def histogram(values: np.ndarray) -> Histogram:
+    """Counts of n scores between round numbers."""
+    low, high = float(values.min()), float(values.max())
+    margin = max(0.0, NARROWEST - (high - low)) / 2
+    edges = MaxNLocator(BARS, steps=[1, 2, 5, 10]).tick_values(low - margin, high + margin)
+    counts, _ = np.histogram(values, edges)
+    first, width = edges[0], edges[-1] - edges[0]
+
+    def percent(value: float) -> float:
+        return round(100 * float(value - first) / width, 3)
+
+    bars = [
+        (percent(a), percent(b) - percent(a), 100 * count / counts.max(), f"{a:.6g} to {b:.6g}: {count}")
+        for a, b, count in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
+        if count
+    ]
+    marks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(edges[0], edges[-1])
+    inside = [mark for mark in marks if -0.1 <= percent(mark) <= 100.1]
+    return Histogram(
+        bars, [(percent(m), f"{m:.6g}") for m in inside], percent(float(np.median(values))), int(counts.max())
+    )
+
+
+def _summary(values: np.ndarray) -> dict[str, str]:
+    found = {"median": np.median(values), "mean": values.mean(), "worst": values.min(), "best": values.max()}
+    return {name: f"{value:.3f}" for name, value in found.items()}
+
+
+def _thumbnail(path: Path, longest: int, quality: int) -> str:
+    try:
+        image = open_thumbnail(path, longest)
+    except UserError:
+        return ""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _common_folder(paths: Sequence[Path]) -> str:
+    """The deepest folder that has all files, or "" if they are on several drives of Windows."""
+    try:
+        return os.path.commonpath([path.absolute().parent for path in paths])
+    except ValueError:
+        return ""
+
+
+def _seen_from(folder: Path | str, path: Path) -> str:
+    """The path relative to a folder, or the whole path if it is on another drive of Windows."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return str(path.absolute())
+
+
+def _link(folder: Path, path: Path) -> str:
+    """The address of a file for a page in the folder: relative, so that both can be moved together."""
+    relative = _seen_from(folder, path)
+    return path.absolute().as_uri() if Path(relative).is_absolute() else quote(os.fsencode(relative))
+
+
+def _text(name: str) -> str:
+    """Bytes of a file name that are no UTF-8 are shown as backslash escapes, as on the terminal."""
+    return name.encode("utf-8", "backslashreplace").decode()
