@@ -7,3 +7,9 @@ class WeightsError(RuntimeError):
 
 class ImageError(ValueError):
     """An image cannot be read or scored, or `ARNIQA.score` got an argument that it does not take."""
+
+
+def shorten(reason: object) -> str:
+    """Shortens a message to one line of at most 200 characters."""
+    line = " ".join(str(reason).split())
+    return line if len(line) <= 200 else line[:197] + "..."

@@ -1,4 +1,4 @@
-"""Downloads, loads, checks and writes weights files.
+"""Loads, checks and writes weights files.
 
 The release consists of `ARNIQA.pth` (the encoder's state dict) and one `regressor_<dataset>.pth` per dataset (a
 TorchScript archive with two tensors). An experiment of this project has `pretrain/best_epoch_*.pth` (the same state
@@ -10,7 +10,6 @@ import json
 import math
 import os
 import pickle
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +20,10 @@ from typing import Any, BinaryIO, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .errors import WeightsError
+from .download import WEIGHTS_DIR_VARIABLE, downloaded
+from .errors import WeightsError, shorten
 from .resnet import ResNet
 
-RELEASE_URL = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
-WEIGHTS_DIR_VARIABLE = "ARNIQA_WEIGHTS_DIR"
 ABOUT = "about.json"  # extra file of a regressor that this project exported: what the released ones do not say
 # What a regressor sees: the features of the image, or their distances to those of its reference image.
 KINDS = {"no_reference": "use it without --reference", "full_reference": "use it with --reference"}
@@ -103,7 +101,7 @@ def load_encoder(path: str | Path) -> ResNet:
     except RuntimeError as error:
         reasons = [line.strip() for line in str(error).splitlines()[1:]]
         raise WeightsError(
-            f"{path}: weights of another model ({_shorten(' '.join(reasons))}); use an ARNIQA.pth or a best_epoch_*.pth"
+            f"{path}: weights of another model ({shorten(' '.join(reasons))}); use an ARNIQA.pth or a best_epoch_*.pth"
         ) from error
     _check_finite(path, state)
     return encoder.eval()
@@ -189,7 +187,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         if isinstance(error.__context__, KeyboardInterrupt):  # and so it does Ctrl-C
             raise KeyboardInterrupt from None
-        raise WeightsError(f"{path}: cannot be written ({_shorten(error)})") from error
+        raise WeightsError(f"{path}: cannot be written ({shorten(error)})") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -271,7 +269,7 @@ def published_encoder(weights_dir: str | Path | None = None) -> ResNet:
     """Loads the released encoder from ARNIQA.pth.
 
     The file is read from `weights_dir` or, by default, from the folder in the environment variable ARNIQA_WEIGHTS_DIR.
-    If neither is set, it is downloaded once to torch.hub's cache.
+    If neither is set, it is downloaded once (`downloaded`).
 
     Raises:
         WeightsError: the file is missing, invalid or cannot be downloaded.
@@ -296,29 +294,9 @@ def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> 
 
 
 def _published(name: str, weights_dir: str | Path | None, load: Callable[[Path], T]) -> T:
-    """Loads a released file from a folder or, by default, from torch.hub's cache; downloads it if needed."""
+    """Loads a released file from a folder or, by default, from what was or is downloaded."""
     folder = weights_dir or os.environ.get(WEIGHTS_DIR_VARIABLE)
-    if folder:
-        return load(Path(folder) / name)
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
-    path = cache / name
-    if path.exists():
-        return load(path)
-    url = f"{RELEASE_URL}/{name}"
-    # Download to a temporary folder and move the file after it has loaded, so an incomplete download leaves no file.
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as temporary:
-            fetched = Path(temporary) / name
-            torch.hub.download_url_to_file(url, str(fetched))
-            content = load(fetched)
-            fetched.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(
-            f"{url}: cannot be downloaded ({_shorten(error)}); try again, or put ARNIQA.pth and "
-            f"regressor_<dataset>.pth into a folder and set weights_dir or {WEIGHTS_DIR_VARIABLE} to it"
-        ) from None  # the libraries' own traceback would fill the screen of whoever loads the model
-    return content
+    return load(Path(folder) / name) if folder else downloaded(name, load)
 
 
 def _torch_load(path: Path, what: str) -> Any:
@@ -334,7 +312,7 @@ def _torch_load(path: Path, what: str) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except READ_ERRORS as error:
         raise WeightsError(
-            f"{path}: damaged, or not a file with {what} ({_shorten(error)}); delete it and download or create it again"
+            f"{path}: damaged, or not a file with {what} ({shorten(error)}); delete it and download or create it again"
         ) from error
 
 
@@ -355,7 +333,7 @@ def _released_content(path: Path) -> dict[str, Any]:
             state = torch.jit.load(str(path), map_location="cpu", _extra_files=extra).state_dict()
         about = json.loads(extra[ABOUT]) if extra[ABOUT] else None
     except READ_ERRORS as error:
-        raise WeightsError(f"{path}: damaged ({_shorten(error)}); delete it and download it again") from error
+        raise WeightsError(f"{path}: damaged ({shorten(error)}); delete it and download it again") from error
     if set(state) != {"weights", "biases"}:
         raise WeightsError(f"{path}: not a regressor (it has {', '.join(state)}); expected weights and biases")
     tensors = {name: value.detach() for name, value in state.items()}
@@ -383,9 +361,3 @@ def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise WeightsError(f"{path}: {name} has values that are not finite; use an undamaged file")
-
-
-def _shorten(reason: object) -> str:
-    """Shortens a message to one line of at most 200 characters."""
-    line = " ".join(str(reason).split())
-    return line if len(line) <= 200 else line[:197] + "..."

@@ -1,9 +1,4 @@
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +10,7 @@ from data.published_splits import COMMIT, SHA256, fetch, known, order_note
 from data.split_files import SHIPPED, make_splits, save_splits
 from tests.data.layouts import make_small, write_annotation
 from tests.processes import run
+from tests.server import Quiet, served
 from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,25 +20,9 @@ ANNOTATED = {"live": "LIVE", "csiq": "CSIQ", "tid2013": "TID2013", "kadid10k": "
 FILES = ["train.npy", "val.npy", "test.npy"]
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class Stored(Quiet):
     def translate_path(self, path: str) -> str:
         return super().translate_path(path.replace("/splits/", "/"))  # as the copies are stored
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address under which a local server has the files of a folder."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join(60)
 
 
 def small(base: Path, name: str = "kadid10k") -> Path:
@@ -81,7 +61,7 @@ def test_the_published_splits_are_fetched_and_belong_to_the_real_annotation(name
     root = annotated(name, tmp_path)
     assert get_dataset(name, tmp_path).splits_kind == "shipped"
     shipped = get_dataset(name, tmp_path).splits_hash
-    with served(COPIES) as address:
+    with served(COPIES, Stored) as address:
         fetch(name, root, address)
     assert sorted(path.name for path in (root / "splits").iterdir()) == sorted(FILES)
     dataset = get_dataset(name, tmp_path)  # refuses a reference that is in two phases of a split
@@ -92,7 +72,7 @@ def test_the_published_splits_are_fetched_and_belong_to_the_real_annotation(name
 @copies
 def test_published_splits_beside_an_annotation_in_another_order_are_refused(tmp_path: Path) -> None:
     root = annotated("spaq", tmp_path)
-    with served(COPIES) as address:
+    with served(COPIES, Stored) as address:
         fetch("spaq", root, address)
     path = root / "Annotations" / "MOS and Image attribute scores.xlsx"
     pd.read_excel(path).iloc[::-1].to_excel(path, index=False)
@@ -106,7 +86,7 @@ def test_the_published_split_of_flive_leaves_out_three_rows(tmp_path: Path) -> N
     root = tmp_path / "FLIVE"
     root.mkdir()
     pd.DataFrame({"name": names, "mos": 50.0}).to_csv(root / "labels_image.csv", index=False)
-    with served(COPIES) as address:
+    with served(COPIES, Stored) as address:
         fetch("flive", root, address)
     dataset = get_dataset("flive", tmp_path)
     parts = [dataset.get_split_indices(0, phase) for phase in ("train", "val", "test")]
@@ -127,7 +107,7 @@ def test_a_wrong_byte_leaves_nothing_behind(file: str, tmp_path: Path) -> None:
     root = tmp_path / "LIVE"
     root.mkdir()
     with (
-        served(tmp_path / "server") as address,
+        served(tmp_path / "server", Stored) as address,
         pytest.raises(UserError, match=rf"LIVE/splits/{file}: found SHA-256 ") as error,
     ):
         fetch("live", root, address)
@@ -139,7 +119,10 @@ def test_a_file_that_is_not_there_and_no_network_are_one_line_with_the_way_by_ha
     root = tmp_path / "LIVE"
     root.mkdir()
     (tmp_path / "server").mkdir()
-    with served(tmp_path / "server") as address, pytest.raises(UserError, match=r"train\.npy: .*404") as missing:
+    with (
+        served(tmp_path / "server", Stored) as address,
+        pytest.raises(UserError, match=r"train\.npy: .*404") as missing,
+    ):
         fetch("live", root, address)
     with pytest.raises(UserError, match=r"train\.npy: cannot be fetched") as unreachable:  # nothing listens there now
         fetch("live", root, address)
@@ -168,7 +151,7 @@ def test_splits_that_are_there_are_not_overwritten(tmp_path: Path) -> None:
 def test_the_command_takes_the_folders_that_are_there_and_leaves_published_splits_alone(tmp_path: Path) -> None:
     for folder in ("LIVE", "CLIVE"):
         (tmp_path / folder).mkdir()
-    with served(COPIES) as address:
+    with served(COPIES, Stored) as address:
         fetch("live", tmp_path / "LIVE", address)
     done = run(command(tmp_path), cwd=ROOT)  # CLIVE is fetched only when it is named
     assert done.returncode == 0, done.stderr
@@ -201,7 +184,7 @@ def test_where_the_order_of_rows_is_not_known_the_results_say_so(name: str, tmp_
     rows = {"clive": 1_162, "koniq10k": 10_073}[name]
     table = pd.DataFrame({"dis_img_path": [f"x/{i}.bmp" for i in range(rows)], "score": 1.0})
     write_annotation(name, root, table)
-    with served(COPIES) as address:
+    with served(COPIES, Stored) as address:
         fetch(name, root, address)
     dataset = get_dataset(name, tmp_path)
     (note,) = order_note(dataset)

@@ -17,7 +17,6 @@ from models.weights import (
     encoder_hash,
     load_encoder,
     load_regressor,
-    published_encoder,
     published_regressor,
     save_regressor,
 )
@@ -139,34 +138,6 @@ def test_invalid_files_give_a_one_line_message(tmp_path: Path, released: Path, e
         with pytest.raises(WeightsError) as error:
             load_encoder(path)
         assert one_line(error, str(path), word)
-
-
-def test_downloads_to_the_hub_cache_once(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    monkeypatch.setattr("models.weights.RELEASE_URL", released.as_uri())
-    published_regressor("csiq")
-    cached = tmp_path / "hub" / "checkpoints" / "regressor_csiq.pth"
-    assert cached.read_bytes() == (released / "regressor_csiq.pth").read_bytes()
-    monkeypatch.setattr("models.weights.RELEASE_URL", (tmp_path / "gone").as_uri())
-    published_regressor("csiq")  # from the cache
-    with pytest.raises(WeightsError) as error:
-        published_encoder()
-    assert one_line(error, "gone/ARNIQA.pth", "weights_dir", "ARNIQA_WEIGHTS_DIR")
-    assert list(cached.parent.iterdir()) == [cached]
-
-
-def test_incomplete_download_leaves_no_file(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    (tmp_path / "server").mkdir()
-    monkeypatch.setattr("models.weights.RELEASE_URL", (tmp_path / "server").as_uri())
-    whole = (released / "regressor_csiq.pth").read_bytes()
-    (tmp_path / "server" / "regressor_csiq.pth").write_bytes(whole[: len(whole) - 100])
-    with pytest.raises(WeightsError) as error:
-        published_regressor("csiq")
-    assert one_line(error, "server/regressor_csiq.pth", "try again")
-    assert not list((tmp_path / "hub" / "checkpoints").iterdir())
 
 
 def test_environment_variable_sets_the_folder(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
