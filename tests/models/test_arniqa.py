@@ -157,19 +157,3 @@ def test_wrong_shapes_raise_an_error(model: ARNIQA) -> None:
 
 def test_one_pixel_image_has_a_finite_score(model: ARNIQA) -> None:
     assert torch.isfinite(model(torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1))).all()
-
-
-def test_torch_export_gives_the_same_scores(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
-    program = torch.export.export(model, images)
-    assert torch.allclose(program.module()(*images), model(*images), rtol=0, atol=1e-5)
-
-
-def test_onnx_runtime_gives_the_same_scores(model: ARNIQA, images: tuple[Tensor, Tensor], tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    runtime = pytest.importorskip("onnxruntime")
-    path = tmp_path / "arniqa.onnx"
-    torch.onnx.export(model, images, path, dynamo=True, verbose=False)
-    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    inputs = {put.name: image.numpy() for put, image in zip(session.get_inputs(), images, strict=True)}
-    (scores,) = session.run(None, inputs)
-    assert torch.allclose(torch.from_numpy(scores), model(*images), rtol=0, atol=1e-4)

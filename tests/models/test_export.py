@@ -10,7 +10,7 @@ from torchvision.transforms.functional import normalize, resize
 import single_image_inference
 from models.arniqa import ARNIQA
 from models.errors import WeightsError
-from models.export import export, main
+from models.export import export, main, parse_arguments
 from models.resnet import ResNet
 from models.weights import load_encoder, published_regressor
 from tests.models.arniqa_files import random_regressor
@@ -135,6 +135,8 @@ def test_the_commands_of_the_readme_export_and_read_back(
     section = section.replace("quickstart_pseudo_scores", "tried").replace(" exported", f" {out}")
     section = section.replace('"exported"', repr(out)).replace(" assets/", f" {ROOT}/assets/")
     section = section.replace('"."', repr(str(ROOT)))
+    for command in re.findall(r"python -m models\.export (.*?)(?: +#.*)?\n", section):
+        parse_arguments(command.split())
     export_command, score_command = re.findall(r"```sh\npython (?:-m )?\S+ (.*)\n```", section)
     monkeypatch.chdir(experiment.parents[1])
     main(export_command.split())
