@@ -4,8 +4,9 @@
 
 An image is one batch of ten crops, five at each scale. "plain" is the same network as torchvision builds it, in float32
 and the default memory format (NCHW), under no_grad. "ours" is `ARNIQA.forward` under inference_mode, with the allocator
-setting of the scripts. The setting cannot be undone, so "ours" is measured second. Times are medians. The weights are
-random because the time does not depend on them.
+setting of the scripts. The setting cannot be undone, so "ours" is measured last. "ONNX Runtime" runs the export
+(`python -m models.export --format onnx`) on as many threads, on the CPU in float32, if its packages are installed.
+Times are medians. The weights are random because the time does not depend on them.
 """
 
 import argparse
@@ -24,10 +25,11 @@ from torch import nn
 from benchmarks.machine import description, matmul_rate, seconds
 from models.arniqa import ARNIQA
 from models.export import save_released_regressor
+from models.export_graph import Run, check_packages, onnx_runner, to_onnx
 from models.preprocess import read_crops
 from models.resnet import ResNet
 from models.weights import EMBEDDING_DIM
-from utils.errors import run_command
+from utils.errors import UserError, run_command
 from utils.evaluation.inference import score_images
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
@@ -51,6 +53,19 @@ with torch.inference_mode():
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 print(imported - start, loaded - imported, peak)
 """
+
+
+def exported_to_onnx(model: ARNIQA, device: torch.device, precision: str) -> Run | None:
+    """Runs the model's export by ONNX Runtime. Where that cannot be compared, a line says why, and there is None."""
+    try:
+        check_packages("onnx")
+    except UserError as error:
+        print(f"ONNX Runtime is not measured: {error}")
+        return None
+    if device.type != "cpu" or precision != "float32":
+        print("ONNX Runtime is not measured: it is compared on the CPU in float32 only")
+        return None
+    return onnx_runner(to_onnx(model))
 
 
 def main() -> None:
@@ -89,6 +104,9 @@ def main() -> None:
 
         error = (run_plain() - run_ours()).abs().max().item()
         times = {"plain": seconds(run_plain, options.repeats, device)}
+        run_onnx = exported_to_onnx(ours, device, options.precision)
+        if run_onnx:
+            times["ONNX Runtime"] = seconds(lambda: run_onnx(full, half), options.repeats)
         keep_freed_memory()
         times["ours"] = seconds(run_ours, options.repeats, device)
         in_bfloat16 = seconds(lambda: run_ours("bfloat16"), options.repeats, device)
@@ -113,7 +131,7 @@ def main() -> None:
     print(f"lower bound from matrix products: {floor:.3f} s per image")
     for name, median in times.items():
         print(f"{name}: {median:.3f} s per image, {median / floor:.2f} times the lower bound")
-    print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
+    print(", ".join(f"ours / {name}: {times['ours'] / median:.2f}" for name, median in times.items() if name != "ours"))
 
 
 if __name__ == "__main__":
