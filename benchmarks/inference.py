@@ -25,7 +25,7 @@ from torch import nn
 from benchmarks.machine import description, matmul_rate, seconds
 from models.arniqa import ARNIQA
 from models.export import save_released_regressor
-from models.export_graph import Run, check_packages, onnx_runner, to_onnx
+from models.export_graph import Run, check_packages, graph_file, onnx_runner
 from models.preprocess import read_crops
 from models.resnet import ResNet
 from models.weights import EMBEDDING_DIM
@@ -65,7 +65,7 @@ def exported_to_onnx(model: ARNIQA, device: torch.device, precision: str) -> Run
     if device.type != "cpu" or precision != "float32":
         print("ONNX Runtime is not measured: it is compared on the CPU in float32 only")
         return None
-    return onnx_runner(to_onnx(model))
+    return onnx_runner(graph_file(model, "onnx"))
 
 
 def main() -> None:

@@ -72,10 +72,8 @@ def export_graph(model: ARNIQA, path: Path, form: str) -> float:
     Raises:
         UserError: the file cannot be written, or its scores differ by more than `TOLERANCE`.
     """
-    data, run = (to_onnx, onnx_runner) if form == "onnx" else (to_torch_export, torch_export_runner)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the exporters, about each other
-        content = data(model)
+    run = onnx_runner if form == "onnx" else torch_export_runner
+    content = graph_file(model, form)
     difference = 0.0
 
     def write(file: BinaryIO) -> None:
@@ -91,6 +89,13 @@ def export_graph(model: ARNIQA, path: Path, form: str) -> float:
 
     write_whole(path, write)
     return difference
+
+
+def graph_file(model: ARNIQA, form: str) -> bytes:
+    """The content of a file of a form, "onnx" or "torch_export"."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the exporters, about each other
+        return to_onnx(model) if form == "onnx" else to_torch_export(model)
 
 
 def to_onnx(model: ARNIQA) -> bytes:
