@@ -79,7 +79,7 @@ def test_faults_are_found(browser: Any) -> None:
         ("<div class='figures'><figure><figcaption>a</figcaption></figure></div>", "an empty card"),
         ("<p>one</p><p style='margin-top: -1.8em'>two</p>", "texts overlap"),
         ("<p style='overflow: hidden; width: 30px; white-space: nowrap'>too long for it</p>", "a text is cut"),
-        ("<svg width='300' viewBox='0 0 30 30'><text x='25' y='9' font-size='3'>cut</text></svg>", "a text is cut"),
+        ("<svg width='300' viewBox='0 0 30 30'><text x='28' y='9' font-size='3'>cut</text></svg>", "a text is cut"),
         ("<svg width='300' viewBox='0 0 900 30'><text x='9' y='20'>tiny</text></svg>", "a text of 5"),
         ("<p style='color: #ddd'>pale</p>", "a text of little contrast"),
         ("<div class='scroll' style='overflow-x: auto'><div style='width: 900px'>x</div></div>", "a table is wide"),
