@@ -156,6 +156,7 @@ def evaluate_encoder(
             continue
         for result in found:
             result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
+            result.score_kind = dataset.score_kind
             result.notes += order_note(dataset) + notes
         results.datasets += found
         if path is None or features is None or seen is None or not is_main():

@@ -25,8 +25,8 @@ class CustomDataset(IQADataset):
     without that column each type is a group.
 
     The optional file `dataset.yaml` sets `range: [lowest, highest]` (default: the range of the scores) and whether
-    higher or lower scores are better, `direction: higher` (default) or `direction: lower`. If a default is used, both
-    are printed.
+    higher or lower scores are better, `direction: higher` (default) or `direction: lower`. If one of these defaults is
+    used, both are printed. `scores: human` or `scores: pseudo` says whose scores they are; without it nothing does.
     """
 
     source = f"your own folder with a {LABELS}, columns: {COLUMNS}"
@@ -56,11 +56,17 @@ class CustomDataset(IQADataset):
     def _read_settings(self, lowest: float, highest: float) -> None:
         path = self.root / SETTINGS
         settings = read_yaml(path) if path.exists() else {}
-        if not set(settings) <= {"range", "direction"}:
-            raise UserError(f"{path}: unknown content; allowed: range [lowest, highest], direction higher or lower")
+        if not set(settings) <= {"range", "direction", "scores"}:
+            raise UserError(
+                f"{path}: unknown content; allowed: range [lowest, highest], direction higher or lower, "
+                "scores human or pseudo"
+            )
         direction = settings.get("direction", "higher")
         if direction not in ("higher", "lower"):
             raise UserError(f"{path}: direction is {direction!r}; allowed: higher or lower (the better scores)")
+        self.score_kind = settings.get("scores", "unstated")
+        if "scores" in settings and self.score_kind not in ("human", "pseudo"):
+            raise UserError(f"{path}: scores is {self.score_kind!r}; allowed: human or pseudo")
         bounds = settings.get("range", [lowest, highest])
         if not (isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds))):
             raise UserError(f"{path}: range is {bounds!r}; expected [lowest, highest]")
@@ -68,7 +74,7 @@ class CustomDataset(IQADataset):
             raise UserError(f"{self.root}: score range {bounds} is empty; set range: [lowest, highest] in {SETTINGS}")
         self.mos_range = (float(bounds[0]), float(bounds[1]))
         self.mos_type = "mos" if direction == "higher" else "dmos"
-        if set(settings) != {"range", "direction"}:
+        if not {"range", "direction"} <= set(settings):
             low, high = self.mos_range
             _say(
                 self.root,

@@ -35,6 +35,8 @@ from utils.errors import UserError
 from utils.image import center_corners_crop, half_scale, open_image, resize_shorter_side, to_pixels
 from utils.runtime.files import locked
 
+PSEUDO_SCORES = "PSEUDO_SCORES.txt"  # beside the folders of datasets whose scores no human gave
+
 
 @dataclass
 class Annotation:
@@ -69,6 +71,8 @@ class IQADataset(Dataset):
         synthetic: whether the images are distorted versions of reference images.
         groups: maps each distortion type to its group; a type without a group is an error.
         own_shorter_side: the shorter side in pixels to which the published code resizes this dataset's images, if any.
+        score_kind: whose scores they are: human, pseudo (computed by a measure) or unstated; pseudo in a folder beside
+            the file PSEUDO_SCORES.txt.
         official_split: whether `first_splits` reads a split that the dataset's authors made.
 
     Attributes:
@@ -96,6 +100,7 @@ class IQADataset(Dataset):
     synthetic: bool = False
     groups: dict[str, str] = {}
     own_shorter_side: int | None = None
+    score_kind: str = "human"
     official_split: bool = False
 
     def __init__(
@@ -122,6 +127,8 @@ class IQADataset(Dataset):
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
         self.ref_images = None if annotation.references is None else list(annotation.references)
         self._reference_files = annotation.reference_files
+        if (self.root.parent / PSEUDO_SCORES).exists():
+            self.score_kind = "pseudo"
         self.distortion_types = None if annotation.types is None else list(annotation.types)
         self.distortion_levels = None if annotation.levels is None else list(annotation.levels)
         self.distortion_groups = None

@@ -75,7 +75,7 @@ def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
                 bar.update()
     with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("image", "score", "reference", "type", "group", "level"), *rows])
-    settings = "# SSIM mapped to this range: pseudo-scores, not human scores\nrange: [{:g}, {:g}]\ndirection: higher\n"
+    settings = "# SSIM mapped to this range, not human scores\nscores: pseudo\nrange: [{:g}, {:g}]\ndirection: higher\n"
     (folder / "dataset.yaml").write_text(settings.format(*RANGE), encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from tqdm import tqdm
 
+from data.iqa_dataset import PSEUDO_SCORES
 from data.kadis700 import sample_generator
 from data.pseudo_scores import distorted, pseudo_score
 from data.split_files import make_splits, save_splits
@@ -40,7 +41,7 @@ def make(folder: Path) -> None:
     Raises:
         UserError: `folder` exists and was not created by this command, or cannot be written.
     """
-    note = folder / "PSEUDO_SCORES.txt"
+    note = folder / PSEUDO_SCORES
     if folder.exists() and not note.exists():
         raise UserError(f"{folder}: exists and is not a quickstart folder; choose another one with --data_base_path")
 

@@ -117,6 +117,7 @@ def test_a_chosen_shorter_side_has_its_own_features_and_is_in_the_regressors_fil
         content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         (found,) = content["datasets"]
         assert found["splits_kind"] == "own" and len(found["splits_hash"]) == 16
+        assert found["score_kind"] == "human"
         _, about = load_regressor(folder / "regressors" / "regressor_kadid10k.pth")
         assert about["shorter_side"] == side
     files = sorted(Path("experiments/.features").glob("*.float32"))

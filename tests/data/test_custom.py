@@ -51,12 +51,23 @@ def test_a_settings_file_gives_range_and_direction(folder: Path, capsys: pytest.
     assert "is better" not in capsys.readouterr().err
 
 
+def test_scores_are_human_or_pseudo_only_if_the_settings_say_so(folder: Path) -> None:
+    assert get_dataset("mydata", folder.parent).score_kind == "unstated"
+    for kind in ("human", "pseudo"):
+        (folder / "dataset.yaml").write_text(f"scores: {kind}\n")
+        assert get_dataset("mydata", folder.parent).score_kind == kind
+    (folder.parent / "PSEUDO_SCORES.txt").touch()
+    (folder / "dataset.yaml").write_text("scores: human\n")
+    assert get_dataset("mydata", folder.parent).score_kind == "pseudo"
+
+
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
         ("direction: up", "direction is 'up'; allowed: higher or lower"),
         ("range: [3, 1]", "empty"),
         ("range: 5", "range is 5"),
+        ("scores: mine", "scores is 'mine'; allowed: human or pseudo"),
         ("scale: 5", "allowed: range"),
         ("range: [", "not valid YAML"),
         ("direction: lower\ndirection: higher", r"dataset\.yaml, line 2: not valid YAML \(direction is given twice\)"),

@@ -33,6 +33,7 @@ def test_no_photo_is_in_both_parts_and_every_type_and_level_is_tested(photos: Pa
     assert set(zip(dataset.distortion_types or [], dataset.distortion_groups or [], strict=True)) == {
         (d.name, d.group) for d in DISTORTIONS.values()
     }
+    assert dataset.score_kind == "pseudo"
     assert dataset.mos_range == (1, 5) and dataset.mos.min() >= 1 and dataset.mos.max() <= 5
 
 

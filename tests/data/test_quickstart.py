@@ -45,6 +45,7 @@ def test_scores_are_labelled_as_pseudo_scores_and_only_a_quickstart_folder_is_re
     folder: Path, tmp_path: Path
 ) -> None:
     assert "They are not human scores" in " ".join((folder / "PSEUDO_SCORES.txt").read_text(encoding="utf-8").split())
+    assert get_dataset("kadid10k", folder).score_kind == "pseudo"
     before = (folder / "KADID10K" / "dmos.csv").read_bytes()
     make(folder)
     assert (folder / "KADID10K" / "dmos.csv").read_bytes() == before

@@ -7,14 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from utils.errors import UserError
+from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled
 from utils.evaluation.results import as_text
 from utils.experiment.layout import Experiment
-from utils.metrics import plcc, srocc
 
 Array = NDArray[np.float64]
-CORRELATIONS = {"srocc": srocc, "plcc": plcc}
-RESAMPLES = 1000
-CONFIDENCE = 95  # percent
 COLUMNS = ["dataset", "train_fraction", "split", "row", "image", "prediction", "score"]
 
 
@@ -74,9 +71,6 @@ def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
 def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:
     """95 % confidence intervals of the mean over splits of the difference to the first of the frames.
 
-    The images are drawn with replacement (percentile bootstrap); a split sees each of its images as often as it was
-    drawn. So images that several splits have in common are not counted as independent.
-
     Args:
         frames: the predictions of n experiments for the same splits, as `read_tested` gives them.
         metric: of `CORRELATIONS`.
@@ -86,21 +80,8 @@ def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples:
     Returns:
         (n - 1, 2), low and high.
     """
-    splits = _splits(frames)
-    images = np.unique(np.concatenate([rows for rows, _, _ in splits]))
-    positions = [np.searchsorted(images, rows) for rows, _, _ in splits]
-    generator = np.random.default_rng(seed)
-    differences = np.empty((resamples, len(frames) - 1))
-    for resample in differences:
-        times = np.bincount(generator.integers(0, len(images), len(images)), minlength=len(images))
-        figures = np.empty((len(splits), len(frames)))
-        for split, (_, predictions, scores) in enumerate(splits):
-            drawn = np.repeat(np.arange(len(scores)), times[positions[split]])
-            # A split of few images may get less than two.
-            figures[split] = CORRELATIONS[metric](predictions[:, drawn], scores[drawn]) if len(drawn) > 1 else 0
-        resample[:] = (figures[:, 1:] - figures[:, :1]).mean(axis=0)
-    tail = (100 - CONFIDENCE) / 2
-    return np.percentile(differences, [tail, 100 - tail], axis=0).T
+    figures = resampled(frames, metric, seed, resamples)
+    return interval((figures[:, :, 1:] - figures[:, :, :1]).mean(axis=1)).T
 
 
 def table(found: pd.DataFrame) -> str:
@@ -111,7 +92,7 @@ def table(found: pd.DataFrame) -> str:
 def _rows(
     name: str, metric: str, experiments: Sequence[Experiment], frames: list[pd.DataFrame], seed: int, resamples: int
 ) -> list[dict[str, object]]:
-    figures = np.array([CORRELATIONS[metric](predictions, scores) for _, predictions, scores in _splits(frames)])
+    figures = np.array([CORRELATIONS[metric](predictions, scores) for _, predictions, scores in by_split(frames)])
     intervals = bootstrap(frames, metric, seed, resamples)
     rows: list[dict[str, object]] = []
     for i, experiment in enumerate(experiments):
@@ -126,14 +107,6 @@ def _rows(
     medians = np.median(figures, axis=0)
     together = {"mean": float(medians.mean()), "std": float(medians.std(ddof=1))}
     return [*rows, {"dataset": name, "metric": metric, "experiment": f"all {len(experiments)}", **together}]
-
-
-def _splits(frames: Sequence[pd.DataFrame]) -> list[tuple[NDArray[np.int64], Array, Array]]:
-    """Of each split the images' rows (m,), each experiment's predictions (n, m), and the scores (m,)."""
-    predictions = np.stack([of["prediction"].to_numpy() for of in frames])
-    first = frames[0]
-    parts = [np.flatnonzero(first["split"] == split) for split in first["split"].unique()]
-    return [(first["row"].to_numpy()[p], predictions[:, p], first["score"].to_numpy()[p]) for p in parts]
 
 
 def _check_same(name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame]) -> None:

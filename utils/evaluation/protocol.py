@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from utils.errors import UserError
+from utils.evaluation.bootstrap import RESAMPLES, SEED, interval, resampled
 from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
 from utils.regression import RidgePath, best_alpha
 from utils.runtime.distributed import share_out
@@ -63,6 +65,7 @@ class DatasetResult:
         synthetic: whether the dataset's images are distorted versions of references.
         splits_kind: published, shipped, official or own, see `IQADataset`.
         splits_hash: of the row numbers in the dataset's splits.
+        score_kind: human, pseudo or unstated, see `IQADataset`.
         tested: a row per split and image of the phase, with the columns `TESTED`; `row` is its row in the annotation.
     """
 
@@ -76,6 +79,7 @@ class DatasetResult:
     synthetic: bool = False
     splits_kind: str = ""
     splits_hash: str = ""
+    score_kind: str = "unstated"
     tested: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=TESTED))
 
     def median(self, metric: str, group: str = GLOBAL) -> float:
@@ -89,6 +93,18 @@ class DatasetResult:
     @property
     def plcc(self) -> float:
         return self.median("plcc")
+
+    @cached_property
+    def srocc_interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of the median SROCC, see `bootstrap`; None without `tested`."""
+        if self.tested.empty:
+            return None
+        low, high = interval(np.median(resampled([self.tested], "srocc", SEED, RESAMPLES)[:, :, 0], axis=1))
+        return float(low), float(high)
+
+    def count(self, group: str = GLOBAL) -> int:
+        """How many of the first split's images are of the group."""
+        return sum(group in (GLOBAL, p.type) for p in self.predictions)
 
     def best(self) -> list[Prediction]:
         """The 16 predictions closest to the true score, closest first."""

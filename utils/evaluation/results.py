@@ -17,6 +17,7 @@ from utils.runtime.environment import environment
 from utils.runtime.files import write_text, write_whole
 
 PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
+INTERVAL = ("srocc_low", "srocc_high")
 NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that a person need not see
 
 
@@ -73,10 +74,11 @@ class Results:
 def summary_table(results: Results) -> pd.DataFrame:
     """A row per dataset, training fraction and group (global, distortion types), then the averages.
 
-    Columns: dataset, train_fraction, group, splits (how many), splits_kind, splits_hash, alpha, for each metric its
-    median and standard deviation over the splits; for the released encoder the published SROCC, PLCC and, where one is
-    published, KROCC, for full reference the published SROCC of others; and, if asked for, the SROCC and PLCC of the
-    untrained encoder. A missing figure is None.
+    Columns: dataset, train_fraction, group, splits (how many), images (of the first split), splits_kind, splits_hash,
+    alpha, for each metric its median and standard deviation over the splits; in global rows srocc_low and srocc_high,
+    the 95 % confidence interval of that median (`DatasetResult.srocc_interval`); for the released encoder the published
+    SROCC, PLCC and, where one is published, KROCC, for full reference the published SROCC of others; and, if asked for,
+    the SROCC and PLCC of the untrained encoder. A missing figure is None.
     """
     rows: list[dict[str, Any]] = []
     for r in results.datasets:
@@ -87,12 +89,15 @@ def summary_table(results: Results) -> pd.DataFrame:
                 "train_fraction": r.train_fraction,
                 "group": group,
                 "splits": len(frame),
+                "images": r.count(group),
                 "splits_kind": r.splits_kind,
                 "splits_hash": r.splits_hash,
                 "alpha": r.alpha,
             }
             for metric in METRICS:
                 row |= {metric: r.median(metric, group), f"{metric}_std": float(frame[metric].std(ddof=0))}
+            if group == GLOBAL and r.srocc_interval is not None:
+                row |= dict(zip(INTERVAL, r.srocc_interval, strict=True))
             whole = group == GLOBAL and r.train_fraction == 1
             if whole and results.full_reference:
                 row |= {f"{name}_srocc": of.get(r.dataset) for name, of in PUBLISHED_FULL_REFERENCE.items()}
@@ -106,8 +111,8 @@ def summary_table(results: Results) -> pd.DataFrame:
     medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in fits.items()}
     for group, mean in averages(medians, [n for n, r in fits.items() if r.synthetic]).items():
         rows.append({"dataset": f"average {group}", "train_fraction": 1.0, "group": GLOBAL, **mean})
-    columns = ["dataset", "train_fraction", "group", "splits", "splits_kind", "splits_hash", "alpha"]
-    columns += [column for metric in METRICS for column in (metric, f"{metric}_std")]
+    columns = ["dataset", "train_fraction", "group", "splits", "images", "splits_kind", "splits_hash", "alpha", "srocc"]
+    columns += [*INTERVAL, "srocc_std", *(column for m in METRICS[1:] for column in (m, f"{m}_std"))]
     if results.full_reference:
         columns += [f"{name}_srocc" for name in PUBLISHED_FULL_REFERENCE]
     elif results.published:
@@ -152,7 +157,8 @@ def render(results: Results) -> str:
     table = summary_table(results)
     total = table[table["group"] == GLOBAL].drop(columns=NOT_SHOWN).drop(columns="group")
     parts = [
-        "Median over the splits (std: standard deviation over them)",
+        "Median over the splits (std: standard deviation over them; low, high: its 95 % confidence interval, from "
+        "images drawn anew; images: of the first split)",
         as_text(total.rename(columns={"train_fraction": "fraction"})),
     ]
     if not results.datasets:
@@ -171,7 +177,7 @@ def render(results: Results) -> str:
             fraction = "" if r.train_fraction == 1 else f", training fraction {r.train_fraction:g}"
             parts += [
                 f"\n{r.dataset}{fraction}, by type of distortion",
-                as_text(types[["group", "splits", *METRICS]]),
+                as_text(types[["group", "splits", "images", *METRICS]]),
             ]
     if results.cross:
         for metric in ("srocc", "plcc"):
@@ -244,6 +250,7 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
             "validation_srocc": r.grid.tolist() if r.grid is not None else None,
             "splits_kind": r.splits_kind,
             "splits_hash": r.splits_hash,
+            "score_kind": r.score_kind,
             "predictions": [asdict(p) for p in r.predictions],
             "best": [asdict(p) for p in r.best()],
             "worst": [asdict(p) for p in r.worst()],
@@ -294,6 +301,6 @@ def as_text(table: pd.DataFrame, index: bool = False) -> str:
     """A table as text; None is a dash. Correlations have three decimals."""
     shown = table.map(lambda v: "-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v))
     for column in shown.columns:
-        if column == column and str(column).split("_")[-1] in (*METRICS, "std"):
+        if column == column and str(column).split("_")[-1] in (*METRICS, "std", "low", "high"):
             shown[column] = [f"{v:.3f}" if isinstance(v, float) else "-" for v in table[column]]
     return shown.to_string(index=index)

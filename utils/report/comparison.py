@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils.report import figures
-from utils.report.page import Drawer, now, render_template
+from utils.report.page import drawn, now, render_template
 from utils.runtime.files import write_text
 
 
@@ -16,15 +16,15 @@ def write_comparison(path: Path, names: Sequence[str], found: pd.DataFrame, note
     Raises:
         UserError: the file cannot be written.
     """
-    draw = Drawer()
-    drawn = [
-        draw(
-            figures.difference_plot(found, metric), f"Difference to {names[0]}: {metric.upper()}, mean over the splits"
+    plots = [
+        drawn(
+            f"Difference to {names[0]}: {metric.upper()}, mean over the splits, with its 95 % confidence interval",
+            figures.difference_plot, found, metric,
         )
         for metric in found["metric"].unique()
-    ]
+    ]  # fmt: skip
     text = render_template(
-        "comparison.html.jinja", title=f"Comparison of {', '.join(names)}", written=now(), table=found, figures=drawn,
+        "comparison.html.jinja", title=f"Comparison of {', '.join(names)}", written=now(), table=found, figures=plots,
         first=names[0], notes=notes,
     )  # fmt: skip
     write_text(path, text)

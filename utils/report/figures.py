@@ -1,212 +1,161 @@
-"""The interactive figures of the report, by Plotly.
+"""The figures of the report, drawn by matplotlib for `utils.report.svg`. Sizes are in pixels at the width `WIDTH`."""
 
-Names from users' data are escaped, because Plotly reads HTML tags in texts.
-"""
-
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from utils.evaluation.manifold import Manifold
-from utils.evaluation.protocol import ALPHAS, GLOBAL
-from utils.report.pictures import group_colors, opacity
+from utils.evaluation.protocol import ALPHAS
+from utils.report.pictures import GROUP_COLORS, group_colors
+from utils.report.svg import GREY, TEXT
 
 SMOOTHING = 25  # steps in the running mean of the loss
-HEIGHT = 380
+WIDTH, HEIGHT = 420, 300
+POINTS = 400  # at most, along a curve of training steps
+LETTERS = 26  # at most, in a name inside a figure
+COLORS = ("#3d85cc", "#e0812b", "#3a9a4f", "#c4453c", "#8a63b8", "#8b5e4e", "#d270b4", "#7d7d7d")
 
 
-def figure(x: str, y: str, **layout: Any) -> go.Figure:
-    """An empty figure in the style of the report. The page adds a caption and the colour of texts."""
-    result = go.Figure()
-    result.update_layout(
-        height=HEIGHT,
-        margin={"l": 60, "r": 15, "t": 25, "b": 50},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": -0.2},
-        colorway=["#3274b5", "#e0812b", "#3a9a4f", "#c4453c", "#8a63b8", "#8b5e4e", "#d270b4", "#7d7d7d"],
-        **layout,
-    )
-    result.update_xaxes(title=escape(x), gridcolor="rgba(128,128,128,0.25)", zerolinecolor="rgba(128,128,128,0.4)")
-    result.update_yaxes(title=escape(y), gridcolor="rgba(128,128,128,0.25)", zerolinecolor="rgba(128,128,128,0.4)")
-    return result
+def loss_curve(steps: pd.DataFrame) -> Figure:
+    """Loss of every step and its running mean. Many steps are drawn as ranges from their lowest to highest loss."""
+    figure, axes = _axes("step", "NT-Xent loss")
+    parts = np.arange(len(steps)) // math.ceil(len(steps) / POINTS)
+    of = steps.groupby(parts)
+    mean = steps["loss"].rolling(SMOOTHING, min_periods=1).mean().groupby(parts).last()
+    lowest, highest = of["loss"].min(), of["loss"].max()
+    axes.fill_between(of["step"].last(), lowest, highest, color=COLORS[0], alpha=0.35, linewidth=1, label="each step")
+    axes.plot(of["step"].last(), mean, color=COLORS[1], label=f"mean of {SMOOTHING} steps")
+    _legend(figure)
+    return figure
 
 
-def loss_curve(steps: pd.DataFrame) -> go.Figure:
-    """Loss of every step and its running mean."""
-    result = figure("step", "NT-Xent loss")
-    result.add_scattergl(
-        x=steps["step"], y=steps["loss"], name="each step", mode="lines", line={"width": 1}, opacity=0.35
-    )
-    mean = steps["loss"].rolling(SMOOTHING, min_periods=1).mean()
-    result.add_scatter(x=steps["step"], y=mean, name=f"mean of {SMOOTHING} steps", mode="lines")
-    return result
+def learning_rate_curve(steps: pd.DataFrame) -> Figure:
+    figure, axes = _axes("step", "learning rate")
+    axes.plot(steps["step"], steps["learning_rate"], color=COLORS[0])
+    axes.set_ylim(bottom=0)
+    return figure
 
 
-def learning_rate_curve(steps: pd.DataFrame) -> go.Figure:
-    result = figure("step", "learning rate")
-    result.add_scatter(x=steps["step"], y=steps["learning_rate"], mode="lines", name="learning rate")
-    return result
+def validation_curve(validations: pd.DataFrame, datasets: Sequence[str]) -> Figure:
+    """Validation SROCC of each dataset and their mean, over two or more epochs."""
+    figure, axes = _axes("epoch", "median SROCC")
+    for name, color in zip(datasets, COLORS * len(datasets), strict=False):
+        axes.plot(validations["epoch"], validations[f"{name}_srocc"], "o-", ms=4, color=color, label=shortened(name))
+    if len(datasets) != 1:
+        axes.plot(validations["epoch"], validations["srocc"], "o-", ms=4, lw=3, color=TEXT, label="mean")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _legend(figure)
+    return figure
 
 
-def validation_curve(validations: pd.DataFrame, datasets: Sequence[str]) -> go.Figure:
-    """Validation SROCC of each dataset and their mean, over the epochs."""
-    result = figure("epoch", "median SROCC")
-    for name in datasets:
-        result.add_scatter(
-            x=validations["epoch"], y=validations[f"{name}_srocc"], name=escape(name), mode="lines+markers"
-        )
-    if len(datasets) > 1:
-        result.add_scatter(
-            x=validations["epoch"], y=validations["srocc"], name="mean", mode="lines+markers", line={"width": 3}
-        )
-    return result
+def predictions_plot(points: Sequence[Mapping[str, Any]]) -> Figure:
+    """Predicted against true scores with the same scale on both axes, coloured by group of distortion if they are few.
 
-
-def predictions_plot(found: Mapping[str, Any]) -> go.Figure:
-    """Predicted against true score of the first split's images, coloured by group of distortion."""
-    result = figure("true score", "predicted score", hovermode="closest")
-    points = found["predictions"]
-    groups = sorted({p["group"] or "images" for p in points})
-    colors = group_colors(groups)
+    Pointing at one shows the image's name and its scores.
+    """
+    groups = sorted({p["group"] or "" for p in points})
+    colors: Mapping[str, Any] = group_colors(groups)
+    if not 1 < len(groups) <= len(GROUP_COLORS):
+        colors = dict.fromkeys(groups, COLORS[0])
+    figure, axes = _axes("true score", "predicted score", height=WIDTH)
     for group in groups:
-        of = [p for p in points if (p["group"] or "images") == group]
-        result.add_scatter(
-            x=[p["score"] for p in of],
-            y=[p["prediction"] for p in of],
-            mode="markers",
-            name=escape(group),
-            text=[escape(_file_name(p["image"])) for p in of],
-            marker={"size": 5, "color": _rgba(colors[group], 0.75)},
-            hovertemplate="%{text}<br>true %{x:.3f}, predicted %{y:.3f}<extra>%{fullData.name}</extra>",
-        )
-    low, high = min(p["score"] for p in points), max(p["score"] for p in points)
-    result.add_scatter(
-        x=[low, high], y=[low, high], mode="lines", name="equal", line={"dash": "dot", "color": "#888888", "width": 1}
-    )
-    return result
-
-
-def type_bars(rows: Sequence[Mapping[str, Any]], dataset: str) -> go.Figure | None:
-    """Median SROCC of each type of distortion, with the untrained encoder beside it; None without types."""
-    of = [r for r in rows if r["dataset"] == dataset and r["group"] != GLOBAL]
-    if not of:
-        return None
-    names = [escape(str(r["group"])) for r in of]
-    bars = {"trained": [r["srocc"] for r in of]}
-    if any(r.get("untrained_srocc") is not None for r in of):
-        bars["untrained"] = [r.get("untrained_srocc") for r in of]
-    result = figure("median SROCC", "", barmode="group", showlegend=len(bars) > 1)
-    result.update_layout(height=130 + 14 * len(names) * (1 + len(bars)), legend_y=-0.1)
-    result.update_yaxes(autorange="reversed", automargin=True)
-    for (name, values), color in zip(bars.items(), ("#3274b5", "#9a9a9a"), strict=False):
-        result.add_bar(x=values, y=names, name=name, orientation="h", marker={"color": color})
-    return result
-
-
-def alpha_curve(found: Mapping[str, Any]) -> go.Figure | None:
-    """Validation SROCC for each candidate alpha: every split and the median; None without a search."""
-    if not found["validation_srocc"]:
-        return None
-    grid = np.asarray(found["validation_srocc"])
-    result = figure("alpha", "validation SROCC")
-    result.update_xaxes(type="log")
-    for split, row in enumerate(grid):
-        result.add_scatter(
-            x=ALPHAS, y=row, mode="lines", line={"width": 1, "color": "#9a9a9a"}, opacity=0.5,
-            name="each split", legendgroup="splits", showlegend=split == 0, hoverinfo="skip",
+        of = [p for p in points if (p["group"] or "") == group]
+        drawn = axes.scatter(
+            [p["score"] for p in of], [p["prediction"] for p in of], s=18, color=colors[group], alpha=0.75,
+            edgecolors="none", label=shortened(group), clip_on=False,
         )  # fmt: skip
-    result.add_scatter(x=ALPHAS, y=np.median(grid, axis=0), mode="lines", name="median", line={"width": 3})
-    result.add_vline(x=found["alpha"], line={"dash": "dot", "color": "#c4453c"})
-    return result
+        names = [p["image"].replace("\\", "/").rsplit("/", 1)[-1] for p in of]
+        texts = zip(names, of, strict=True)
+        drawn.set_urls([f"{n}: true {p['score']:.3f}, predicted {p['prediction']:.3f}" for n, p in texts])
+    values = [p[kind] for p in points for kind in ("score", "prediction")]
+    room = 0.04 * (max(values) - min(values)) or 1.0
+    ends = min(values) - room, max(values) + room
+    axes.plot(ends, ends, ":", color=GREY, lw=1.5, zorder=0)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6))
+    if 1 < len(groups) <= len(GROUP_COLORS):
+        figure.set_figheight(figure.get_figheight() + _legend(figure))
+    return figure
 
 
-def cross_heatmap(cross: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """SROCC of fitting on one dataset (row) and testing on another (column)."""
-    matrix = pd.DataFrame(cross).pivot(index="fitted_on", columns="tested_on", values="srocc")
-    result = figure("tested on", "fitted on")
-    result.add_heatmap(
-        z=matrix.to_numpy(),
-        x=[escape(str(c)) for c in matrix.columns],
-        y=[escape(str(i)) for i in matrix.index],
-        texttemplate="%{z:.3f}",
-        colorscale="Viridis",
-        hoverongaps=False,
-    )
-    return result
+def type_bars(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Median SROCC of each type of distortion, the highest first, with that of the untrained encoder if it is there.
+
+    Args:
+        rows: of `summary_table`, of one dataset's types.
+    """
+    of = sorted(rows, key=lambda row: float(row["srocc"]))
+    figure, axes = _axes("median SROCC", "", height=70 + 20 * len(of))
+    places = np.arange(len(of))
+    axes.barh(places, [r["srocc"] for r in of], height=0.7, color=COLORS[0], label="trained")
+    if any(r.get("untrained_srocc") is not None for r in of):
+        before = [np.nan if r.get("untrained_srocc") is None else r["untrained_srocc"] for r in of]
+        axes.plot(before, places, "|", color=COLORS[1], ms=13, mew=3, label="untrained")
+        figure.set_figheight(figure.get_figheight() + _legend(figure))
+    axes.set_yticks(places, [f"{shortened(str(r['group']))} ({int(r['images'])})" for r in of], parse_math=False)
+    axes.set_ylim(-0.6, len(of) - 0.4)
+    axes.axvline(0, color=GREY, lw=1)
+    axes.grid(False, axis="y")
+    return figure
 
 
-def difference_plot(found: pd.DataFrame, metric: str) -> go.Figure:
+def alpha_curve(found: Mapping[str, Any]) -> Figure:
+    """Validation SROCC for each candidate alpha: every split and the median."""
+    grid = np.asarray(found["validation_srocc"])
+    figure, axes = _axes("alpha", "validation SROCC")
+    if len(grid) > 1:
+        axes.plot(ALPHAS, grid.T, color=GREY, lw=1, alpha=0.5, label=["each split", *["_"] * (len(grid) - 1)])
+    axes.plot(ALPHAS, np.median(grid, axis=0), color=COLORS[0], lw=3, label="median")
+    axes.axvline(found["alpha"], ls=":", color=COLORS[3], label="chosen")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda alpha, _: f"{alpha:g}"))
+    axes.minorticks_off()
+    _legend(figure)
+    return figure
+
+
+def difference_plot(found: pd.DataFrame, metric: str) -> Figure:
     """Each experiment's difference to the first one on every dataset, with its confidence interval."""
     of = found[(found["metric"] == metric) & found["difference"].notna()]
-    result = figure("dataset", "difference", scattermode="group", showlegend=True)
-    for name, rows in of.groupby("experiment", sort=False):
-        difference = rows["difference"]
-        error = {"type": "data", "array": rows["high"] - difference, "arrayminus": difference - rows["low"]}
-        names = [escape(str(dataset)) for dataset in rows["dataset"]]
-        result.add_scatter(x=names, y=difference, error_y=error, mode="markers", name=escape(str(name)))
-    return result
+    experiments, datasets = of["experiment"].unique(), of["dataset"].unique()
+    figure, axes = _axes("difference", "", height=70 + len(datasets) * (20 + 14 * len(experiments)))
+    for number, name in enumerate(experiments):
+        rows = of[of["experiment"] == name].set_index("dataset").loc[datasets]
+        places = np.arange(len(datasets)) + 0.6 * ((number + 0.5) / len(experiments) - 0.5)
+        ends = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
+        color = COLORS[number % len(COLORS)]
+        axes.errorbar(rows["difference"], places, xerr=ends, fmt="o", ms=5, color=color, label=shortened(str(name)))
+    figure.set_figheight(figure.get_figheight() + _legend(figure))
+    axes.set_yticks(np.arange(len(datasets)), [shortened(str(name)) for name in datasets], parse_math=False)
+    axes.set_ylim(len(datasets) - 0.5, -0.5)
+    axes.axvline(0, color=GREY, lw=1)
+    axes.grid(False, axis="y")
+    return figure
 
 
-def manifold_plot(manifold: Manifold, method: str, by_score: bool) -> go.Figure:
-    """The manifold coloured by group, with opacity by level, or by MOS; hovering shows name, type and level."""
-    points = np.asarray(manifold.points[method])
-    result = figure("", "", hovermode="closest")
-    texts = np.asarray(
-        [
-            f"{escape(name)}<br>{escape(kind)}, level {level}, MOS {score:.3g}"
-            for name, kind, level, score in zip(
-                manifold.names, manifold.types, manifold.levels, manifold.scores, strict=True
-            )
-        ]
+def shortened(name: str, letters: int = LETTERS) -> str:
+    """The name, or its two ends: its middle is left out if it is long."""
+    half = letters // 2
+    return name if len(name) <= letters else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(WIDTH / 72, height / 72))
+    axes = figure.add_subplot()
+    axes.set(xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def _legend(figure: Figure) -> float:
+    """Adds a legend below the figure, and returns its height in inches."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = max(1, 54 // (max(map(len, labels)) + 6))
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.2, markerscale=1.5
     )
-    if by_score:
-        marker = {
-            "color": manifold.scores,
-            "colorscale": "Viridis",
-            "colorbar": {"title": "MOS"},
-            "size": _size(points),
-        }
-        _scatter(result, points, texts, marker, "images")
-    else:
-        groups = np.asarray(manifold.groups)
-        for group, color in group_colors(manifold.groups).items():
-            chosen = groups == group
-            rgba = [_rgba(color, opacity(manifold.levels[i])) for i in np.flatnonzero(chosen)]
-            # The legend would take the colour of the first point, so an empty trace gives it an opaque one.
-            legend = {"color": _rgba(color, 1), "size": 10}
-            _scatter(result, np.full((1, points.shape[1]), None), [""], legend, escape(group), legendgroup=group)
-            marker = {"color": rgba, "size": _size(points)}
-            _scatter(result, points[chosen], texts[chosen], marker, escape(group), legendgroup=group, showlegend=False)
-    hidden = {"showticklabels": False, "title": ""}
-    if points.shape[1] == 3:
-        result.update_layout(scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden}, height=560)
-    else:
-        result.update_layout(xaxis=hidden, yaxis=hidden, height=520)
-    return result
-
-
-def _scatter(
-    result: go.Figure, points: Any, texts: Iterable[str], marker: dict[str, Any], name: str, **more: Any
-) -> None:
-    options = {**more, "mode": "markers", "name": name, "text": list(texts), "marker": marker}
-    options["hovertemplate"] = "%{text}<extra>%{fullData.name}</extra>"
-    coordinates = dict(zip("xyz", points.T, strict=False))
-    result.add_trace((go.Scatter3d if len(coordinates) == 3 else go.Scatter)(**coordinates, **options))
-
-
-def _size(points: Any) -> int:
-    return 3 if points.shape[1] == 3 else 6
-
-
-def _rgba(color: Sequence[float], alpha: float) -> str:
-    red, green, blue = (round(255 * c) for c in color)
-    return f"rgba({red},{green},{blue},{alpha:g})"
-
-
-def _file_name(path: str) -> str:
-    return path.replace("\\", "/").rsplit("/", 1)[-1]
+    return math.ceil(len(labels) / columns) * 16 / 72

@@ -22,6 +22,7 @@ from utils.errors import UserError, run_command
 from utils.evaluation.gmad import competition
 from utils.evaluation.score_file import FORMULA, read_scores
 from utils.image import open_thumbnail
+from utils.report.figures import LETTERS, shortened
 from utils.report.quality_map import check_suffix
 from utils.runtime.files import write_text, write_whole
 
@@ -73,14 +74,15 @@ def draw(table: pd.DataFrame) -> Figure:
     halves: Any = figure.subfigures(2, 1)
     for half, pairs in zip(halves, (table.head(quantiles), table.tail(quantiles)), strict=True):
         name = pairs["equal_for"].iloc[0]
-        half.suptitle(f"about equal for {name}, most different for the other", parse_math=False)
+        title = f"about equal for\n{shortened(name, LETTERS * quantiles)},\nmost different for the other"
+        half.suptitle(title, fontsize=10, parse_math=False)
         axes = half.subplots(2, quantiles, squeeze=False)
         for column, pair in enumerate(pairs.to_dict("records")):
             for row, kind in enumerate(("higher", "lower")):
                 axes[row, column].imshow(open_thumbnail(pair[f"{kind}_image"], THUMBNAIL))
                 axes[row, column].set_axis_off()
                 axes[row, column].set_title(
-                    f"{Path(pair[f'{kind}_image']).name}\n{pair[f'{kind}_score_equal_for']:.3f}, "
+                    f"{shortened(Path(pair[f'{kind}_image']).name)}\n{pair[f'{kind}_score_equal_for']:.3f}, "
                     f"other {pair[f'{kind}_score']:.3f}",
                     fontsize=8,
                     parse_math=False,

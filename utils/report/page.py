@@ -6,6 +6,8 @@ It shows what training and testing left in the experiment's folder, and says wha
 import base64
 import io
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,13 +23,21 @@ from utils.config.yaml_file import read_yaml
 from utils.errors import UserError
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
-from utils.evaluation.results import NOT_SHOWN, separability_table
+from utils.evaluation.results import NOT_SHOWN, CrossResult, cross_table, separability_table
 from utils.experiment.layout import Experiment
 from utils.image import open_thumbnail
 from utils.report import figures
+from utils.report.interactive import manifold_plot
+from utils.report.pictures import draw as draw_picture
+from utils.report.svg import svg
 from utils.runtime.files import write_text
 
 THUMBNAIL = 160  # longest side of a picture, in pixels
+SCORES = {
+    "human": "human scores",
+    "pseudo": "pseudo-scores, computed by a measure and not human",
+    "unstated": "scores of unstated origin",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Page:
 
     title: str
     written: str
+    outcome: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     summary: pd.DataFrame | None = None
@@ -59,7 +70,7 @@ class Page:
     separability: pd.DataFrame | None = None
     training: list[Figure] = field(default_factory=list)
     tests: list[Figure] = field(default_factory=list)
-    cross: list[Figure] = field(default_factory=list)
+    cross: dict[str, pd.DataFrame] = field(default_factory=dict)
     manifold: list[Figure] = field(default_factory=list)
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
@@ -77,49 +88,35 @@ def write_report(experiment: Experiment) -> Path:
     if not experiment.folder.is_dir():
         raise UserError(f"{experiment.folder}: no such folder; training (main.py) makes it")
     page = Page(experiment.title, written=now())
-    draw = Drawer()
     results = _read_json(experiment.results("json"))
     config = (read_yaml(experiment.config) if experiment.config.exists() else {}) or (results or {}).get("config") or {}
-    _add_training(page, experiment, config, draw)
-    _add_results(page, experiment, results, draw)
-    _add_manifold(page, experiment, draw)
+    _add_training(page, experiment, config)
+    _add_results(page, experiment, results)
+    _add_manifold(page, experiment)
     page.config = yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else ""
     made_with = (results or {}).get("environment") or _read_json(experiment.environment) or {}
     page.facts = {"seed": str(config.get("seed", "unknown")), **{k: str(v) for k, v in made_with.items()}}
-    text = render_template("page.html.jinja", title=page.title, page=page, figures=draw.count)
+    text = render_template("page.html.jinja", title=page.title, page=page, interactive=bool(page.manifold))
     write_text(experiment.report, text)
     return experiment.report
 
 
 def render_template(name: str, **content: Any) -> str:
-    """A page from a template of this folder. It has Plotly's script if `figures` is neither empty nor 0."""
+    """A page from a template of this folder. It has Plotly's script if `interactive` is given and true."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters["table"] = _table
-    plotly = Markup(get_plotlyjs()) if content["figures"] else ""
+    plotly = Markup(get_plotlyjs()) if content.get("interactive") else ""
     return environment.get_template(name).render(plotly=plotly, **content)
 
 
-class Drawer:
-    """Turns figures into HTML and counts them; the page includes Plotly's script once if there are any."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, figure: Any, caption: str) -> Figure:
-        self.count += 1
-        html = figure.to_html(
-            full_html=False,
-            include_plotlyjs=False,
-            div_id=f"figure-{self.count}",
-            default_width="100%",
-            config={"displaylogo": False, "responsive": True},
-        )
-        return Figure(Markup(html), caption)
+def drawn(caption: str, draw: Callable[..., Any], *arguments: Any) -> Figure:
+    """A figure that one of `utils.report.figures` draws."""
+    return Figure(svg(caption, draw, *arguments), caption)
 
 
-def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], draw: Drawer) -> None:
+def _add_training(page: Page, experiment: Experiment, config: dict[str, Any]) -> None:
     path = experiment.metrics
     if not path.exists():
         page.missing.append(f"no training: there is no {path.name}")
@@ -136,60 +133,49 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], dr
         page.missing.append("training has not logged a step yet")
         return
     last, epochs = steps.iloc[-1], config.get("training", {}).get("epochs")
-    mean = steps["loss"].tail(figures.SMOOTHING).mean()
+    lately = steps["loss"].tail(figures.SMOOTHING)
     page.notes.append(
-        f"{int(last['step'])} steps, {int(last['epoch']) + 1} of {epochs} epochs begun; loss "
-        f"{steps['loss'].iloc[0]:.3f} at the first step, {mean:.3f} over the last {figures.SMOOTHING}"
+        f"training step {int(last['step'])}, {int(last['epoch']) + 1} of {epochs} epochs begun; loss "
+        f"{steps['loss'].iloc[0]:.3f} at the first step, mean of the last {len(lately)}: {lately.mean():.3f}"
     )
     if not experiment.best_checkpoints():
         page.missing.append("training is not finished: no epoch has been validated yet")
     elif epochs is not None and int(last["epoch"]) + 1 < epochs:
         page.missing.append(f"training is not finished: {int(last['epoch']) + 1} of {epochs} epochs begun")
-    page.training.append(draw(figures.loss_curve(steps), "Loss of each training step, and its running mean"))
-    page.training.append(draw(figures.learning_rate_curve(steps), "Learning rate of each training step"))
-    if not validations.empty:
-        names = [c[: -len("_srocc")] for c in table.columns if c.endswith("_srocc")]
-        page.training.append(draw(figures.validation_curve(validations, names), "Validation SROCC after each epoch"))
+    if len(steps) > 1:
+        page.training.append(drawn("Loss of each training step, and its running mean", figures.loss_curve, steps))
+        page.training.append(drawn("Learning rate of each training step", figures.learning_rate_curve, steps))
+    names = [c[: -len("_srocc")] for c in table.columns if c.endswith("_srocc")]
+    if len(validations) > 1:
+        caption = "Validation SROCC after each epoch"
+        page.training.append(drawn(caption, figures.validation_curve, validations, names))
+    for _, row in validations.tail(1).iterrows():
+        scores = ", ".join(f"{row[f'{name}_srocc']:.3f} on {name}" for name in names) or f"{row['srocc']:.3f}"
+        page.notes.append(f"last validation, after epoch {int(row['epoch'])}: median SROCC {scores}")
 
 
-def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | None, draw: Drawer) -> None:
+def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | None) -> None:
     if results is None:
         page.missing.append("no test results yet: run test.py")
+        page.outcome.append("; ".join(["Not tested yet", *page.notes[-1:]]) + ".")
+        page.notes = page.notes[:-1]
         return
     try:
         summary = pd.DataFrame(results["summary"])
         shown = summary.drop(columns=NOT_SHOWN)
         page.full_reference = bool(results["full_reference"])
         page.published = bool(results["published"])
+        if (shown["train_fraction"] == 1).all():
+            shown = shown.drop(columns="train_fraction")
         page.summary = shown[shown["group"] == GLOBAL].drop(columns="group")
-        types = shown[shown["group"] != GLOBAL]
+        types = shown[shown["group"] != GLOBAL].drop(columns=["splits_kind", "alpha"])
         page.types = types if len(types) else None
         page.missing += [f"{name} has no result: {line}" for name, line in results["failures"].items()]
         for found in _largest_fraction(results["datasets"]):
-            name = found["dataset"]
-            scores = found["scores"][GLOBAL]
-            page.notes += [f"{name}: {note}" for note in found["notes"]]
-            page.tests.append(
-                draw(
-                    figures.predictions_plot(found),
-                    f"{name}: predicted against true scores in the first split, "
-                    f"SROCC {scores['srocc'][0]:.3f}, PLCC {scores['plcc'][0]:.3f}",
-                )
-            )
-            bars, curve = figures.type_bars(results["summary"], name), figures.alpha_curve(found)
-            if bars is not None:
-                page.tests.append(draw(bars, f"{name}: SROCC of each type of distortion"))
-            if curve is not None:
-                page.tests.append(
-                    draw(curve, f"{name}: validation SROCC for each alpha; {found['alpha']:.3g} is chosen")
-                )
-            for kind in ("best", "worst"):
-                page.pictures[f"{name}: {kind} predictions of the first split"] = [_picture(p) for p in found[kind]]
-        if results["cross_dataset"]:
-            page.cross.append(draw(figures.cross_heatmap(results["cross_dataset"]), "SROCC across datasets"))
-        if results["published_cross_dataset"]:
-            published = figures.cross_heatmap(results["published_cross_dataset"])
-            page.cross.append(draw(published, "Published SROCC across datasets"))
+            _add_dataset(page, found, results["summary"])
+        for title, key in (("SROCC across datasets", "cross"), ("Published SROCC across datasets", "published_cross")):
+            if results[f"{key}_dataset"]:
+                page.cross[title] = cross_table([CrossResult(**c) for c in results[f"{key}_dataset"]], "srocc")
         if results["separability"]:
             page.separability = separability_table(results["separability"])
     except (KeyError, TypeError) as error:
@@ -198,7 +184,45 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
         ) from error
 
 
-def _add_manifold(page: Page, experiment: Experiment, draw: Drawer) -> None:
+def _add_dataset(page: Page, found: dict[str, Any], summary: list[dict[str, Any]]) -> None:
+    name, scores = found["dataset"], found["scores"][GLOBAL]
+    rows = [r for r in summary if (r["dataset"], r["train_fraction"]) == (name, found["train_fraction"])]
+    page.outcome.append(_outcome(next(r for r in rows if r["group"] == GLOBAL), found["score_kind"]))
+    page.notes += [f"{name}: {note}" for note in found["notes"]]
+    caption = (
+        f"{name}: predicted against true scores of the first split's {len(found['predictions'])} test images, "
+        f"SROCC {scores['srocc'][0]:.3f}, PLCC {scores['plcc'][0]:.3f}"
+    )
+    page.tests.append(drawn(caption, figures.predictions_plot, found["predictions"]))
+    if found["validation_srocc"]:
+        caption = f"{name}: validation SROCC for each alpha; {found['alpha']:.3g} is chosen"
+        page.tests.append(drawn(caption, figures.alpha_curve, found))
+    types = [r for r in rows if r["group"] != GLOBAL]
+    if types:
+        caption = f"{name}: SROCC of each type of distortion (number of the first split's test images)"
+        page.tests.append(drawn(caption, figures.type_bars, types))
+    for kind in ("best", "worst"):
+        page.pictures[f"{name}: {kind} predictions of the first split"] = [_picture(p) for p in found[kind]]
+
+
+def _outcome(row: dict[str, Any], score_kind: str) -> str:
+    """One sentence on a dataset, from its row of `summary_table`."""
+    interval = "" if row["srocc_low"] is None else f" [{row['srocc_low']:.2f}, {row['srocc_high']:.2f}]"
+    fraction = "" if row["train_fraction"] == 1 else f", fitted on {row['train_fraction']:g} of the training images"
+    images, splits = int(row["images"]), int(row["splits"])  # JSON may have them as floats
+    of = f"median of {splits} splits, {images} test images in the first" if splits > 1 else f"{images} test images"
+    beside = [
+        f"{name} {row[column]:.2f}"
+        for name, column in (("untrained", "untrained_srocc"), ("published", "published_srocc"))
+        if row.get(column) is not None
+    ]
+    return (
+        f"SROCC {row['srocc']:.2f}{interval} on {row['dataset']} ({SCORES[score_kind]}; {of}{fraction})"
+        f"{''.join(f'; {figure}' for figure in beside)}."
+    )
+
+
+def _add_manifold(page: Page, experiment: Experiment) -> None:
     content = _read_json(experiment.manifold)
     if content is None:
         page.missing.append(
@@ -208,14 +232,30 @@ def _add_manifold(page: Page, experiment: Experiment, draw: Drawer) -> None:
     try:
         manifold = Manifold(**content)
         for method in manifold.points:
-            for by_score in (False, True):
-                color = "MOS" if by_score else "group of distortion"
+            for kind, color in (("groups", "group of distortion"), ("mos", "score")):
                 caption = f"{method} of {len(manifold.names)} images of {manifold.dataset}, coloured by {color}"
-                page.manifold.append(draw(figures.manifold_plot(manifold, method, by_score), caption))
+                page.manifold.append(_interactive(caption, manifold, method, kind, page))
     except (TypeError, ValueError) as error:
         raise UserError(f"{experiment.manifold}: not in the present form ({error}); run the test again") from error
     if "UMAP" not in manifold.points:
         page.notes.append("UMAP is drawn too where the optional package umap-learn is installed")
+
+
+def _interactive(caption: str, manifold: Manifold, method: str, kind: str, page: Page) -> Figure:
+    """The manifold by Plotly, and a picture of it for paper."""
+    plot = manifold_plot(manifold, method, by_score=kind == "mos").to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=f"manifold-{len(page.manifold)}",
+        default_width="100%",
+        config={"displaylogo": False, "responsive": True},
+    )
+    file = io.BytesIO()
+    draw_picture(manifold, method, kind, page.title).savefig(file, dpi=80, format="png")
+    both = Markup('<div class="interactive">{}</div><img class="printed" alt="{}" src="{}">').format(
+        Markup(plot), caption, _data_uri(file, "png")
+    )
+    return Figure(both, caption)
 
 
 def _largest_fraction(datasets: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -237,17 +277,27 @@ def _picture(prediction: dict[str, Any]) -> Picture:
         return Picture("", caption)
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
-    return Picture("data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode(), caption)
+    return Picture(_data_uri(file, "jpeg"), caption)
 
 
-def _table(frame: pd.DataFrame) -> Markup:
-    """A table as HTML, its texts escaped."""
+def _data_uri(file: io.BytesIO, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _table(frame: pd.DataFrame, index: bool = False) -> Markup:
+    """A table as HTML, its texts escaped. Columns without any value are left out."""
+    frame = frame.dropna(axis=1, how="all")
     shown = frame.map(lambda v: "–" if v is None or v != v else f"{v:.3f}" if isinstance(v, float) else v)
     for exact in {"alpha", "train_fraction"} & set(frame.columns):
         shown[exact] = ["–" if v is None or v != v else f"{v:.3g}" for v in frame[exact]]
-    for whole in {"splits"} & set(frame.columns):
+    for whole in {"splits", "images"} & set(frame.columns):
         shown[whole] = ["–" if v is None or v != v else f"{int(v)}" for v in frame[whole]]
-    return Markup(shown.to_html(index=False, border=0, escape=True))
+    if not index:
+        shown = shown.rename(columns=lambda name: str(name).replace("_", " "))  # so that a header may be broken
+    html = shown.rename_axis(index=None, columns=None).to_html(
+        index=index, border=0, classes="matrix" if index else None
+    )
+    return Markup(re.sub(r"<td>(?=[^<]*[A-Za-z])", '<td class="text">', html))
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -81,7 +81,7 @@ def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:
     axes: Any = figure.add_subplot(projection="3d" if points.shape[1] == 3 else None)
     if kind == "mos":
         drawn = axes.scatter(*points.T, c=manifold.scores, cmap="viridis", s=10)
-        figure.colorbar(drawn, ax=axes, label="MOS", shrink=0.7)
+        figure.colorbar(drawn, ax=axes, label="score", shrink=0.7)
     else:
         groups, alphas = np.asarray(manifold.groups), np.asarray([opacity(level) for level in manifold.levels])
         for group, color in group_colors(manifold.groups).items():
@@ -89,8 +89,9 @@ def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:
             rgba = [(*color, alpha) for alpha in alphas[chosen]]
             axes.scatter(*points[chosen].T, c=rgba, s=10, edgecolors="none")
             axes.scatter(*[[]] * points.shape[1], color=color, label=group, s=25)  # for the legend, opaque
-        figure.legend(loc="outside lower center", ncols=4, frameon=False)
-    axes.set_title(f"{title}, {method} of {len(points)} images of {manifold.dataset}")
+        for text in figure.legend(loc="outside lower center", ncols=4, frameon=False).get_texts():
+            text.set_parse_math(False)
+    axes.set_title(f"{title}, {method} of {len(points)} images of {manifold.dataset}", parse_math=False)
     if points.shape[1] == 2:
         axes.set(xticks=[], yticks=[])
     else:

@@ -14,6 +14,7 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from tests.utils.evaluation.test_comparison import frame
 from utils.errors import UserError
 from utils.evaluation.protocol import DatasetResult, Prediction
 from utils.evaluation.published import PUBLISHED_CROSS
@@ -97,8 +98,19 @@ def test_every_result_says_on_which_splits_it_was_made(results: Results, tmp_pat
     content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
     found = {(of["dataset"], of["splits_kind"], of["splits_hash"]) for of in content["datasets"]}
     assert found == {("kadid10k", "published", "hash of kadid10k"), ("spaq", "own", "hash of spaq")}
-    for frame in (pd.read_csv(experiment.results("csv")), pd.read_excel(experiment.results("xlsx"))):
-        assert row(frame, "spaq")["splits_kind"] == "own" and row(frame, "spaq")["splits_hash"] == "hash of spaq"
+    for read in (pd.read_csv(experiment.results("csv")), pd.read_excel(experiment.results("xlsx"))):
+        assert row(read, "spaq")["splits_kind"] == "own" and row(read, "spaq")["splits_hash"] == "hash of spaq"
+
+
+def test_the_summary_has_the_number_of_images_and_the_interval(results: Results, tmp_path: Path) -> None:
+    found = results.datasets[0]
+    found.tested = frame(0.5)
+    found.predictions = [Prediction("a.png", 1, 1, "jpeg"), Prediction("b.png", 2, 2, "blur")]
+    table = summary_table(results)
+    of = row(table, found.dataset)
+    assert of["images"] == 2 and (of["srocc_low"], of["srocc_high"]) == found.srocc_interval
+    kinds = table[(table["dataset"] == found.dataset) & (table["group"] == "jpeg")].iloc[0]
+    assert kinds["images"] == 1 and kinds["srocc_low"] is None
 
 
 def test_published_figures_say_that_they_are_on_the_published_splits(results: Results) -> None:
@@ -165,8 +177,8 @@ def test_printed_text_without_any_dataset() -> None:
 def test_all_files_have_the_same_values(results: Results, tmp_path: Path) -> None:
     write_results(results, Experiment(tmp_path / "new", "new"))
     folder = tmp_path / "new"
-    frame = pd.read_csv(folder / "results.csv")
-    assert row(frame, "kadid10k")["srocc"] == pytest.approx(0.7)
+    read = pd.read_csv(folder / "results.csv")
+    assert row(read, "kadid10k")["srocc"] == pytest.approx(0.7)
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert content["datasets"][0]["scores"]["jpeg"]["srocc"] == [None, 0.2, 0.4]
     assert content["datasets"][0]["worst"][0] == {

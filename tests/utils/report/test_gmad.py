@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from utils.errors import UserError
@@ -87,6 +88,23 @@ def test_files_without_ranks_are_compared_too(photos: Path, monkeypatch: pytest.
     b.write_text(b.read_text(encoding="utf-8").replace(HEADER, EARLIER).replace(",m,0.5\n", ",m\n"), encoding="utf-8")
     run(monkeypatch, a, b)
     assert (photos.parent / "gmad.png").exists()
+
+
+@pytest.mark.parametrize("quantiles", [1, 4])
+def test_long_names_are_neither_cut_nor_over_each_other(photos: Path, quantiles: int) -> None:
+    long = "a name as long as some people give"
+    for photo in list(photos.iterdir()):
+        photo.rename(photo.with_name(f"{long} to their photographs {photo.name}"))
+    images, scores = sorted(photos.iterdir()), np.random.default_rng(1).uniform(size=(2, 12))
+    paths = [write(photos.parent / f"{long} to models {i}.csv", images, of) for i, of in enumerate(scores)]
+    figure = gmad.draw(gmad.pairs_table((paths[0], paths[1]), quantiles))
+    figure.draw_without_rendering()
+    texts = [text for text in figure.findobj(Text) if "\n" in text.get_text()]  # not the hidden ticks
+    boxes = [text.get_window_extent() for text in texts]
+    assert len(boxes) == 2 + 4 * quantiles
+    for box in boxes:
+        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y0 >= 0 and box.y1 <= figure.bbox.y1
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_mistakes_are_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

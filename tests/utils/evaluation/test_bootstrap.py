@@ -1,0 +1,34 @@
+"""The confidence interval of a test's SROCC."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from tests.utils.evaluation.test_comparison import frame
+from utils.evaluation.protocol import METRICS, DatasetResult
+
+
+def result(predictions: pd.DataFrame) -> DatasetResult:
+    nothing = {metric: np.zeros(1) for metric in METRICS}
+    return DatasetResult("live", 0.1, 1.0, None, {"global": nothing}, [], tested=predictions)
+
+
+def test_the_interval_of_one_split_is_that_of_scipy() -> None:
+    one = frame(1.0, seed=1, splits=1)
+    expected = scipy.stats.bootstrap(
+        (one["prediction"].to_numpy(), one["score"].to_numpy()), lambda a, b: scipy.stats.spearmanr(a, b)[0],
+        paired=True, vectorized=False, method="percentile", n_resamples=1000, random_state=3,
+    ).confidence_interval  # fmt: skip
+    found = result(one).srocc_interval
+    assert found is not None
+    assert found == pytest.approx((expected.low, expected.high), abs=0.15 * (expected.high - expected.low))
+
+
+def test_the_interval_has_the_median_in_it_and_is_always_the_same() -> None:
+    several = frame(1.0, seed=1)
+    srocc = [scipy.stats.spearmanr(of["prediction"], of["score"])[0] for _, of in several.groupby("split")]
+    found = result(several).srocc_interval
+    assert found is not None and found[0] < np.median(srocc) < found[1]
+    assert result(several).srocc_interval == found
+    assert result(several.iloc[:0]).srocc_interval is None
