@@ -1,7 +1,8 @@
 """Makes a small data folder in the standard layouts from photos in installed packages: python -m data.quickstart.
 
 `KADIS700/ref_imgs/` contains tiles of seven colour photos. `KADID10K/` contains a small synthetic dataset, made from
-other parts of the same photos with this project's degradation model. Its scores are PSEUDO-SCORES: a full-reference
+other parts of the same photos with this project's degradation model; in each of its splits, three photos are for the
+test. Its scores are PSEUDO-SCORES: a full-reference
 measure (SSIM) mapped to 1..5. They serve to check that the pipeline runs and learns. They are not human scores and say
 nothing about human judgement.
 """
@@ -25,7 +26,8 @@ from utils.runtime.files import make_folder_whole
 
 FOLDER = "quickstart_data"
 SEED = 27
-REFERENCE = 128  # side of a reference: the bottom-right corner of a photo; training tiles omit its right strip
+REFERENCE = 128  # side of a reference: the two right corners of a photo; training tiles omit its right strip
+TEST_SHARE = 0.4  # of the photos: three of seven, so that a figure does not depend on one photo
 TILE, STRIDE = 128, 56  # side of the training tiles, and distance between them
 LEVELS = (1, 3, 5)
 # Type -> KADID-10k's type number. One or two types per group, so that the whole quickstart takes minutes.
@@ -73,12 +75,13 @@ def make_training_tiles(photos: dict[str, np.ndarray], folder: Path) -> None:
 
 
 def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
-    """Writes a dataset in KADID-10k's layout: one reference per photo, with every type at three levels."""
+    """Writes a dataset in KADID-10k's layout: two references per photo, with every type at three levels."""
     images = folder / "images"
     images.mkdir(parents=True)
-    rows = []
-    jobs = [(n, kind, level) for n in range(len(photos)) for kind in KADID_TYPES for level in LEVELS]
-    references = [photo[-REFERENCE:, -REFERENCE:] for photo in photos.values()]
+    rows, of_photo = [], []
+    corners = [(name, side) for name in photos for side in (slice(REFERENCE), slice(-REFERENCE, None))]
+    references = [photos[name][side, -REFERENCE:] for name, side in corners]
+    jobs = [(n, kind, level) for n in range(len(references)) for kind in KADID_TYPES for level in LEVELS]
     for number, reference in enumerate(references):
         Image.fromarray(reference).save(images / f"I{number + 1:02d}.png")
     for number, kind, level in tqdm(jobs, desc="distorting", unit="image", disable=None):
@@ -87,11 +90,11 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
         name = f"I{number + 1:02d}_{KADID_TYPES[kind]:02d}_{level:02d}.png"
         Image.fromarray(copy).save(images / name)
         rows.append((name, f"I{number + 1:02d}.png", f"{pseudo_score(references[number], copy):.4f}"))
+        of_photo.append(corners[number][0])
     with (folder / "dmos.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("dist_img", "ref_img", "dmos"), *rows])
-    names = [name for name, _, _ in rows]
-    splits = make_splits(len(rows), [reference for _, reference, _ in rows], SEED)
-    save_splits(folder / "splits", splits, names)
+    splits = make_splits(len(rows), of_photo, SEED, test_share=TEST_SHARE)
+    save_splits(folder / "splits", splits, [name for name, _, _ in rows])
 
 
 def main() -> None:

@@ -30,8 +30,14 @@ SEED = 27
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
 
 
-def make_splits(rows: int, references: Sequence[str] | None, seed: int = SEED, count: int = NUM_SPLITS) -> Splits:
-    """Creates random 70/10/20 splits of the reference images, or of the images if `references` is None.
+def make_splits(
+    rows: int,
+    references: Sequence[str] | None,
+    seed: int = SEED,
+    count: int = NUM_SPLITS,
+    test_share: float = TEST_SHARE,
+) -> Splits:
+    """Creates random splits of the reference images, or of the images if `references` is None: 70/10/20 by default.
 
     Raises:
         UserError: there are fewer than three references or images.
@@ -41,7 +47,7 @@ def make_splits(rows: int, references: Sequence[str] | None, seed: int = SEED, c
     if len(names) < 3:
         what = "images" if references is None else "reference images"
         raise UserError(f"{len(names)} {what} cannot be split into train, validation and test; at least 3 are needed")
-    test, val = (max(1, round(share * len(names))) for share in (TEST_SHARE, VAL_SHARE))
+    test, val = (max(1, round(share * len(names))) for share in (test_share, VAL_SHARE))
     splits: Splits = {phase: [] for phase in PHASES}
     for split in tqdm(range(count), desc="splits", unit="split", delay=1, disable=None):
         order = np.random.default_rng([seed, split]).permutation(names)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 
@@ -153,8 +154,10 @@ def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]
 
     Returns:
         `silhouette`: of the distortion groups, in [-1, 1]; NaN with fewer than two groups.
+        `images`: N.
         `type_accuracy`, `level_accuracy`: share of images whose nearest neighbour, among images of *other* references,
-        has the same type (level) of distortion.
+        has the same type (level) of distortion; with `type_low`, `type_high`, `level_low`, `level_high`, the ends of
+        its 95 % confidence interval (Wilson), as if the images were independent.
         `type_chance`, `level_chance`: the same for a neighbour drawn at random.
 
     Raises:
@@ -174,8 +177,11 @@ def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]
         return distances.argmin(axis=1)
 
     neighbour = np.concatenate(list(pairwise_distances_chunked(centre, reduce_func=nearest)))
-    found = {"silhouette": float(silhouette_score(centre, groups)) if groups.max() > 0 else float("nan")}
+    found: dict[str, float] = {"images": len(centre)}
+    found["silhouette"] = float(silhouette_score(centre, groups)) if groups.max() > 0 else float("nan")
     for name, values in (("type", types), ("level", levels)):
-        found[f"{name}_accuracy"] = float((values == values[neighbour]).mean())
+        same = binomtest(int((values == values[neighbour]).sum()), len(values))
+        found[f"{name}_accuracy"] = float(same.statistic)
+        found[f"{name}_low"], found[f"{name}_high"] = same.proportion_ci(method="wilson")
         found[f"{name}_chance"] = float(((np.bincount(values) / len(values)) ** 2).sum())
     return found

@@ -142,14 +142,21 @@ def cross_table(cross: Sequence[CrossResult], metric: str) -> pd.DataFrame:
 
 
 def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> pd.DataFrame:
-    """A row per dataset and encoder, from `Results.separability` or the same part of results.json."""
-    return pd.DataFrame(
-        [
-            {"dataset": dataset, "encoder": encoder, **figures}
-            for dataset, of in separability.items()
-            for encoder, figures in of.items()
-        ]
-    )
+    """A row per dataset and encoder and one for chance, from `Results.separability` or the same part of results.json.
+
+    The accuracies are in percent, with their 95 % confidence intervals.
+    """
+    rows: list[dict[str, Any]] = []
+    for dataset, of in separability.items():
+        for encoder, found in of.items():
+            row = {"dataset": dataset, "encoder": encoder, "images": found["images"]}
+            for name in ("type", "level"):
+                share, low, high = (f"{100 * (found[f'{name}_{key}'] or 0):.1f}" for key in ("accuracy", "low", "high"))
+                row[f"same {name}"] = f"{share} % [{low}, {high}]"
+            rows.append({**row, "silhouette": found["silhouette"]})
+        chance = {f"same {name}": f"{100 * (found[f'{name}_chance'] or 0):.1f} %" for name in ("type", "level")}
+        rows.append({"dataset": dataset, "encoder": "chance", "images": found["images"], **chance, "silhouette": None})
+    return pd.DataFrame(rows)
 
 
 def render(results: Results) -> str:
@@ -188,11 +195,6 @@ def render(results: Results) -> str:
                 parts += [f"\nPublished c{what}", as_text(cross_table(published, metric), index=True)]
     if results.published and not results.full_reference:
         parts += [_validation_line(r) for r in results.whole().values() if r.dataset in PUBLISHED_VALIDATION]
-    if results.separability:
-        parts += [
-            "\nHow the embeddings separate distortions (see the report)",
-            as_text(separability_table(results.separability)),
-        ]
     notes = dict.fromkeys(f"{r.dataset}: {note}" for r in results.datasets for note in r.notes)
     if notes:
         parts += ["\nNotes", *notes]
@@ -200,6 +202,14 @@ def render(results: Results) -> str:
         parts += [
             "\nWithout a result, and not in the averages",
             *(f"{name}: {line}" for name, line in results.failures.items()),
+        ]
+    if results.separability:
+        parts = [
+            "What the contrastive loss asks for: the nearest neighbour, among images of other references, has the same "
+            "type or level of distortion",
+            as_text(separability_table(results.separability)),
+            "",
+            *parts,
         ]
     return "\n".join(parts)
 
@@ -298,8 +308,8 @@ def _sheet_name(dataset: str, number: int) -> str:
 
 
 def as_text(table: pd.DataFrame, index: bool = False) -> str:
-    """A table as text; None is a dash. Correlations have three decimals."""
-    shown = table.map(lambda v: "-" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v))
+    """A table as text; None and NaN are a dash. Correlations have three decimals."""
+    shown = table.map(lambda v: "-" if v is None or v != v else f"{v:.4g}" if isinstance(v, float) else str(v))
     for column in shown.columns:
         if column == column and str(column).split("_")[-1] in (*METRICS, "std", "low", "high"):
             shown[column] = [f"{v:.3f}" if isinstance(v, float) else "-" for v in table[column]]

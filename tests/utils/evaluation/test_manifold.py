@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist
+from scipy.stats import norm
 
 from utils.config.keys import TsneSection, UmapSection, VisualizationSection
 from utils.evaluation.manifold import (
@@ -72,7 +73,12 @@ def test_separability_follows_its_definition() -> None:
     found = separability(features, dataset)
     distances = cdist(features[:, 0].astype(np.float64), features[:, 0].astype(np.float64))
     others = np.where(dataset.references[:, None] == dataset.references, np.inf, distances).argmin(1)
-    assert found["type_accuracy"] == pytest.approx((dataset.types[others] == dataset.types).mean())
+    same = (dataset.types[others] == dataset.types).mean()
+    assert found["type_accuracy"] == pytest.approx(same) and found["images"] == len(dataset.types)
+    for key in ("type_low", "type_high"):  # Wilson: the ends p at which the share is 1.96 standard deviations away
+        p = found[key]
+        assert abs(same - p) == pytest.approx(norm.ppf(0.975) * np.sqrt(p * (1 - p) / len(dataset.types)))
+    assert found["type_low"] < same < found["type_high"]
     groups = np.array(dataset.distortion_groups)
     widths = []
     for i, group in enumerate(groups):

@@ -169,6 +169,26 @@ def test_printed_text_has_notes_and_failures_and_no_nan(results: Results) -> Non
     assert "nan" not in text.lower()
 
 
+def test_what_the_loss_asks_for_comes_before_the_scores_with_chance_beside_it(results: Results) -> None:
+    figures = {"images": 420, "silhouette": -0.1, "type_accuracy": 0.312, "type_low": 0.27, "type_high": 0.358}
+    figures |= {
+        "type_chance": 0.1,
+        "level_accuracy": 0.4,
+        "level_low": 0.354,
+        "level_high": 0.448,
+        "level_chance": 1 / 3,
+    }
+    worse = {**figures, "type_accuracy": 0.19, "type_low": 0.155, "type_high": 0.23, "silhouette": float("nan")}
+    results.separability = {"kadid10k": {"trained": figures, "untrained": worse}}
+    lines = [" ".join(line.split()) for line in render(results).splitlines()]
+    assert lines[2:5] == [
+        "kadid10k trained 420 31.2 % [27.0, 35.8] 40.0 % [35.4, 44.8] -0.1",
+        "kadid10k untrained 420 19.0 % [15.5, 23.0] 40.0 % [35.4, 44.8] -",
+        "kadid10k chance 420 10.0 % 33.3 % -",
+    ]
+    assert lines.index("Median over the splits (std: standard deviation over them)") > 4
+
+
 def test_printed_text_without_any_dataset() -> None:
     text = render(Results([], "0", failures={"live": "LIVE: no such folder"}))
     assert "LIVE: no such folder" in text
