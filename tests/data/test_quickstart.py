@@ -18,7 +18,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_test_set_has_the_layout_of_kadid10k(folder: Path) -> None:
     dataset = get_dataset("kadid10k", folder, crop_size=96)
-    assert len(dataset) == 7 * len(KADID_TYPES) * len(LEVELS) and dataset.num_splits == 10
+    assert len(dataset) == 2 * 7 * len(KADID_TYPES) * len(LEVELS) and dataset.num_splits == 10
     assert len(set(dataset.distortion_types or [])) == len(KADID_TYPES)
     assert set(dataset.distortion_levels or []) == set(LEVELS)
     assert 1 <= dataset.mos.min() < dataset.mos.max() <= 5
@@ -26,6 +26,18 @@ def test_the_test_set_has_the_layout_of_kadid10k(folder: Path) -> None:
     levels = np.asarray(dataset.distortion_levels)
     means = [dataset.mos[levels == level].mean() for level in LEVELS]
     assert means == sorted(means, reverse=True)
+
+
+def test_the_test_images_of_a_split_are_of_three_photos_that_its_training_has_none_of(folder: Path) -> None:
+    dataset = get_dataset("kadid10k", folder, crop_size=96)
+    assert dataset.ref_images is not None
+    photo_of = [(int(Path(name).stem[1:]) - 1) // 2 for name in dataset.ref_images]  # two references of each photo
+    for split in range(10):
+        photos = {
+            phase: {photo_of[i] for i in dataset.get_split_indices(split, phase)} for phase in ("train", "val", "test")
+        }
+        assert [len(photos[phase]) for phase in ("train", "val", "test")] == [3, 1, 3]
+        assert len(set.union(*photos.values())) == 7
 
 
 def test_training_tiles_do_not_overlap_the_references(folder: Path) -> None:
