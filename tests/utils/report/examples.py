@@ -95,7 +95,8 @@ def many_types(experiment: Experiment) -> None:
     training(experiment, 200, [100, 200])
     found = result("kadid10k", experiment.folder / "images", list(DISTORTIONS))
     before = {"kadid10k": result("kadid10k", experiment.folder / "images", list(DISTORTIONS), seed=1)}
-    figures = dict.fromkeys(("silhouette", "type_accuracy", "level_accuracy", "type_chance", "level_chance"), 0.25)
+    keys = [f"{name}_{key}" for name in ("type", "level") for key in ("accuracy", "low", "high", "chance")]
+    figures = {"images": 600, **dict.fromkeys(("silhouette", *keys), 0.25)}
     separability = {"kadid10k": {"trained": figures, "untrained": figures}}
     write_results(Results([found], "0" * 16, untrained=before, separability=separability), experiment)
     manifold(experiment)

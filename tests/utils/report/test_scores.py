@@ -20,13 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.utils.report.test_page import browser
 from utils.errors import UserError
 from utils.evaluation.inference import Score
 from utils.report import scores
 from utils.report.scores import check_report, histogram, write_scores
-
-__all__ = ["browser"]
 
 MODEL = "released weights, <b>kadid10k</b>, crops of 224"
 STRANGE = [
