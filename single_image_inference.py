@@ -19,7 +19,7 @@ from tqdm import tqdm
 from models.arniqa import ARNIQA
 from models.errors import ImageError, WeightsError
 from models.preprocess import CROP_NAMES, half_scale, open_image, read_crops, resize_shorter_side, two_scale_crops
-from models.weights import RELEASED_SCORES
+from models.weights import RELEASED_SCORES, regressor_hash
 from utils.config.command_line import OneLineParser, integer
 from utils.config.keys import KEYS, MAX_SIDE
 from utils.errors import UserError, run_command
@@ -33,6 +33,11 @@ from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
 from utils.runtime.precision import DTYPES, arithmetic, check_precision
 
+SCORED_BY = {  # by `ARNIQA.score_kind`
+    "human": "as its raters saw them",
+    "pseudo": "by their pseudo-scores, not human ones",
+    "unstated": "by their scores",
+}
 OF_ONE_IMAGE = ("explain", "quality_map")  # options that neither a file of scores nor a reference image goes with
 
 
@@ -85,6 +90,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
         about += f", reference {arguments.reference}"
     precision = "" if arguments.precision == "float32" else f", {arguments.precision}"
     about = f"{about}, {size}{precision}"
+    ranked_among = f"{model.dataset}'s images, {SCORED_BY[model.score_kind]}"
     if arguments.output:
         with ScoreFile(arguments.output, about, paths, model.rank) as file:
             results = score_images(model, file.todo, **options)
@@ -93,7 +99,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
             everything = file.results() if arguments.report else []
         print(f"{arguments.output}: {len(paths)} images, {file.failed} without a score")
         if arguments.report:
-            write_scores(arguments.report, everything, about)
+            write_scores(arguments.report, everything, about, ranked_among)
         return int(file.failed > 0)
     failed = 0
     everything = []
@@ -105,7 +111,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
             failed += 1
             print(f"error: {result.error}", file=sys.stderr)
         else:
-            text = score_and_rank(result.value, result.rank, arguments.regressor_dataset)
+            text = score_and_rank(result.value, result.rank, ranked_among)
             print(f"{result.path}: {text}" if len(paths) > 1 else text, flush=True)
             if arguments.quality_map:
                 image = resize_shorter_side(open_image(result.path), side)
@@ -116,15 +122,15 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, crop_
                 if arguments.explain:
                     print(f"quality map: {arguments.quality_map}")
     if arguments.report:
-        write_scores(arguments.report, everything, about)
+        write_scores(arguments.report, everything, about, ranked_among)
     return int(failed > 0)
 
 
-def score_and_rank(score: float, rank: float | None, dataset: str) -> str:
+def score_and_rank(score: float, rank: float | None, ranked_among: str) -> str:
     """The score, after which a script can stop reading, and what it means."""
     if rank is None:
         return f"{score:.6f}"
-    return f"{score:.6f}  better than {100 * rank:.0f} % of {dataset}'s images, as its raters saw them"
+    return f"{score:.6f}  better than {100 * rank:.0f} % of {ranked_among}"
 
 
 def explain(model: ARNIQA, image: Image.Image, crop_size: int) -> None:
@@ -236,6 +242,8 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
     if folder is None and model.fitted_on is not None:  # exported to weights_dir
         name = f"encoder {model.fitted_on}"
     about = f"{name}, {arguments.regressor_dataset}"
+    if model.fitted_on is not None:  # a later test may fit another one of the same name
+        about += f" {regressor_hash(model.regressor, model.mos_range, model.mos_type)}"
     return model.to(resolve_device(arguments.device)), arguments.crop_size or model.crop_size, about
 
 

@@ -225,6 +225,7 @@ def _save(
         plcc=result.plcc,
         kind="full_reference" if test.full_reference else "no_reference",
         score_quantiles=score_quantiles(dataset.mos, dataset.mos_range, dataset.mos_type),
+        score_kind=dataset.score_kind,
     )
 
 

@@ -2,9 +2,8 @@
 
 `KADIS700/ref_imgs/` contains tiles of seven colour photos. `KADID10K/` contains a small synthetic dataset, made from
 other parts of the same photos with this project's degradation model; in each of its splits, three photos are for the
-test. Its scores are PSEUDO-SCORES: a full-reference
-measure (SSIM) mapped to 1..5. They serve to check that the pipeline runs and learns. They are not human scores and say
-nothing about human judgement.
+test. Its scores are PSEUDO-SCORES: a full-reference measure (SSIM) mapped to 1..5. They serve to check that the
+pipeline runs and learns. They are not human scores and say nothing about human judgement.
 """
 
 import csv

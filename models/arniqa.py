@@ -44,6 +44,7 @@ class ARNIQA(nn.Module):
             `experiment`.
 
     Attributes:
+        dataset: that the regressor was fitted on.
         mos_range: nominal lowest and highest score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
         crop_size: side in pixels of the crops that the regressor was fitted on; 224 if its file does not say.
@@ -54,6 +55,7 @@ class ARNIQA(nn.Module):
             score what the regressor was fitted on.
         score_quantiles: of the scores that the regressor was fitted on, as `save_regressor` describes them; None if
             they are not known.
+        score_kind: whose scores these are: "human", "pseudo" (computed by a measure) or "unstated".
         fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
 
     Raises:
@@ -85,12 +87,14 @@ class ARNIQA(nn.Module):
             if "encoder_hash" in about:
                 check_fitted_on(f"regressor_{regressor_dataset}.pth", about, encoder_hash(encoder))
         self.encoder = frozen(encoder)
+        self.dataset: str = about["dataset"]
         self.mos_range: tuple[float, float] = tuple(about["mos_range"])
         self.mos_type: str = about["mos_type"]
         self.crop_size: int = about.get("crop_size", 224)
         self.precision: str = about.get("precision", "float32")
         self.shorter_side: int | None = about.get("shorter_side")
         self.score_quantiles: list[float] | None = about.get("score_quantiles")
+        self.score_kind: str = about.get("score_kind", "unstated")
         self.fitted_on: str | None = about.get("encoder_hash")
         self.requires_grad_(False).eval()
 
@@ -136,6 +140,7 @@ class ARNIQA(nn.Module):
 
         Paths, PIL images and uint8 tensors are resized by Pillow. Float tensors are resized by PyTorch, so the score
         has a gradient: `1 - model.score(restored)` is a loss. The two ways differ by little (docs/fidelity.md).
+        On CUDA, PyTorch's settings hold: by default, convolutions are TF32, while those of the script are float32.
 
         Args:
             images: a path (str or Path), a PIL image or an RGB tensor, 3 x H x W or N x 3 x H x W, of uint8 values in
@@ -227,9 +232,9 @@ class ARNIQA(nn.Module):
         return torch.hstack([full, half]).to(self.regressor.weight.dtype)
 
     def rank(self, score: Number) -> Number | None:
-        """The share of the images that the regressor was fitted on that have a lower score, as their raters saw them.
+        """The share of the images that the regressor was fitted on that have a lower score in their dataset.
 
-        The share is interpolated between the quantiles of the dataset's scores.
+        It is interpolated between the quantiles of the dataset's scores; `score_kind` says whose scores they are.
 
         Args:
             score: one number or a tensor of any shape, as `forward` gives them with `scale_score`.

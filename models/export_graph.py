@@ -125,8 +125,8 @@ def to_torch_export(model: ARNIQA) -> bytes:
 
 def about(model: ARNIQA) -> dict[str, object]:
     """What a user of the file must know of the model."""
-    names = ("mos_range", "mos_type", "crop_size", "shorter_side", "precision")
-    return {name: getattr(model, name) for name in names}
+    names = "dataset fitted_on mos_range mos_type crop_size shorter_side precision score_kind score_quantiles"
+    return {name: getattr(model, name) for name in names.split()}
 
 
 def onnx_runner(content: bytes) -> Run:

@@ -67,6 +67,17 @@ def encoder_hash(encoder: ResNet) -> str:
     return digest.hexdigest()[:16]
 
 
+def regressor_hash(regressor: nn.Linear, mos_range: Sequence[float], mos_type: str) -> str:
+    """Hash of all that turns features into scores: 16 hexadecimal digits.
+
+    These are the first digits of the SHA-256 of its float32 weights and bias, and of the scores' range and direction.
+    """
+    tensors = [tensor.detach().cpu().contiguous().numpy() for tensor in (regressor.weight, regressor.bias)]
+    digest = hashlib.sha256(b"".join(tensor.tobytes() for tensor in tensors))
+    digest.update(f"{[float(value) for value in mos_range]} {mos_type}".encode())
+    return digest.hexdigest()[:16]
+
+
 def load_encoder(path: str | Path) -> ResNet:
     """Loads an encoder to the CPU, in evaluation mode.
 
@@ -123,6 +134,7 @@ def save_regressor(
     plcc: float,
     kind: str = "no_reference",
     score_quantiles: Sequence[float] | None = None,
+    score_kind: str = "unstated",
 ) -> None:
     """Writes a regressor atomically, as a dict that `torch.load(..., weights_only=True)` can read.
 
@@ -143,6 +155,7 @@ def save_regressor(
         score_quantiles: of the scores of the images that it was fitted on, ascending at equal steps from 0 % to 100 %,
             on the scale of `ARNIQA`'s scores: `mos_range` is mapped to [0, 1], and higher is better. None leaves them
             out; then no score has a rank.
+        score_kind: whose scores the dataset has: "human", "pseudo" (computed by a measure) or "unstated".
 
     Raises:
         WeightsError: the file cannot be written.
@@ -161,6 +174,7 @@ def save_regressor(
         "srocc": float(srocc),
         "plcc": float(plcc),
         "kind": kind,
+        "score_kind": score_kind,
     }
     if score_quantiles is not None:
         content["score_quantiles"] = [float(value) for value in score_quantiles]
@@ -209,7 +223,7 @@ def load_regressor(
         The regressor, and a dict with at least `dataset`, `mos_range` and `mos_type`. For a released file, these three
         are derived from the file name. A file written by `save_regressor`, and its export, also have `alpha`,
         `encoder_hash`, `crop_size`, `shorter_side`, `precision`, `kind`, `srocc` and `plcc`. Where they are known,
-        there are `score_quantiles`.
+        there are `score_quantiles` and `score_kind`, which is "human" for a released file.
 
     Raises:
         WeightsError: the file is missing or damaged, is not a regressor of this shape and kind, or was fitted on the
@@ -346,7 +360,7 @@ def _released_content(path: Path) -> dict[str, Any]:
             f"regressor_<dataset>.pth with one of {', '.join(RELEASED_SCORES)}"
         )
     mos_range, mos_type = RELEASED_SCORES[dataset]
-    content = {**tensors, "dataset": dataset, "mos_range": mos_range, "mos_type": mos_type}
+    content = {"dataset": dataset, "mos_range": mos_range, "mos_type": mos_type, "score_kind": "human", **tensors}
     quantiles = json.loads(SCORE_QUANTILES.read_text(encoding="utf-8"))
     return {**content, "score_quantiles": quantiles[dataset]} if dataset in quantiles else content
 

@@ -1,4 +1,5 @@
 import csv
+import html
 import json
 import re
 import shutil
@@ -281,6 +282,57 @@ def test_every_score_of_a_folder_has_its_rank(
                     assert float(row["rank"]) == pytest.approx(rank(printed[row["image"]]), abs=2e-4)
                 else:
                     assert row["rank"] == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("human", "as its raters saw them"),
+        ("pseudo", "by their pseudo-scores, not human ones"),
+        ("unstated", "by their scores"),
+        (None, "by their scores"),
+    ],
+)
+def test_a_rank_says_whose_scores_it_is_among(
+    kind: str | None,
+    words: str,
+    photos: Path,
+    experiment: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Only a dataset of human scores has raters; the file of a regressor may not say."""
+    shutil.copytree(experiment, tmp_path / "experiments" / "tried")
+    path = tmp_path / "experiments" / "tried" / "regressors" / "regressor_mine.pth"
+    content = {**torch.load(path), "score_quantiles": [-10.0, 0.0, 10.0], "score_kind": kind}
+    torch.save({name: value for name, value in content.items() if value is not None}, path)
+    monkeypatch.chdir(tmp_path)
+    own = ["--regressor_dataset", "mine", "--eval_type", "scratch", "--experiment_name", "tried"]
+    assert run("--img_path", photos / "b.png", *own, "--report", tmp_path / "scores.html") == 0
+    assert re.search(rf"  better than \d+ % of mine's images, {words}\n", capsys.readouterr().out)
+    page = html.unescape((tmp_path / "scores.html").read_text(encoding="utf-8"))
+    assert f"“Better than” is a share of mine's images, {words}." in page
+    assert ("raters" in page) is (kind == "human")
+
+
+def test_scores_of_a_regressor_that_was_fitted_again_are_not_mixed_with_earlier_ones(
+    photos: Path, experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An experiment that is trained further or tested with other settings keeps its name."""
+    shutil.copytree(experiment, tmp_path / "experiments" / "tried")
+    monkeypatch.chdir(tmp_path)
+    own = ["--regressor_dataset", "mine", "--eval_type", "scratch", "--experiment_name", "tried"]
+    command = ["--img_path", photos / "b.png", *own, "--output", "scores.csv"]
+    assert run(*command) == run(*command) == 0
+    path = Path("experiments/tried/regressors/regressor_mine.pth")
+    content = torch.load(path)
+    for change in ({"biases": content["biases"] + 1}, {"mos_range": [0.0, 20.0]}, {"mos_type": "dmos"}):
+        torch.save({**content, **change}, path)
+        with pytest.raises(UserError, match=r"scores\.csv: has scores of .*tried, mine .*give another --output"):
+            run(*command)
+    torch.save({**content, "srocc": 0.9}, path)
+    assert run(*command) == 0
 
 
 def test_a_file_of_scores_from_before_there_were_ranks_is_continued(

@@ -119,7 +119,7 @@ def test_a_chosen_shorter_side_has_its_own_features_and_is_in_the_regressors_fil
         assert found["splits_kind"] == "own" and len(found["splits_hash"]) == 16
         assert found["score_kind"] == "human"
         _, about = load_regressor(folder / "regressors" / "regressor_kadid10k.pth")
-        assert about["shorter_side"] == side
+        assert about["shorter_side"] == side and about["score_kind"] == "human"
     files = sorted(Path("experiments/.features").glob("*.float32"))
     crops = [np.fromfile(file, "<f4") for file in files]
     assert any(np.abs(a - b).max() > 1e-4 for i, a in enumerate(crops) for b in crops[:i])

@@ -82,6 +82,8 @@ def test_an_onnx_file_is_as_documented(graphs: dict[str, Path]) -> None:
     assert not any(tensor.external_data for tensor in model.graph.initializer)
     about = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
     assert about["mos_range"] == [0, 1] and about["mos_type"] == "dmos" and about["crop_size"] == 224
+    assert about["dataset"] == "csiq" and about["fitted_on"] is None and about["score_kind"] == "human"
+    assert len(about["score_quantiles"]) == 101
 
 
 def test_a_torch_export_file_says_what_it_was_fitted_on(graphs: dict[str, Path]) -> None:

@@ -49,7 +49,7 @@ class Histogram:
     highest: int
 
 
-def write_scores(path: Path, results: Sequence[Score], model: str) -> None:
+def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among: str) -> None:
     """Writes the page of these images, the worst first, and prints where it is.
 
     Thumbnails are read from the image files one after another, and none is kept. Images whose files are missing or not
@@ -59,6 +59,7 @@ def write_scores(path: Path, results: Sequence[Score], model: str) -> None:
         path: of the HTML file.
         results: a score or an error of each image, at least one.
         model: says which model and crops the scores are from.
+        ranked_among: says of which images a rank is the share, and whose scores they have.
 
     Raises:
         UserError: the page cannot be written; what was there before stays.
@@ -90,7 +91,7 @@ def write_scores(path: Path, results: Sequence[Score], model: str) -> None:
         written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         count=len(results),
         summary=_summary(values) if len(values) else {},
-        ranked=any(rank is not None for *_, rank in scored),
+        ranked_among=ranked_among if any(rank is not None for *_, rank in scored) else "",
         histogram=histogram(values) if len(values) > 1 else None,
         cards=cards(),
         errors=[card(r.path, error=_text(r.error.removeprefix(f"{r.path}: "))) for r in failed],

@@ -26,6 +26,7 @@ from utils.report import scores
 from utils.report.scores import check_report, histogram, write_scores
 
 MODEL = "released weights, <b>kadid10k</b>, crops of 224"
+AMONG = "<i>mine</i>'s images, by their scores"
 STRANGE = [
     "<script>document.title='broken'<script>.png",
     '"quotes\' & more".png',
@@ -105,7 +106,7 @@ class Cards(HTMLParser):
 def test_each_image_has_its_name_and_a_link_to_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = gallery(tmp_path / "photos")
     path = tmp_path / "out" / "scores.html"
-    write_scores(path, results, MODEL)
+    write_scores(path, results, MODEL, AMONG)
     found = Cards(path)
     by_score = sorted((r for r in results if r.value is not None), key=lambda r: r.value or 0)
     expected = [*(r for r in results if r.value is None), *by_score]
@@ -126,7 +127,7 @@ def test_a_thumbnail_shows_its_image_and_is_smaller_on_a_page_of_many(
     results = [Score(photo(tmp_path / f"{i}.png", i, (900, 600)), i) for i in range(4)]
     for few, longest in ((4, 320), (3, 160)):
         monkeypatch.setattr(scores, "FEW", few)
-        write_scores(tmp_path / "scores.html", results, MODEL)
+        write_scores(tmp_path / "scores.html", results, MODEL, AMONG)
         thumbnails = Cards(tmp_path / "scores.html").thumbnails
         assert [thumbnail.size for thumbnail in thumbnails] == [(longest, round(longest * 2 / 3))] * 4
         for result, thumbnail in zip(results, thumbnails, strict=True):
@@ -139,10 +140,10 @@ def test_no_more_than_a_few_thumbnails_are_held(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
     path, results = tmp_path / "scores.html", [Score(tmp_path / "noise.png", i) for i in range(100)]
-    write_scores(path, results[:1], MODEL)
+    write_scores(path, results[:1], MODEL, AMONG)
     tracemalloc.start()
     try:
-        write_scores(path, results, MODEL)
+        write_scores(path, results, MODEL, AMONG)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -152,7 +153,7 @@ def test_no_more_than_a_few_thumbnails_are_held(tmp_path: Path) -> None:
 def test_a_stop_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     results = [Score(photo(tmp_path / "photos" / f"{i}.png", i), i) for i in range(4)]
     path = tmp_path / "out" / "scores.html"
-    write_scores(path, results, MODEL)
+    write_scores(path, results, MODEL, AMONG)
     before = path.read_bytes()
 
     def stopped(image: Path, longest: int) -> Image.Image:
@@ -162,7 +163,7 @@ def test_a_stop_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(scores, "open_thumbnail", stopped)
     with pytest.raises(KeyboardInterrupt):
-        write_scores(path, results, MODEL)
+        write_scores(path, results, MODEL, AMONG)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 
@@ -214,7 +215,7 @@ WIDTHS = [390, 768, 1024, 1400, 2560]
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scores")
-    write_scores(folder / "scores.html", gallery(folder / "photos"), MODEL)
+    write_scores(folder / "scores.html", gallery(folder / "photos"), MODEL, AMONG)
     return folder / "scores.html"
 
 
@@ -335,7 +336,7 @@ def test_the_top_says_what_was_scored(browser: Any, page: Path) -> None:
     with opened(browser, page) as tab:
         top = tab.locator("header").inner_text()
         assert f"Scores of {len(values) + 3} images" in top and MODEL in top
-        assert "share of the images in the regressor's dataset that raters gave a lower score" in top
+        assert f"“Better than” is a share of {AMONG}." in top
         assert str(page.parent / "photos") in top and re.search(r"Written 20\d\d-\d\d-\d\d \d\d:\d\d", top)
         facts = dict(zip(tab.locator("dt").all_text_contents(), tab.locator("dd").all_text_contents(), strict=True))
         expected = {"median": np.median(values), "mean": np.mean(values), "worst": min(values), "best": max(values)}
@@ -436,7 +437,7 @@ def page_of_10000(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scores, "open_thumbnail", lambda path, longest: image)
         results = [Score(folder / f"{i:05}.png", i / 10_000) for i in range(10_000)]
-        write_scores(folder / "scores.html", results, MODEL)
+        write_scores(folder / "scores.html", results, MODEL, AMONG)
     return folder / "scores.html"
 
 
