@@ -70,7 +70,7 @@ class ScoreFile:
         results = []
         for image, score, error, _, rank in _lines(_content(path))[1:]:
             value = None if error else _number(path, image, score)
-            results.append(Score(Path(image), value, error, _number(path, image, rank) if rank else None))
+            results.append(Score(Path(image), value, error, _number(path, image, rank, "rank") if rank else None))
         return results
 
     def __enter__(self) -> "ScoreFile":
@@ -134,8 +134,8 @@ def _are_scores(lines: list[list[str]]) -> bool:
     return lines[:1] in ([COLUMNS], [EARLIER]) and all(len(line) == len(lines[0]) for line in lines)
 
 
-def _number(path: Path, image: str, text: str) -> float:
-    """The score of an image in a file.
+def _number(path: Path, image: str, text: str, what: str = "score") -> float:
+    """The score (or rank) of an image in a file.
 
     Raises:
         UserError: it is no finite number.
@@ -145,7 +145,7 @@ def _number(path: Path, image: str, text: str) -> float:
     except ValueError:
         score = math.nan
     if not math.isfinite(score):
-        raise UserError(f"{path}: the score of {image} is {text!r}; expected a number")
+        raise UserError(f"{path}: the {what} of {image} is {text!r}; expected a number")
     return score
 
 

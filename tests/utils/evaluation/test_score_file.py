@@ -34,9 +34,10 @@ def test_all_rows_can_be_read_back(tmp_path: Path) -> None:
     with ScoreFile(path, "m", [now.path]) as file:
         file.add(now)
         assert file.results() == [*earlier, now]
-    path.write_bytes(HEADER + b"a.png,half,,m,\r\n")
-    with ScoreFile(path, "m", [now.path]) as file, pytest.raises(UserError, match=r"score of a\.png is 'half'"):
-        file.results()
+    for row, message in ((b"a.png,half,,m,", r"score of a\.png is 'half'"), (b"a.png,1,,m,x", r"rank of a\.png is")):
+        path.write_bytes(HEADER + row + b"\r\n")
+        with ScoreFile(path, "m", [now.path]) as file, pytest.raises(UserError, match=message):
+            file.results()
 
 
 @pytest.mark.parametrize("start", [b"", b"ima", HEADER[:-1], b"\xef\xbb\xbf" + HEADER])
