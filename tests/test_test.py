@@ -90,6 +90,7 @@ def test_a_test_writes_results_and_a_regressor(
     assert (folder / "results.csv").exists()
     assert (folder / "results.xlsx").exists()
     tested = pd.read_csv(folder / "predictions.csv")
+    assert (tested["image"].str[:3] == tested["reference"].str[:3]).all()
     for split, expected in enumerate(found["scores"]["global"]["srocc"]):
         of = tested[tested["split"] == split]
         assert spearmanr(of["prediction"], of["score"]).statistic == pytest.approx(expected)

@@ -1,7 +1,8 @@
 """Confidence intervals of correlations, from images drawn anew (percentile bootstrap).
 
-The images of all splits are drawn with replacement; a split sees each of its images as often as it was drawn. So images
-that several splits have in common are not counted as independent.
+The images of all splits are drawn with replacement, those of a reference together; a split sees each of its images as
+often as it was drawn. So neither copies of one reference nor images that several splits have in common are counted as
+independent.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from utils.metrics import plcc, srocc
+from utils.metrics import MIN_IMAGES, plcc, srocc
 
 Array = NDArray[np.float64]
 CORRELATIONS = {"srocc": srocc, "plcc": plcc}
@@ -23,24 +24,23 @@ def resampled(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples:
     """A correlation of every split, for each draw of the images.
 
     Args:
-        frames: the predictions of n experiments for the same splits (columns split, row, prediction, score).
+        frames: the predictions of n experiments for the same splits (columns split, row, reference, prediction, score).
         metric: of `CORRELATIONS`.
         seed: of the draws.
         resamples: how often to draw.
 
     Returns:
-        (resamples, splits, n).
+        (resamples, splits, n). NaN where a draw has fewer than 3 images of a split.
     """
     splits = by_split(frames)
-    images = np.unique(np.concatenate([rows for rows, _, _ in splits]))
-    positions = [np.searchsorted(images, rows) for rows, _, _ in splits]
+    count = units(frames[0]).max() + 1
     generator = np.random.default_rng(seed)
-    figures = np.zeros((resamples, len(splits), len(frames)))
+    figures = np.full((resamples, len(splits), len(frames)), np.nan)
     for of in figures:
-        times = np.bincount(generator.integers(0, len(images), len(images)), minlength=len(images))
-        for split, (_, predictions, scores) in enumerate(splits):
-            drawn = np.repeat(np.arange(len(scores)), times[positions[split]])
-            if len(drawn) > 1:  # a split of few images may get less: it counts as 0
+        times = np.bincount(generator.integers(0, count, count), minlength=count)
+        for split, (unit, predictions, scores) in enumerate(splits):
+            drawn = np.repeat(np.arange(len(scores)), times[unit])
+            if len(drawn) >= MIN_IMAGES:
                 of[split] = CORRELATIONS[metric](predictions[:, drawn], scores[drawn])
     return figures
 
@@ -51,9 +51,15 @@ def interval(values: Array) -> Array:
     return np.percentile(values, [tail, 100 - tail], axis=0)
 
 
+def units(tested: pd.DataFrame) -> NDArray[np.int64]:
+    """What is drawn as one, numbered from 0, for each line: the image's reference, or the image if it has none."""
+    return pd.factorize(tested["reference"].where(tested["reference"] != "", tested["row"]))[0]
+
+
 def by_split(frames: Sequence[pd.DataFrame]) -> list[tuple[NDArray[np.int64], Array, Array]]:
-    """Of each split the images' rows (m,), each experiment's predictions (n, m), and the scores (m,)."""
+    """Of each split the images' `units` (m,), each experiment's predictions (n, m), and the scores (m,)."""
     predictions = np.stack([of["prediction"].to_numpy() for of in frames])
     first = frames[0]
     parts = [np.flatnonzero(first["split"] == split) for split in first["split"].unique()]
-    return [(first["row"].to_numpy()[p], predictions[:, p], first["score"].to_numpy()[p]) for p in parts]
+    unit = units(first)
+    return [(unit[p], predictions[:, p], first["score"].to_numpy()[p]) for p in parts]

@@ -1,5 +1,6 @@
 """Compares experiments that were tested on the same splits: seeds, ablations."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 
 from utils.errors import UserError
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled
-from utils.evaluation.results import as_text
+from utils.evaluation.protocol import TESTED
+from utils.evaluation.results import SCORE_KINDS, as_text
 from utils.experiment.layout import Experiment
 
 Array = NDArray[np.float64]
-COLUMNS = ["dataset", "train_fraction", "split", "row", "image", "prediction", "score"]
+COLUMNS = ["dataset", "train_fraction", *TESTED]
 
 
 def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAMPLES) -> tuple[pd.DataFrame, list[str]]:
@@ -48,7 +50,7 @@ def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAM
 
 
 def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
-    """Dataset -> its predictions of every split (columns split, row, prediction, score), of whole training splits.
+    """Dataset -> its predictions of every split (columns `TESTED`), of whole training splits.
 
     Raises:
         UserError: there is no such file, or it is not as `write_results` writes it.
@@ -68,6 +70,20 @@ def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
     return {str(name): of.reset_index(drop=True) for name, of in whole.groupby("dataset", sort=False)}
 
 
+def score_kinds(experiment: Experiment) -> dict[str, str]:
+    """Dataset -> whose scores they are, in words.
+
+    Raises:
+        UserError: results.json is not as `write_results` writes it.
+    """
+    path = experiment.results("json")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {found["dataset"]: SCORE_KINDS[found["score_kind"]] for found in content["datasets"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not as test.py writes it now ({error!r}); run the test again") from error
+
+
 def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:
     """95 % confidence intervals of the mean over splits of the difference to the first of the frames.
 
@@ -81,7 +97,7 @@ def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples:
         (n - 1, 2), low and high.
     """
     figures = resampled(frames, metric, seed, resamples)
-    return interval((figures[:, :, 1:] - figures[:, :, :1]).mean(axis=1)).T
+    return interval(np.nanmean(figures[:, :, 1:] - figures[:, :, :1], axis=1)).T
 
 
 def table(found: pd.DataFrame) -> str:

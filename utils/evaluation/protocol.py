@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from utils.errors import UserError
-from utils.evaluation.bootstrap import RESAMPLES, SEED, interval, resampled
+from utils.evaluation.bootstrap import RESAMPLES, SEED, interval, resampled, units
 from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
 from utils.regression import RidgePath, best_alpha
 from utils.runtime.distributed import share_out
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 METRICS = ("srocc", "plcc", "krocc", "rmse", "mae")
 ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of the grid search
 GLOBAL = "global"  # the group of all test images; the other groups are the distortion types
-TESTED = ["split", "row", "image", "prediction", "score"]  # columns of `DatasetResult.tested`
+TESTED = ["split", "row", "image", "reference", "prediction", "score"]  # columns of `DatasetResult.tested`
 EXTREMES = 16  # best and worst predictions to keep
 
 
@@ -66,7 +66,8 @@ class DatasetResult:
         splits_kind: published, shipped, official or own, see `IQADataset`.
         splits_hash: of the row numbers in the dataset's splits.
         score_kind: human, pseudo or unstated, see `IQADataset`.
-        tested: a row per split and image of the phase, with the columns `TESTED`; `row` is its row in the annotation.
+        tested: a row per split and image of the phase, with the columns `TESTED`; `row` is its row in the annotation,
+            `reference` empty without one.
     """
 
     dataset: str
@@ -96,10 +97,10 @@ class DatasetResult:
 
     @cached_property
     def srocc_interval(self) -> tuple[float, float] | None:
-        """95 % confidence interval of the median SROCC, see `bootstrap`; None without `tested`."""
-        if self.tested.empty:
+        """95 % confidence interval of the median SROCC, see `bootstrap`; None without two references or images."""
+        if len(np.unique(units(self.tested))) < 2:
             return None
-        low, high = interval(np.median(resampled([self.tested], "srocc", SEED, RESAMPLES)[:, :, 0], axis=1))
+        low, high = interval(np.nanmedian(resampled([self.tested], "srocc", SEED, RESAMPLES)[:, :, 0], axis=1))
         return float(low), float(high)
 
     def count(self, group: str = GLOBAL) -> int:
@@ -197,9 +198,9 @@ def _score_groups(
 
 def _tested(dataset: ScoredDataset, split: int, images: NDArray[np.int64], predictions: Array) -> pd.DataFrame:
     names = [dataset.images[i].name for i in images]
-    return pd.DataFrame(
-        dict(zip(TESTED, (split, images, names, predictions, np.asarray(dataset.mos)[images]), strict=True))
-    )
+    references = "" if dataset.ref_images is None else [dataset.ref_images[i] for i in images]
+    values = (split, images, names, references, predictions, np.asarray(dataset.mos)[images])
+    return pd.DataFrame(dict(zip(TESTED, values, strict=True)))
 
 
 def _predictions(dataset: ScoredDataset, images: NDArray[np.int64], predictions: Array) -> list[Prediction]:

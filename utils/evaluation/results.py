@@ -18,6 +18,11 @@ from utils.runtime.files import write_text, write_whole
 
 PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
 INTERVAL = ("srocc_low", "srocc_high")
+SCORE_KINDS = {
+    "human": "human scores",
+    "pseudo": "pseudo-scores, computed by a measure and not human",
+    "unstated": "scores of unstated origin",
+}
 NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that a person need not see
 
 
@@ -75,10 +80,10 @@ def summary_table(results: Results) -> pd.DataFrame:
     """A row per dataset, training fraction and group (global, distortion types), then the averages.
 
     Columns: dataset, train_fraction, group, splits (how many), images (of the first split), splits_kind, splits_hash,
-    alpha, for each metric its median and standard deviation over the splits; in global rows srocc_low and srocc_high,
-    the 95 % confidence interval of that median (`DatasetResult.srocc_interval`); for the released encoder the published
-    SROCC, PLCC and, where one is published, KROCC, for full reference the published SROCC of others; and, if asked for,
-    the SROCC and PLCC of the untrained encoder. A missing figure is None.
+    alpha, for each metric its median and standard deviation over two or more splits; in global rows srocc_low and
+    srocc_high, the 95 % confidence interval of that median (`DatasetResult.srocc_interval`); for the released
+    encoder the published SROCC, PLCC and, where one is published, KROCC, for full reference the published SROCC of
+    others; and, if asked for, the SROCC and PLCC of the untrained encoder. A missing figure is None.
     """
     rows: list[dict[str, Any]] = []
     for r in results.datasets:
@@ -95,7 +100,8 @@ def summary_table(results: Results) -> pd.DataFrame:
                 "alpha": r.alpha,
             }
             for metric in METRICS:
-                row |= {metric: r.median(metric, group), f"{metric}_std": float(frame[metric].std(ddof=0))}
+                spread = float(frame[metric].std(ddof=0)) if len(frame) > 1 else None
+                row |= {metric: r.median(metric, group), f"{metric}_std": spread}
             if group == GLOBAL and r.srocc_interval is not None:
                 row |= dict(zip(INTERVAL, r.srocc_interval, strict=True))
             whole = group == GLOBAL and r.train_fraction == 1
@@ -165,7 +171,7 @@ def render(results: Results) -> str:
     total = table[table["group"] == GLOBAL].drop(columns=NOT_SHOWN).drop(columns="group")
     parts = [
         "Median over the splits (std: standard deviation over them; low, high: its 95 % confidence interval, from "
-        "images drawn anew; images: of the first split)",
+        "images drawn anew, those of a reference together; images: of the first split)",
         as_text(total.rename(columns={"train_fraction": "fraction"})),
     ]
     if not results.datasets:
@@ -176,6 +182,7 @@ def render(results: Results) -> str:
         parts[0] += "; published_* are the authors' figures, on the published splits (of uhdiqa the official one)"
     if results.untrained:
         parts[0] += "; untrained_*: the same encoder before its first step"
+    parts += [f"{name}: {SCORE_KINDS[r.score_kind]}" for name, r in {r.dataset: r for r in results.datasets}.items()]
     for r in results.datasets:
         types = table[
             (table["dataset"] == r.dataset) & (table["train_fraction"] == r.train_fraction) & (table["group"] != GLOBAL)
@@ -227,7 +234,7 @@ def write_results(results: Results, experiment: Experiment) -> None:
     write_text(experiment.results("csv"), summary.assign(**names).to_csv(index=False, lineterminator="\n"))
     tested = [r.tested.assign(dataset=r.dataset, train_fraction=r.train_fraction) for r in results.datasets]
     table = pd.concat(tested, ignore_index=True).reindex(columns=["dataset", "train_fraction", *TESTED])
-    safe = {column: table[column].map(_no_formula) for column in ("dataset", "image")}
+    safe = {column: table[column].map(_no_formula) for column in ("dataset", "image", "reference")}
     write_text(experiment.predictions, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
     text = json.dumps(_as_json(results, summary), indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from utils.config.command_line import OneLineParser, integer
 from utils.errors import UserError, run_command
-from utils.evaluation.comparison import compare, table
+from utils.evaluation.comparison import compare, score_kinds, table
 from utils.experiment.layout import COMPARISON, Experiment
 from utils.report.comparison import write_comparison
 from utils.report.page import write_report
@@ -59,8 +59,11 @@ def compare_experiments(names: Sequence[str], seed: int, out: Path) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"compare: {name} is given twice; give each experiment once")
-    found, left_out = compare([Experiment.named(name) for name in names], seed)
-    notes = [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
+    experiments = [Experiment.named(name) for name in names]
+    found, left_out = compare(experiments, seed)
+    kinds = score_kinds(experiments[0])
+    notes = [f"{name}: {kinds[name]}" for name in found["dataset"].unique()]
+    notes += [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
     print(table(found), *notes, sep="\n")
     write_comparison(out, names, found, notes)
     print(out)

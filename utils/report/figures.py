@@ -77,7 +77,7 @@ def predictions_plot(points: Sequence[Mapping[str, Any]]) -> Figure:
     axes.plot(ends, ends, ":", color=GREY, lw=1.5, zorder=0)
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(6))
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     if 1 < len(groups) <= len(GROUP_COLORS):
         figure.set_figheight(figure.get_figheight() + _legend(figure))
     return figure
@@ -109,9 +109,9 @@ def alpha_curve(found: Mapping[str, Any]) -> Figure:
     grid = np.asarray(found["validation_srocc"])
     figure, axes = _axes("alpha", "validation SROCC")
     if len(grid) > 1:
-        axes.plot(ALPHAS, grid.T, color=GREY, lw=1, alpha=0.5, label=["each split", *["_"] * (len(grid) - 1)])
+        axes.plot(ALPHAS, grid.T, color=GREY, lw=1, label=["each split", *["_"] * (len(grid) - 1)])
     axes.plot(ALPHAS, np.median(grid, axis=0), color=COLORS[0], lw=3, label="median")
-    axes.axvline(found["alpha"], ls=":", color=COLORS[3], label="chosen")
+    axes.axvline(found["alpha"], ls=":", lw=2, color=COLORS[3], label="chosen")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda alpha, _: f"{alpha:g}"))
     axes.minorticks_off()
@@ -158,4 +158,4 @@ def _legend(figure: Figure) -> float:
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.2, markerscale=1.5
     )
-    return math.ceil(len(labels) / columns) * 16 / 72
+    return (math.ceil(len(labels) / columns) * 16 + 12) / 72

@@ -48,7 +48,8 @@ def manifold_plot(manifold: Manifold, method: str, by_score: bool) -> go.Figure:
         groups = np.asarray(manifold.groups)
         for group, color in group_colors(manifold.groups).items():
             chosen = groups == group
-            rgba = [_rgba(color, opacity(manifold.levels[i])) for i in np.flatnonzero(chosen)]
+            shade = _greyed if points.shape[1] == 3 else _rgba  # WebGL shows transparent points in other colours
+            rgba = [shade(color, opacity(manifold.levels[i])) for i in np.flatnonzero(chosen)]
             # The legend would take the colour of the first point, so an empty trace gives it an opaque one.
             legend = {"color": _rgba(color, 1), "size": 10}
             _scatter(result, np.full((1, points.shape[1]), None), [""], legend, escape(group), legendgroup=group)
@@ -73,6 +74,11 @@ def _scatter(
 
 def _size(points: Any) -> int:
     return 3 if points.shape[1] == 3 else 6
+
+
+def _greyed(color: Sequence[float], alpha: float) -> str:
+    """The colour on grey instead of on the page."""
+    return _rgba([alpha * c + (1 - alpha) * 0.5 for c in color], 1)
 
 
 def _rgba(color: Sequence[float], alpha: float) -> str:

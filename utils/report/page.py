@@ -23,7 +23,7 @@ from utils.config.yaml_file import read_yaml
 from utils.errors import UserError
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
-from utils.evaluation.results import NOT_SHOWN, CrossResult, cross_table, separability_table
+from utils.evaluation.results import NOT_SHOWN, SCORE_KINDS, CrossResult, cross_table, separability_table
 from utils.experiment.layout import Experiment
 from utils.image import open_thumbnail
 from utils.report import figures
@@ -33,11 +33,6 @@ from utils.report.svg import svg
 from utils.runtime.files import write_text
 
 THUMBNAIL = 160  # longest side of a picture, in pixels
-SCORES = {
-    "human": "human scores",
-    "pseudo": "pseudo-scores, computed by a measure and not human",
-    "unstated": "scores of unstated origin",
-}
 
 
 @dataclass(frozen=True)
@@ -134,10 +129,9 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any]) ->
         return
     last, epochs = steps.iloc[-1], config.get("training", {}).get("epochs")
     lately = steps["loss"].tail(figures.SMOOTHING)
-    page.notes.append(
-        f"training step {int(last['step'])}, {int(last['epoch']) + 1} of {epochs} epochs begun; loss "
-        f"{steps['loss'].iloc[0]:.3f} at the first step, mean of the last {len(lately)}: {lately.mean():.3f}"
-    )
+    begun = "" if epochs is None else f", {int(last['epoch']) + 1} of {epochs} epochs begun"
+    line = f"training step {int(last['step'])}{begun}; loss {steps['loss'].iloc[0]:.3f} at the first step"
+    page.notes.append(line + (f", mean of the last {len(lately)}: {lately.mean():.3f}" if len(steps) > 1 else ""))
     if not experiment.best_checkpoints():
         page.missing.append("training is not finished: no epoch has been validated yet")
     elif epochs is not None and int(last["epoch"]) + 1 < epochs:
@@ -213,11 +207,11 @@ def _outcome(row: dict[str, Any], score_kind: str) -> str:
     of = f"median of {splits} splits, {images} test images in the first" if splits > 1 else f"{images} test images"
     beside = [
         f"{name} {row[column]:.2f}"
-        for name, column in (("untrained", "untrained_srocc"), ("published", "published_srocc"))
+        for name, column in (("untrained encoder", "untrained_srocc"), ("published", "published_srocc"))
         if row.get(column) is not None
     ]
     return (
-        f"SROCC {row['srocc']:.2f}{interval} on {row['dataset']} ({SCORES[score_kind]}; {of}{fraction})"
+        f"SROCC {row['srocc']:.2f}{interval} on {row['dataset']} ({SCORE_KINDS[score_kind]}; {of}{fraction})"
         f"{''.join(f'; {figure}' for figure in beside)}."
     )
 
@@ -297,6 +291,7 @@ def _table(frame: pd.DataFrame, index: bool = False) -> Markup:
     html = shown.rename_axis(index=None, columns=None).to_html(
         index=index, border=0, classes="matrix" if index else None
     )
+    html = re.sub(r"_|[^\W_]{14}(?=[^\W_])", r"\g<0><wbr>", html)  # where a long name may be broken
     return Markup(re.sub(r"<td>(?=[^<]*[A-Za-z])", '<td class="text">', html))
 
 

@@ -18,6 +18,7 @@ STYLE: dict[Any, Any] = {
     "font.size": 12,
     "legend.fontsize": 12,
     "legend.frameon": False,
+    "legend.borderaxespad": 0,
     **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), TEXT),
     **dict.fromkeys(("xtick.color", "ytick.color", "axes.edgecolor", "grid.color"), GREY),
     **dict.fromkeys(("axes.spines.top", "axes.spines.right", "text.parse_math", "axes.formatter.useoffset"), False),

@@ -32,3 +32,25 @@ def test_the_interval_has_the_median_in_it_and_is_always_the_same() -> None:
     assert found is not None and found[0] < np.median(srocc) < found[1]
     assert result(several).srocc_interval == found
     assert result(several.iloc[:0]).srocc_interval is None
+
+
+def test_copies_of_images_do_not_narrow_the_interval() -> None:
+    """The images of a reference are drawn together: ten copies of each say no more than one."""
+    one = frame(1.0, seed=1)
+    copies = pd.concat([one.assign(row=10 * one["row"] + i, reference="of " + one["image"]) for i in range(10)])
+    copies = copies.sort_values(["split", "row"], ignore_index=True)
+    found, expected = result(copies).srocc_interval, result(one).srocc_interval
+    assert found is not None and expected is not None
+    assert found == pytest.approx(expected, abs=0.1 * (expected[1] - expected[0]))
+
+
+def test_one_reference_has_no_interval() -> None:
+    assert result(frame(1.0, splits=1).assign(reference="a.png")).srocc_interval is None
+
+
+def test_splits_of_few_images_do_not_pull_the_interval_to_zero() -> None:
+    """A draw without any image of a split says nothing about it."""
+    truth = np.arange(30.0)
+    small = pd.DataFrame({"split": np.repeat(np.arange(10), 3), "row": truth.astype(int), "reference": ""})
+    found = result(small.assign(image="a.png", prediction=truth, score=truth)).srocc_interval
+    assert found == pytest.approx((1, 1))

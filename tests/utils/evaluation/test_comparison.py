@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from utils.errors import UserError
-from utils.evaluation.comparison import bootstrap, compare, read_tested, table
+from utils.evaluation.comparison import bootstrap, compare, read_tested, score_kinds, table
 from utils.evaluation.protocol import METRICS, DatasetResult
 from utils.evaluation.results import Results, write_results
 from utils.experiment.layout import Experiment
@@ -26,7 +26,7 @@ def frame(noise: float, seed: int = 0, splits: int = SPLITS) -> pd.DataFrame:
         {"split": split, "row": of, "image": [f"{i}.png" for i in of], "prediction": truth[of] + e, "score": truth[of]}
         for split, (of, e) in enumerate(zip(rows, errors, strict=True))
     ]
-    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True)
+    return pd.concat([pd.DataFrame(part) for part in parts], ignore_index=True).assign(reference="")
 
 
 def with_results(folder: Path, name: str, **datasets: pd.DataFrame) -> Experiment:
@@ -37,6 +37,8 @@ def with_results(folder: Path, name: str, **datasets: pd.DataFrame) -> Experimen
         for dataset, of in datasets.items()
         for fraction in (0.5, 1.0)
     ]
+    for result in results:
+        result.srocc_interval = None  # of one experiment; it takes seconds
     for result in results[::2]:
         result.tested = result.tested.assign(prediction=0.0)  # of half the training images: not compared
     experiment = Experiment(folder / name, name)
@@ -117,6 +119,11 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     broken = with_results(tmp_path, "broken", live=frame(0.5))
     broken.predictions.write_text("a,b\n1,2\n", encoding="utf-8")
     alone = with_results(tmp_path, "alone", kadid10k=frame(0.5))
+    old = with_results(tmp_path, "old", live=frame(0.5))
+    content = old.results("json").read_text(encoding="utf-8").replace("score_kind", "kind")
+    old.results("json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"old.results\.json: not as test\.py writes it now .*run the test again"):
+        score_kinds(old)
     for second, message in (
         (fewer, "fewer.*live was tested on other splits or scores than in .*a"),
         (other, "other.*live was tested on other splits or scores than in .*a"),

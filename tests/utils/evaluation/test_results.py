@@ -78,6 +78,21 @@ def test_summary_has_medians_standard_deviations_and_averages(results: Results) 
     assert not table.isin([np.nan]).any().any() or table.map(lambda v: v is None or v == v).all().all()
 
 
+def test_one_split_has_no_standard_deviation(results: Results) -> None:
+    results.datasets = [result("spaq")]
+    results.datasets[0].scores = {"global": {m: v[:1] for m, v in results.datasets[0].scores["global"].items()}}
+    found = row(summary_table(results), "spaq")
+    assert found["srocc"] == 0.5 and found["srocc_std"] is None
+
+
+def test_the_printed_text_says_whose_scores_they_are(results: Results) -> None:
+    for of_kadid in results.datasets[:2]:
+        of_kadid.score_kind = "pseudo"
+    lines = render(results).splitlines()
+    assert "kadid10k: pseudo-scores, computed by a measure and not human" in lines
+    assert "spaq: scores of unstated origin" in lines
+
+
 def test_published_results_are_shown_only_for_the_released_encoder(results: Results) -> None:
     assert "published_" not in render(results)
     assert "published_srocc" not in summary_table(results)

@@ -52,7 +52,14 @@ def result(
         rows = np.sort(rng.permutation(2 * images)[:images])
         predicted = 2 + 0.4 * truth[rows] + rng.normal(0, 0.6, images)
         names = [Path(files[i]).name for i in rows]
-        part = {"split": split, "row": rows, "image": names, "prediction": predicted, "score": truth[rows]}
+        part = {
+            "split": split,
+            "row": rows,
+            "image": names,
+            "reference": "",
+            "prediction": predicted,
+            "score": truth[rows],
+        }
         tested.append(pd.DataFrame(part))
         for group, of in scores.items():
             chosen = np.array([group in ("global", types[i]) for i in rows])

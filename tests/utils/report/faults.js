@@ -28,8 +28,15 @@
     if (!shown(e)) continue;
     const wide = e.scrollWidth > e.clientWidth + 1, said = getComputedStyle(e, "::before").content.includes("scroll");
     if (wide && printed) faults.push(`a table is cut on paper: ${name(e)}`);
-    if (wide !== said) faults.push(`a table is ${wide ? "" : "not "}wide, but that is ${said ? "" : "not "}said: ${name(e)}`);
+    if (!printed && wide !== said) faults.push(`a table is ${wide ? "" : "not "}wide, but that is ${said ? "" : "not "}said: ${name(e)}`);
+    e.classList.toggle("wide", wide || printed);  // as on a screen before it is printed
+    if (printed && getComputedStyle(e, "::before").display !== "none") faults.push(`paper is said to scroll: ${name(e)}`);
     if (wide && e.tabIndex !== 0) faults.push(`a wide table cannot be scrolled by keys: ${name(e)}`);
+  }
+
+  for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+    const points = (plot._fullData || []).filter(t => t.type === "scatter3d").flatMap(t => t.marker.color);
+    if (points.some(c => /^rgba\(.*,0?\.\d+\)$/.test(c))) faults.push("transparent points in three dimensions have other colours than the legend");
   }
 
   // Colours as [red, green, blue, alpha]; contrast as WCAG defines it.
@@ -48,6 +55,12 @@
     else { const range = document.createRange(); range.selectNodeContents(node); rects = [...range.getClientRects()]; }
     const matrix = drawn && drawn.getScreenCTM(), scale = drawn ? Math.hypot(matrix.a, matrix.b) : 1;
     const size = parseFloat(style.fontSize) * scale;
+    for (const word of drawn ? [] : node.data.matchAll(/(?<=^|\s)[\w-]{2,12}(?=$|\s)/g)) {
+      const range = document.createRange();
+      range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
+      const tops = [...range.getClientRects()].map(r => r.top);
+      if (!word[0].includes("-") && Math.max(...tops) - Math.min(...tops) > 5) faults.push(`a word is broken: ${word[0]}`);
+    }
     if (size < 9 && rects.some(r => r.width)) faults.push(`a text of ${size.toFixed(1)} pixels: ${node.data}`);
     const [a, b] = [light(parse(drawn ? style.fill : style.color).slice(0, 3)), light(behind(parent))].sort((x, y) => y - x);
     if ((a + 0.05) / (b + 0.05) < 3) faults.push(`a text of little contrast: ${node.data}`);

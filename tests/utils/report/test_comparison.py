@@ -21,6 +21,8 @@ def test_a_comparison_is_a_table_and_a_page(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert "all 2" in ended.stdout and "live" in ended.stdout and "difference" in ended.stdout
     text = (tmp_path / "experiments" / "comparison.html").read_text(encoding="utf-8")
+    for shown in (ended.stdout, text):
+        assert "live: scores of unstated origin" in shown
     assert "Difference to one" in text and "all 2" in text and "<b>own" not in text
     assert text.count("<svg") == 2 and "Plotly" not in text
 

@@ -77,6 +77,7 @@ def test_faults_are_found(browser: Any) -> None:
         ("<div style='width: 900px; height: 1px'></div>", "the page scrolls sideways"),
         ("<figure style='width: 100px'><svg width='200' height='9'></svg></figure>", "a drawing leaves its card"),
         ("<div class='figures'><figure><figcaption>a</figcaption></figure></div>", "an empty card"),
+        ("<p style='width: 30px; overflow-wrap: anywhere'>untrained</p>", "a word is broken: untrained"),
         ("<p>one</p><p style='margin-top: -1.8em'>two</p>", "texts overlap"),
         ("<p style='overflow: hidden; width: 30px; white-space: nowrap'>too long for it</p>", "a text is cut"),
         ("<svg width='300' viewBox='0 0 30 30'><text x='28' y='9' font-size='3'>cut</text></svg>", "a text is cut"),

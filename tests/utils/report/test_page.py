@@ -78,12 +78,44 @@ def test_what_came_out_stands_on_top_with_the_kind_of_scores(tmp_path: Path) -> 
     found.datasets[0].tested = frame(1.0)
     low, high = found.datasets[0].srocc_interval or (0, 0)
     sentence = f"SROCC 0.60 [{low:.2f}, {high:.2f}] on clive ({{}}; median of 2 splits, 20 test images in the first)"
-    for kind, words in (("human", "human scores"), ("pseudo", "pseudo-scores, computed by a measure and not human")):
+    for kind, words in (
+        ("unstated", "scores of unstated origin"),
+        ("human", "human scores"),
+        ("pseudo", "pseudo-scores, computed by a measure and not human"),
+    ):
         found.datasets[0].score_kind = kind
         write_results(found, Experiment(tmp_path, "title"))
         header = page(tmp_path).split("</header>")[0]
-        assert f"{sentence.format(words)}; untrained 0.60." in header
+        assert f"{sentence.format(words)}; untrained encoder 0.60." in header
         assert ("human scores" in header) == (kind == "human")
+
+
+def test_results_of_an_older_version_are_one_line(tmp_path: Path) -> None:
+    experiment = Experiment(tmp_path, "title")
+    write_results(results(), experiment)
+    for new in ("score_kind", "images", "srocc_low"):
+        content = experiment.results("json").read_text(encoding="utf-8")
+        experiment.results("json").write_text(content.replace(f'"{new}"', '"old"'), encoding="utf-8")
+        with pytest.raises(UserError, match=r"results\.json: not as test\.py writes it now") as error:
+            write_report(experiment)
+        assert "\n" not in str(error.value)
+        experiment.results("json").write_text(content, encoding="utf-8")
+
+
+def test_names_break_at_their_parts(tmp_path: Path) -> None:
+    """Not within a word, and a long word without any part after some letters."""
+    name = f"kadid10k_photos_{'x' * 40}"
+    write_results(results(name), Experiment(tmp_path, "title"))
+    text = page(tmp_path)
+    assert f"kadid10k_<wbr>photos_<wbr>{'x' * 14}<wbr>{'x' * 14}<wbr>{'x' * 12}<" in text
+
+
+def test_one_training_step_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text(
+        "step,epoch,loss,learning_rate,images_per_second,srocc,plcc\n1,0,4.0,0.1,9,,\n"
+    )
+    assert "Not tested yet; training step 1, 1 of None" not in (text := page(tmp_path))
+    assert "loss 4.000 at the first step." in text and "mean of the last" not in text
 
 
 def test_one_validation_is_a_number_and_not_a_plot(tmp_path: Path) -> None:
