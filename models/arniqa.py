@@ -211,7 +211,8 @@ class ARNIQA(nn.Module):
         weight = self.regressor.weight
         picture = read(image, name)
         if isinstance(picture, Tensor):
-            picture = picture.to(weight)
+            # PyTorch resizes no 16-bit floats on the CPU.
+            picture = picture.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
         cut = [
             scale.unsqueeze(0) if crops == "whole" else five_crops(scale, self.crop_size)
             for scale in two_scales(picture, self.shorter_side)

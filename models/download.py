@@ -62,8 +62,11 @@ def downloaded(name: str, load: Callable[[Path], T]) -> T:
                 new_note.replace(note)
                 fetched.replace(path)
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
+        reason = str(error)
+        if isinstance(error, WeightsError):  # it names the temporary file, which is gone
+            reason = reason.removeprefix(f"{fetched}: ")
         raise WeightsError(
-            f"{url}: cannot be downloaded ({shorten(error)}); try again, set {URL_VARIABLE} to a mirror, or put "
+            f"{url}: cannot be downloaded ({shorten(reason)}); try again, set {URL_VARIABLE} to a mirror, or put "
             f"ARNIQA.pth and regressor_<dataset>.pth into a folder and set weights_dir or {WEIGHTS_DIR_VARIABLE} to it"
         ) from None  # the libraries' own traceback would fill the screen of whoever loads the model
     if noted and not expected:
@@ -101,6 +104,8 @@ def _read(note: Path) -> dict[str, Any] | None:
 
 
 def _is_as_noted(path: Path, noted: dict[str, Any]) -> bool:
+    if not path.is_file():
+        return False
     stat = path.stat()
     unchanged = (stat.st_size, stat.st_mtime_ns) == (noted["size"], noted["modified_ns"])
     return unchanged or _sha256(path) == noted["sha256"]

@@ -82,6 +82,21 @@ def test_incomplete_download_leaves_no_file(cache: Path, mirror: Path) -> None:
     assert not list(cache.iterdir())
 
 
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b'{"error": "log in"}', b""])
+def test_another_file_is_named_by_its_address_alone(cache: Path, mirror: Path, content: bytes) -> None:
+    """The temporary file that it was written to is gone when the line is read."""
+    (mirror / NAME).write_bytes(content)
+    found = message()
+    assert found.startswith(f"{mirror.as_uri()}/{NAME}: ") and str(cache) not in found
+
+
+def test_a_folder_in_the_place_of_a_cached_file_is_refused(cache: Path, mirror: Path) -> None:
+    published_regressor("csiq")
+    (cache / NAME).unlink()
+    (cache / NAME).mkdir()
+    assert message().startswith(f"{cache / NAME}: ")
+
+
 def test_a_cached_file_that_changed_is_refused(cache: Path, mirror: Path, released: Path) -> None:
     published_regressor("csiq")
     path = cache / NAME

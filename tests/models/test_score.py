@@ -233,6 +233,21 @@ def test_bad_input_is_one_line(model: ARNIQA, images: Any, message: str) -> None
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_resizes_floats_in_single_precision(
+    model: ARNIQA, photos: list[Image.Image], dtype: torch.dtype
+) -> None:
+    half = copy.deepcopy(model).to(dtype)
+    half.shorter_side = 50
+    pixels = floats(photos[0])
+    scores = half.score([pixels, pixels.to(dtype), uint8(photos[0])])
+    assert scores.dtype == dtype and torch.isfinite(scores).all()
+    single = copy.deepcopy(model)
+    single.shorter_side = 50
+    expected = single.score(pixels).expand(3)
+    torch.testing.assert_close(scores.float(), expected, rtol=0.02, atol=0.01)
+
+
 def test_unknown_arguments_are_one_line(model: ARNIQA, files: list[Path]) -> None:
     with pytest.raises(ImageError, match="crops: found 'six'; allowed: 'five', 'whole'"):
         model.score(files[0], crops="six")
