@@ -118,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
     check_writable(arguments.out)
     path = arguments.out / f"ARNIQA_{arguments.regressor_dataset}{SUFFIXES[arguments.format]}"
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; remove it, or give another --out")
     difference = export_graph(model, path, arguments.format)
     print(f"{path}: its scores differ from the model's by up to {difference:.1e}")
 

@@ -9,7 +9,7 @@ import io
 import json
 import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,12 +48,20 @@ class Graph(nn.Module):
 
 
 def check_packages(form: str) -> None:
-    """Finds out whether the packages that a form needs are installed.
+    """Finds out whether the packages that a form needs are installed and can be imported.
 
     Raises:
-        UserError: some are not.
+        UserError: some are not, or cannot.
     """
-    missing = [name for name in NEEDED[form] if find_spec(name) is None]
+    missing = []
+    for name in NEEDED[form]:
+        try:
+            import_module(name)
+        except ModuleNotFoundError:
+            missing.append(name)
+        except (ImportError, OSError) as error:  # as with a library of the system that is not there
+            reason = " ".join(str(error).split())
+            raise UserError(f"--format {form}: {name} cannot be imported ({reason}); install it again") from error
     if missing:
         raise UserError(f"--format {form}: needs {', '.join(missing)}; run pip install {' '.join(missing)}")
 

@@ -1,6 +1,7 @@
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -123,6 +124,30 @@ def test_a_file_whose_scores_differ_is_not_written(
     assert "\n" not in str(error.value)
     assert path.read_text(encoding="utf-8") == "an earlier export"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_package_that_cannot_be_imported_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "onnxruntime.py").write_text(
+        "raise ImportError('DLL load failed:\\nno such library')", encoding="utf-8"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    for name in ("onnx", "onnxscript"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    with pytest.raises(
+        UserError, match=r"onnxruntime cannot be imported \(DLL load failed: no such library\)"
+    ) as error:
+        main(["--weights_dir", "none", "--out", str(tmp_path), "--format", "onnx"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_in_the_place_of_the_file_is_named_before_the_export(
+    released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ARNIQA_kadid10k.pt2").mkdir()
+    monkeypatch.setattr(export_graph, "graph_file", lambda *_: pytest.fail("exported"))
+    with pytest.raises(UserError, match=r"ARNIQA_kadid10k\.pt2: is a folder"):
+        main(["--weights_dir", str(released), "--out", str(tmp_path), "--format", "torch_export"])
 
 
 def test_packages_that_are_missing_are_named_before_anything_is_read(
