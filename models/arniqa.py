@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import ImageError, WeightsError
-from .experiment_files import find_best_checkpoint, find_regressor, is_training_run
+from .experiment_files import find_own_encoder, find_regressor, is_training_run
 from .frozen import frozen
 from .inputs import OneImage, one_by_one, read
 from .preprocess import five_crops, normalize, size, to_unit, two_scales
@@ -59,7 +59,8 @@ class ARNIQA(nn.Module):
         fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
 
     Raises:
-        WeightsError: a weights file is missing, invalid or cannot be downloaded.
+        WeightsError: a weights file is missing, invalid or cannot be downloaded, or `weights_dir` is given for a
+            training run, which has its own encoder.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ARNIQA(nn.Module):
         if experiment is not None:
             path = find_regressor(experiment, regressor_dataset, full_reference)
             if is_training_run(experiment):
-                encoder = load_encoder(find_best_checkpoint(experiment))
+                encoder = load_encoder(find_own_encoder(experiment, weights_dir))
             else:
                 encoder = published_encoder(weights_dir)
             kind = "full_reference" if full_reference else "no_reference"

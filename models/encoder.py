@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from .experiment_files import find_best_checkpoint
+from .experiment_files import find_own_encoder
 from .frozen import frozen
 from .weights import load_encoder, published_encoder
 
@@ -18,12 +18,12 @@ class Encoder(nn.Module):
         experiment: folder of a training run, experiments/<name>, whose best encoder to use instead.
 
     Raises:
-        WeightsError: the weights are missing, invalid or cannot be downloaded.
+        WeightsError: the weights are missing, invalid or cannot be downloaded, or both arguments are given.
     """
 
     def __init__(self, weights_dir: str | Path | None = None, experiment: str | Path | None = None) -> None:
         super().__init__()
-        path = None if experiment is None else find_best_checkpoint(experiment)
+        path = None if experiment is None else find_own_encoder(experiment, weights_dir)
         self.encoder = frozen(published_encoder(weights_dir) if path is None else load_encoder(path))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -35,6 +35,19 @@ def find_best_checkpoint(experiment: str | Path) -> Path:
     return max(numbered)[1]
 
 
+def find_own_encoder(experiment: str | Path, weights_dir: str | Path | None) -> Path:
+    """The best checkpoint of a training run, for a model that takes no encoder from `weights_dir`.
+
+    Raises:
+        WeightsError: there is none, or `weights_dir` is given too.
+    """
+    if weights_dir is not None:
+        raise WeightsError(
+            f"weights_dir: found {weights_dir}, but {experiment} has its own encoder; give one of the two"
+        )
+    return find_best_checkpoint(experiment)
+
+
 def find_regressor(experiment: str | Path, dataset: str, full_reference: bool = False) -> Path:
     """The regressor that test.py fitted on a dataset for this experiment, of the usual or of the full-reference kind.
 

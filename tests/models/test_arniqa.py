@@ -1,6 +1,7 @@
 import copy
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import percentileofscore
 from torch import Tensor, nn
 
 from models.arniqa import ARNIQA
+from models.encoder import Encoder
 from models.errors import WeightsError
 from models.resnet import ResNet
 from models.weights import RELEASED_SCORES
@@ -104,6 +106,10 @@ def test_regressor_and_encoder_of_an_experiment(
     assert torch.allclose(model(*images), expected, rtol=0, atol=1e-5)
     with pytest.raises(WeightsError, match="kadid10k, mine"):
         ARNIQA("live", experiment=experiment)
+    for model in (partial(ARNIQA, "mine"), Encoder):
+        with pytest.raises(WeightsError, match=r"weights_dir: found other, but .* has its own encoder") as error:
+            model(weights_dir="other", experiment=experiment)
+        assert "\n" not in str(error.value)
 
 
 def test_custom_regressor_on_the_released_encoder(
