@@ -90,7 +90,7 @@ def test_error_for_config_yaml_lists_the_required_keys() -> None:
 
 def test_quickstart_configuration_is_complete() -> None:
     config = load_config(ROOT / "configs" / "quickstart.yaml")
-    assert config.training.lr == 1e-4  # written as 1e-4, which YAML 1.1 reads as a string
+    assert config.training.lr == 5e-4  # written as 5e-4, which YAML 1.1 reads as a string
     assert not config.logging.use_wandb and not config.model.encoder.pretrained
     assert resolve_device(config.device) == torch.device("cpu")
 
