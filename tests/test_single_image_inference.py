@@ -499,7 +499,7 @@ def test_a_stop_while_the_page_is_written_leaves_the_scores_and_no_page(
     def stopped(path: Path, longest: int) -> Image.Image:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("utils.report.scores.open_thumbnail", stopped)
+    monkeypatch.setattr("utils.report.page_parts.open_thumbnail", stopped)
     output, report = tmp_path / "scores.csv", tmp_path / "out" / "scores.html"
     with pytest.raises(KeyboardInterrupt):
         run("--img_path", photos, "--weights_dir", released, "--output", output, "--report", report)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from utils.report import figures
-from utils.report.page import drawn, now, render_template
+from utils.report.page import drawn, render_template
+from utils.report.page_parts import now
 from utils.runtime.files import write_text
 
 

@@ -3,17 +3,14 @@
 It shows what training and testing left in the experiment's folder, and says what is missing there.
 """
 
-import base64
 import io
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 import yaml
 from markupsafe import Markup
@@ -25,9 +22,9 @@ from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
 from utils.evaluation.results import NOT_SHOWN, SCORE_KINDS, CrossResult, cross_table, separability_table
 from utils.experiment.layout import Experiment
-from utils.image import open_thumbnail
 from utils.report import figures
 from utils.report.interactive import manifold_plot
+from utils.report.page_parts import data_uri, environment, now, thumbnail
 from utils.report.pictures import draw as draw_picture
 from utils.report.svg import svg
 from utils.runtime.files import write_text
@@ -98,12 +95,10 @@ def write_report(experiment: Experiment) -> Path:
 
 def render_template(name: str, **content: Any) -> str:
     """A page from a template of this folder. It has Plotly's script if `interactive` is given and true."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["table"] = _table
+    templates = environment()
+    templates.filters["table"] = _table
     plotly = Markup(get_plotlyjs()) if content.get("interactive") else ""
-    return environment.get_template(name).render(plotly=plotly, **content)
+    return templates.get_template(name).render(plotly=plotly, **content)
 
 
 def drawn(caption: str, draw: Callable[..., Any], *arguments: Any) -> Figure:
@@ -247,7 +242,7 @@ def _interactive(caption: str, manifold: Manifold, method: str, kind: str, page:
     file = io.BytesIO()
     draw_picture(manifold, method, kind, page.title).savefig(file, dpi=80, format="png")
     both = Markup('<div class="interactive">{}</div><img class="printed" alt="{}" src="{}">').format(
-        Markup(plot), caption, _data_uri(file, "png")
+        Markup(plot), caption, data_uri(file.getvalue(), "png")
     )
     return Figure(both, caption)
 
@@ -265,17 +260,7 @@ def _picture(prediction: dict[str, Any]) -> Picture:
     caption = (
         f"{Path(prediction['image']).name}: predicted {prediction['prediction']:.2f}, true {prediction['score']:.2f}"
     )
-    try:
-        image = open_thumbnail(prediction["image"], THUMBNAIL)
-    except UserError:
-        return Picture("", caption)
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return Picture(_data_uri(file, "jpeg"), caption)
-
-
-def _data_uri(file: io.BytesIO, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Picture(thumbnail(prediction["image"], THUMBNAIL, quality=85), caption)
 
 
 def _table(frame: pd.DataFrame, index: bool = False) -> Markup:
@@ -305,8 +290,3 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not as it is written here; run the test again")
     return content
-
-
-def now() -> str:
-    """The time of writing, for people."""
-    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")

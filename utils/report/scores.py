@@ -1,24 +1,20 @@
 """The page of scored images: their thumbnails sorted by score, in one self-contained HTML file."""
 
-import base64
-import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-import jinja2
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.evaluation.inference import Score
-from utils.image import open_thumbnail
+from utils.report.page_parts import environment, now, thumbnail
 from utils.runtime.files import check_writable, write_whole
 
 FEW = 1000  # images, up to which thumbnails are large
@@ -77,24 +73,25 @@ def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among:
     def cards() -> Iterator[Card]:
         nonlocal without
         for value, image, rank in tqdm(scored, desc="thumbnails", unit="image", disable=None):
-            picture = _thumbnail(image, longest, quality)
+            picture = thumbnail(image, longest, quality)
             without += not picture
             better = "" if rank is None else f"better than {100 * rank:.0f} %"
             yield card(image, score=f"{value:.3f}", rank=better, picture=picture)
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("scores.html.jinja").stream(
-        model=_text(model),
-        folder=_text(folder),
-        written=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        count=len(results),
-        summary=_summary(values) if len(values) else {},
-        ranked_among=ranked_among if any(rank is not None for *_, rank in scored) else "",
-        histogram=histogram(values) if len(values) > 1 else None,
-        cards=cards(),
-        errors=[card(r.path, error=_text(r.error.removeprefix(f"{r.path}: "))) for r in failed],
+    page = (
+        environment()
+        .get_template("scores.html.jinja")
+        .stream(
+            model=_text(model),
+            folder=_text(folder),
+            written=now(),
+            count=len(results),
+            summary=_summary(values) if len(values) else {},
+            ranked_among=ranked_among if any(rank is not None for *_, rank in scored) else "",
+            histogram=histogram(values) if len(values) > 1 else None,
+            cards=cards(),
+            errors=[card(r.path, error=_text(r.error.removeprefix(f"{r.path}: "))) for r in failed],
+        )
     )
 
     def write(file: BinaryIO) -> None:
@@ -149,16 +146,6 @@ def histogram(values: np.ndarray) -> Histogram:
 def _summary(values: np.ndarray) -> dict[str, str]:
     found = {"median": np.median(values), "mean": values.mean(), "worst": values.min(), "best": values.max()}
     return {name: f"{value:.3f}" for name, value in found.items()}
-
-
-def _thumbnail(path: Path, longest: int, quality: int) -> str:
-    try:
-        image = open_thumbnail(path, longest)
-    except UserError:
-        return ""
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def _common_folder(paths: Sequence[Path]) -> str:

@@ -22,7 +22,7 @@ from PIL import Image
 
 from utils.errors import UserError
 from utils.evaluation.inference import Score
-from utils.report import scores
+from utils.report import page_parts, scores
 from utils.report.scores import check_report, histogram, write_scores
 
 MODEL = "released weights, <b>kadid10k</b>, crops of 224"
@@ -161,7 +161,7 @@ def test_a_stop_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch: pyte
             raise KeyboardInterrupt
         return Image.new("RGB", (9, 9))
 
-    monkeypatch.setattr(scores, "open_thumbnail", stopped)
+    monkeypatch.setattr(page_parts, "open_thumbnail", stopped)
     with pytest.raises(KeyboardInterrupt):
         write_scores(path, results, MODEL, AMONG)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
@@ -435,7 +435,7 @@ def page_of_10000(tmp_path_factory: pytest.TempPathFactory) -> Path:
     image = Image.open(photo(folder / "photo.png", 0))
     image.thumbnail((160, 160))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "open_thumbnail", lambda path, longest: image)
+        patch.setattr(page_parts, "open_thumbnail", lambda path, longest: image)
         results = [Score(folder / f"{i:05}.png", i / 10_000) for i in range(10_000)]
         write_scores(folder / "scores.html", results, MODEL, AMONG)
     return folder / "scores.html"
