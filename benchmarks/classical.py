@@ -51,13 +51,19 @@ def niqe_features(grey: Array) -> Array:
     """NIQE's features (36) of a grey image, H x W in 0..1, with sides of at least 96 pixels."""
     from niqe.main import compute_features, normalize_image
 
+    def of_block(block: Array) -> list[float]:
+        try:
+            return compute_features(block)
+        except (ValueError, ZeroDivisionError):  # the block is flat, or no distribution of NIQE's family fits it
+            return [np.nan] * 18
+
     found = []
     for scale in (1, 2):
         image = normalize_image(rescale(grey * 255, 1 / scale))  # as in the package
         side = BLOCK // scale
         tops, lefts = (range(0, length // BLOCK * side, side) for length in grey.shape)
-        blocks = [compute_features(image[top : top + side, left : left + side]) for top in tops for left in lefts]
-        found.append(np.nanmean(blocks, axis=0))  # a block of one colour has no features
+        blocks = [of_block(image[top : top + side, left : left + side]) for top in tops for left in lefts]
+        found.append(np.nanmean(blocks, axis=0))
     return np.concatenate(found)
 
 

@@ -54,6 +54,19 @@ def test_metrics_that_know_the_score_rank_every_test_image(
 
 
 @pytest.mark.usefixtures("packages")
+def test_niqe_leaves_out_a_block_that_has_no_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_bright_blocks(block: np.ndarray) -> list[float]:
+        if block.mean() < 50:
+            raise ValueError("math domain error")
+        return [float(block.mean())] * 18
+
+    monkeypatch.setattr(sys.modules["niqe.main"], "compute_features", of_bright_blocks)
+    grey = np.zeros((96, 192))
+    grey[:, 96:] = 0.4
+    assert classical.niqe_features(grey) == pytest.approx(np.full(36, 0.4 * 255), rel=0.03)
+
+
+@pytest.mark.usefixtures("packages")
 def test_niqe_sees_whole_blocks_only() -> None:
     grey = np.zeros((100, 290))
     grey[:96, :96], grey[:96, 96:192], grey[:96, 192:288] = 0.1, 0.2, 0.6
