@@ -75,6 +75,13 @@ def test_predictions_of_the_first_split() -> None:
     assert len(result.scores["global"]["srocc"]) == 2
 
 
+def test_no_prediction_is_both_among_the_best_and_the_worst() -> None:
+    features, dataset = random_dataset(52)  # 13 test images
+    result = evaluate(RidgePath(features, dataset.mos), dataset, "test", 1, [0.1])
+    best, worst = ([p.image for p in of] for of in (result.best(), result.worst()))
+    assert (len(best), len(worst)) == (7, 6) and not set(best) & set(worst)
+
+
 def test_constant_predictions_count_as_zero_with_a_note() -> None:
     _, dataset = random_dataset()
     result = evaluate(RidgePath(np.full((40, 5, 12), 0.3, np.float32), dataset.mos), dataset, "test", 3, ALPHAS[::20])
