@@ -4,10 +4,11 @@
     python -m benchmarks.classical --data_base_path DATA --dataset NAME
 
 The packages `brisque` and `niqe` compute 36 features of an image each: 18 at full and 18 at half scale. Those of NIQE
-are means over blocks of 96 pixels. The ridge regression of the test is fitted to them, on the same splits and with the
-same search of alpha, after each feature is brought to mean 0 and variance 1 over all images of the dataset. The score
-that `brisque` computes with a model of its own, not fitted to the dataset, is shown too. NIQE's own score is not,
-because its package lacks the model. SROCC and PLCC are medians over the splits, with their standard deviations.
+are medians over blocks of 96 pixels, not means, because a few blocks have extreme values. The ridge regression of the
+test is fitted to them, on the same splits and with the same search of alpha, after each feature is brought to mean 0
+and variance 1 over all images of the dataset. The score that `brisque` computes with a model of its own, not fitted to
+the dataset, is shown too. NIQE's own score is not, because its package lacks the model. SROCC and PLCC are medians over
+the splits, with their standard deviations.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def niqe_features(grey: Array) -> Array:
         side = BLOCK // scale
         tops, lefts = (range(0, length // BLOCK * side, side) for length in grey.shape)
         blocks = [of_block(image[top : top + side, left : left + side]) for top in tops for left in lefts]
-        found.append(np.nanmean(blocks, axis=0))
+        found.append(np.nanmedian(blocks, axis=0))
     return np.concatenate(found)
 
 
