@@ -244,7 +244,10 @@ class Trainer:
                 row |= {f"{name}_{metric}": value for metric, value in score.items()}
             synthetic = [dataset.name for dataset in self.validation_sets if dataset.synthetic]
             self.log.validation(row, named_scores("val", scores, synthetic))
-            each = ", ".join(f"{n} {s['srocc']:.3f}/{s['plcc']:.3f}" for n, s in scores.items())
+            each = ", ".join(
+                f"{d.name} {scores[d.name]['srocc']:.3f}/{scores[d.name]['plcc']:.3f} on {d.splits_kind} splits"
+                for d in self.validation_sets
+            )
             print(f"epoch {epoch}: validation SROCC/PLCC {mean['srocc']:.3f}/{mean['plcc']:.3f} ({each})")
         outdated: str | None
         outdated, kept = identity, self._best_encoder()  # the test uses the best encoder's features
@@ -371,7 +374,8 @@ class Trainer:
 
     def _begin(self) -> RunLog:
         """Writes what was given into the experiment's folder, and opens the log."""
-        begin_run(self.config)
+        splits = {f"splits of {d.name}": f"{d.splits_kind} ({d.splits_hash})" for d in self.validation_sets}
+        begin_run(self.config, splits)
         columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
         columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]
         done = self.state.epoch * self.steps + self.state.step

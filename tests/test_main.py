@@ -1,6 +1,7 @@
 """Training and testing from the command line, with one process and with two."""
 
 import csv
+import json
 import os
 import shutil
 import socket
@@ -45,6 +46,9 @@ def test_training_and_testing_writes_all_files(folder: Path) -> None:
     with (experiment / "results.csv").open(newline="", encoding="utf-8") as file:
         total = next(row for row in csv.DictReader(file) if row["dataset"] == "kadid10k" and row["group"] == "global")
     assert -1 <= float(total["srocc"]) <= 1 and -1 <= float(total["untrained_srocc"]) <= 1
+    assert f"on {total['splits_kind']} splits)" in done.stdout  # the validation's line
+    made_with = json.loads((experiment / "environment.json").read_text(encoding="utf-8"))
+    assert made_with["splits of kadid10k"] == f"{total['splits_kind']} ({total['splits_hash']})"
     regressor = torch.load(experiment / "regressors" / "regressor_kadid10k.pth", weights_only=True)
     assert regressor["weights"].shape == (1, 4096) and regressor["dataset"] == "kadid10k"
 
@@ -66,15 +70,16 @@ def test_a_missing_test_set_is_reported_before_the_training(folder: Path) -> Non
     assert not (folder / "experiments" / "early").exists()
 
 
-def test_a_validation_set_that_is_too_small_is_reported_before_the_training(folder: Path) -> None:
+@pytest.mark.parametrize("key", ["validation.datasets", "test.datasets"])
+def test_a_dataset_that_is_too_small_is_reported_before_the_training(folder: Path, key: str) -> None:
     own = folder / "data" / "few"
-    (own / "images").mkdir(parents=True)
+    (own / "images").mkdir(parents=True, exist_ok=True)
     names = sorted(path.name for path in (folder / "data" / "KADID10K" / "images").iterdir())[:12]
     for name in names:
         shutil.copy(folder / "data" / "KADID10K" / "images" / name, own / "images" / name)
     rows = [f"images/{name},{i}" for i, name in enumerate(names)]
     (own / "labels.csv").write_text("\n".join(["image,score", *rows]) + "\n")
-    done = run(folder, "few", "--validation.datasets", "few")
+    done = run(folder, "few", f"--{key}", "few")
     assert done.returncode == 2 and "few: split 0 has 1 val images; at least 3 are needed" in done.stderr
     assert not (folder / "experiments" / "few" / "metrics.csv").exists()
 

@@ -73,15 +73,19 @@ def previous_state(config: Config) -> dict[str, Any] | None:
     return saved | {"file": str(checkpoints[-1])}
 
 
-def begin_run(config: Config) -> None:
+def begin_run(config: Config, made_with: Mapping[str, str]) -> None:
     """Writes the configuration and the environment into the experiment's folder, and tidies up after a kill.
+
+    Args:
+        config: of the run.
+        made_with: joins the environment: the splits that it is validated on.
 
     Raises:
         UserError: the folder cannot be written.
     """
     experiment = Experiment.named(config.experiment_name)
     save_config(config, experiment.config)
-    write_text(experiment.environment, json.dumps(environment(), indent=2) + "\n")
+    write_text(experiment.environment, json.dumps(environment() | dict(made_with), indent=2) + "\n")
     for path in experiment.unfinished_files():
         path.unlink(missing_ok=True)
 
