@@ -31,7 +31,7 @@ from utils.evaluation.protocol import check_split_sizes, evaluate, mean_over_dat
 from utils.evaluation.wandb_results import named_scores
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
 from utils.experiment.layout import FEATURES, Experiment
-from utils.experiment.resume import begin_run, resume_hint, take_up
+from utils.experiment.resume import begin_run, check_same_splits, resume_hint, take_up
 from utils.experiment.run_log import RunLog, wandb_settings
 from utils.image import open_image
 from utils.optimization import build_optimizer, build_scheduler
@@ -109,6 +109,9 @@ class Trainer:
         with shared_failure():
             for dataset in self.validation_sets:
                 check_split_sizes(dataset, ("train", "val"), config.validation.num_splits)
+            self.splits = {f"splits of {d.name}": f"{d.splits_kind} ({d.splits_hash})" for d in self.validation_sets}
+            if is_main() and saved is not None:
+                check_same_splits(self.experiment, self.splits)
             if is_main() and self.validation_sets:
                 check_writable(FEATURES)
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
@@ -374,8 +377,7 @@ class Trainer:
 
     def _begin(self) -> RunLog:
         """Writes what was given into the experiment's folder, and opens the log."""
-        splits = {f"splits of {d.name}": f"{d.splits_kind} ({d.splits_hash})" for d in self.validation_sets}
-        begin_run(self.config, splits)
+        begin_run(self.config, self.splits)
         columns = ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
         columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]
         done = self.state.epoch * self.steps + self.state.step

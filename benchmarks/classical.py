@@ -1,18 +1,23 @@
-"""Tests BRISQUE (Mittal et al., TIP 2012) and NIQE (Mittal et al., SPL 2013) as the encoder is tested.
+"""Tests BRISQUE (Mittal et al., TIP 2012) and NIQE (Mittal et al., SPL 2013) on a dataset, beside the encoder.
 
     pip install brisque niqe opencv-python-headless "numpy<2.3"
     python -m benchmarks.classical --data_base_path DATA --dataset NAME
 
-The packages `brisque` and `niqe` compute 36 features of an image each: 18 at full and 18 at half scale. Those of NIQE
-are medians over blocks of 96 pixels, not means, because a few blocks have extreme values. The ridge regression of the
-test is fitted to them, on the same splits and with the same search of alpha, after each feature is brought to mean 0
-and variance 1 over all images of the dataset. The score that `brisque` computes with a model of its own, not fitted to
-the dataset, is shown too. NIQE's own score is not, because its package lacks the model. SROCC and PLCC are medians over
-the splits, with their standard deviations.
+The packages `brisque` and `niqe` compute 36 features of a whole image each: 18 at full and 18 at half scale. Those of
+NIQE are medians over blocks of 96 pixels, not means, because a few blocks have extreme values; blocks of one colour are
+left out. As for the encoder's features, a ridge regression is fitted on the splits and with the search of alpha of the
+test. Before it, each feature is brought to mean 0 and variance 1 over all images of the dataset, which uses no scores.
+A linear regression is weaker than the support vector machine of BRISQUE's paper.
+
+The score that `brisque` computes with a model of its own, not fitted to the dataset, is shown too. NIQE's own score is
+not, because its package lacks the model. SROCC and PLCC are medians over the splits, with their standard deviations.
 """
 
 import argparse
+import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +26,16 @@ from skimage.transform import rescale
 from tqdm import tqdm
 
 from data import get_dataset
+from data.iqa_dataset import IQADataset
 from utils.errors import UserError, run_command
-from utils.evaluation.protocol import ALPHAS, evaluate
+from utils.evaluation.features import check_images
+from utils.evaluation.protocol import ALPHAS, check_split_sizes, evaluate
 from utils.metrics import plcc, srocc
 from utils.regression import RidgePath
 
 Array = NDArray[np.float64]
 BLOCK = 96  # side of NIQE's blocks in pixels at full scale
+FLAT = 1e-6  # range of a block of one colour, in the units of its normalised pixels
 
 
 def brisque_functions() -> tuple[Callable[[Array], Array], Callable[[Array], float]]:
@@ -49,29 +57,54 @@ def brisque_functions() -> tuple[Callable[[Array], Array], Callable[[Array], flo
 
 
 def niqe_features(grey: Array) -> Array:
-    """NIQE's features (36) of a grey image, H x W in 0..1, with sides of at least 96 pixels."""
+    """NIQE's features (36) of a grey image, H x W in 0..1, with sides of at least 96 pixels; NaN if it is all flat."""
     from niqe.main import compute_features, normalize_image
 
     def of_block(block: Array) -> list[float]:
+        if np.ptp(block) < FLAT:
+            return [np.nan] * 18
         try:
-            return compute_features(block)
-        except (ValueError, ZeroDivisionError):  # the block is flat, or no distribution of NIQE's family fits it
+            with redirect_stdout(StringIO()):  # the package prints there what it cannot fit
+                return compute_features(block)
+        except (ValueError, ZeroDivisionError):  # no distribution of NIQE's family fits the block
             return [np.nan] * 18
 
-    found = []
-    for scale in (1, 2):
-        image = normalize_image(rescale(grey * 255, 1 / scale))  # as in the package
-        side = BLOCK // scale
+    full, found = grey * 255, []
+    for scale, image in ((1, full), (2, rescale(full, 1 / 2))):  # as in the package
+        normalised, side = normalize_image(image), BLOCK // scale
         tops, lefts = (range(0, length // BLOCK * side, side) for length in grey.shape)
-        blocks = [of_block(image[top : top + side, left : left + side]) for top in tops for left in lefts]
+        blocks = [of_block(normalised[top : top + side, left : left + side]) for top in tops for left in lefts]
         found.append(np.nanmedian(blocks, axis=0))
     return np.concatenate(found)
 
 
 def standardised(features: Array) -> Array:
     """N x d features with mean 0 and variance 1; 0 where an image lacks a feature or all have the same."""
-    spread = np.nanstd(features, axis=0)
-    return np.nan_to_num((features - np.nanmean(features, axis=0)) / np.where(spread > 0, spread, np.inf))
+    finite = np.where(np.isfinite(features), features, np.nan)
+    spread = np.nanstd(finite, axis=0)
+    return np.nan_to_num((finite - np.nanmean(finite, axis=0)) / np.where(spread > 0, spread, np.inf))
+
+
+def ridge_line(name: str, features: Array, dataset: IQADataset) -> str:
+    """What a ridge regression on N x d features reaches."""
+    path = RidgePath(standardised(features)[:, None], dataset.mos)
+    scores = evaluate(path, dataset, "test", dataset.num_splits, ALPHAS).scores["global"]
+    lacking = int((~np.isfinite(features)).any(axis=1).sum())
+    note = f"; {lacking} of {len(features)} images lack features and get average ones" if lacking else ""
+    return line(f"ridge regression on {name}'s features", scores["srocc"], scores["plcc"]) + note
+
+
+def score_line(name: str, scores: Array, dataset: IQADataset) -> str:
+    """What a score itself reaches: (N,), lower is better, not finite where an image has none."""
+    found = []
+    for split in range(dataset.num_splits):
+        test = dataset.get_split_indices(split, "test")
+        test = test[np.isfinite(scores[test])]
+        predicted = scores[test] if dataset.mos_type == "dmos" else -scores[test]
+        found.append((float(srocc(predicted, dataset.mos[test])), float(plcc(predicted, dataset.mos[test]))))
+    lacking = int((~np.isfinite(scores)).sum())
+    note = f"; {lacking} of {len(scores)} images have none and are left out" if lacking else ""
+    return line(f"{name}'s own score", *np.array(found).T) + note
 
 
 def line(name: str, sroccs: Array, plccs: Array) -> str:
@@ -86,25 +119,25 @@ def main() -> None:
     options = parser.parse_args()
     try:
         brisque_features, brisque_score = brisque_functions()
-        import niqe  # noqa: F401
+        import niqe.main  # noqa: F401
     except ImportError as error:
         raise UserError(f"{error}; run pip install brisque niqe opencv-python-headless 'numpy<2.3'") from error
     dataset = get_dataset(options.dataset, options.data_base_path)
-    tests = [dataset.get_split_indices(split, "test") for split in range(dataset.num_splits)]
+    check_split_sizes(dataset, ("train", "val", "test"), dataset.num_splits)
+    for path, size in zip(dataset.images, check_images(dataset, range(len(dataset))), strict=True):
+        if min(size) < BLOCK:
+            raise UserError(f"{path}: has {size[0]} x {size[1]} pixels; NIQE needs at least {BLOCK} x {BLOCK}")
     of_brisque, of_niqe = [], []
-    for i in tqdm(range(len(dataset)), desc="features", unit="image", disable=None):
-        grey = rgb2gray(np.asarray(dataset.open_image(i, truncated=[])))
-        of_brisque.append(brisque_features(grey))
-        of_niqe.append(niqe_features(grey))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # of flat images, which are counted below
+        for i in tqdm(range(len(dataset)), desc="features", unit="image", disable=None):
+            grey = rgb2gray(np.asarray(dataset.open_image(i, truncated=[])))
+            of_brisque.append(brisque_features(grey))
+            of_niqe.append(niqe_features(grey))
     print(f"{dataset.name}, {dataset.splits_kind} splits:")
-    for name, features in (("BRISQUE's features", of_brisque), ("NIQE's features", of_niqe)):
-        path = RidgePath(standardised(np.array(features))[:, None], dataset.mos)
-        scores = evaluate(path, dataset, "test", dataset.num_splits, ALPHAS).scores["global"]
-        print(line(f"ridge regression on {name}", scores["srocc"], scores["plcc"]))
-    sign = 1 if dataset.mos_type == "dmos" else -1
-    given = sign * np.array([brisque_score(features) for features in of_brisque])
-    found = np.array([(srocc(given[test], dataset.mos[test]), plcc(given[test], dataset.mos[test])) for test in tests])
-    print(line("BRISQUE's own score", *found.T))
+    print(ridge_line("BRISQUE", np.array(of_brisque), dataset))
+    print(ridge_line("NIQE", np.array(of_niqe), dataset))
+    print(score_line("BRISQUE", np.array([brisque_score(features) for features in of_brisque]), dataset))
 
 
 if __name__ == "__main__":

@@ -282,6 +282,15 @@ def test_resuming_with_another_configuration_is_an_error(folder: Path, uninterru
     assert "training.num_workers was" not in message
 
 
+def test_resuming_with_other_validation_splits_is_an_error(folder: Path, uninterrupted: tuple) -> None:
+    path = folder / "data" / "KADID10K" / "splits" / "val.npy"
+    before = path.read_bytes()
+    np.save(path, np.load(path)[:, ::-1])
+    message = one_line_error(finish(folder, "uninterrupted", "--training.resume_training", "true"))
+    path.write_bytes(before)
+    assert "cannot resume uninterrupted: the splits of kadid10k were own (" in message and "are now own (" in message
+
+
 def test_a_non_finite_loss_stops_the_run(folder: Path) -> None:
     message = one_line_error(
         finish(folder, "diverged", "--training.lr", "1e30", "--training.lr_scheduler.name", "null")

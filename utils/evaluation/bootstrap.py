@@ -1,4 +1,4 @@
-"""Confidence intervals of correlations, from images drawn anew (percentile bootstrap).
+"""Confidence intervals of correlations and shares, from images drawn anew (percentile bootstrap).
 
 The images of all splits are drawn with replacement, those of a reference together; a split sees each of its images as
 often as it was drawn. So neither copies of one reference nor images that several splits have in common are counted as
@@ -49,6 +49,27 @@ def interval(values: Array) -> Array:
     """The middle 95 % of the values: (resamples, ...) -> (2, ...), low and high."""
     tail = (100 - CONFIDENCE) / 2
     return np.percentile(values, [tail, 100 - tail], axis=0)
+
+
+def share_interval(true: NDArray[np.bool_], references: NDArray[np.int64]) -> tuple[float, float]:
+    """95 % confidence interval of the share of true values, from references drawn anew.
+
+    It is too narrow for few references, and has no width where the share is the same in all of them.
+
+    Args:
+        true: (n,), of each image.
+        references: (n,), numbered from 0.
+
+    Returns:
+        Low and high; NaN with fewer than two references.
+    """
+    sizes, hits = np.bincount(references), np.bincount(references, true)
+    count = len(sizes)
+    if count < 2:
+        return float("nan"), float("nan")
+    times = np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    low, high = interval(times @ hits / (times @ sizes))
+    return float(low), float(high)
 
 
 def units(tested: pd.DataFrame) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 
 from utils.config.keys import VisualizationSection
-from utils.evaluation.bootstrap import RESAMPLES, SEED, interval
+from utils.evaluation.bootstrap import share_interval
 from utils.runtime.files import write_text
 
 Floats = NDArray[np.floating]
@@ -157,7 +157,8 @@ def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]
         `images`: N.
         `type_accuracy`, `level_accuracy`: share of images whose nearest neighbour, among images of *other* references,
         has the same type (level) of distortion; with `type_low`, `type_high`, `level_low`, `level_high`, the ends of
-        its 95 % confidence interval, from references drawn anew (percentile bootstrap).
+        its 95 % confidence interval, from references drawn anew, each with its images' neighbours as they are. All are
+        NaN with a single reference.
         `type_chance`, `level_chance`: the same for a neighbour drawn at random.
 
     Raises:
@@ -179,11 +180,9 @@ def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]
     neighbour = np.concatenate(list(pairwise_distances_chunked(centre, reduce_func=nearest)))
     found: dict[str, float] = {"images": len(centre)}
     found["silhouette"] = float(silhouette_score(centre, groups)) if groups.max() > 0 else float("nan")
-    sizes = np.bincount(references)
-    drawn = np.random.default_rng(SEED).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), RESAMPLES)
     for name, values in (("type", types), ("level", levels)):
-        same = np.bincount(references, values == values[neighbour])
-        found[f"{name}_accuracy"] = float(same.sum() / sizes.sum())
-        found[f"{name}_low"], found[f"{name}_high"] = map(float, interval(drawn @ same / (drawn @ sizes)))
+        same = values == values[neighbour]
+        found[f"{name}_accuracy"] = float(same.mean()) if references.max() > 0 else float("nan")
+        found[f"{name}_low"], found[f"{name}_high"] = share_interval(same, references)
         found[f"{name}_chance"] = float(((np.bincount(values) / len(values)) ** 2).sum())
     return found

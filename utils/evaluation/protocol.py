@@ -21,7 +21,7 @@ METRICS = ("srocc", "plcc", "krocc", "rmse", "mae")
 ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of the grid search
 GLOBAL = "global"  # the group of all test images; the other groups are the distortion types
 TESTED = ["split", "row", "image", "reference", "prediction", "score"]  # columns of `DatasetResult.tested`
-EXTREMES = 16  # most best and worst predictions to keep
+EXTREMES = 16  # at most so many best and so many worst predictions are kept
 
 
 class ScoredDataset(Protocol):
@@ -108,14 +108,14 @@ class DatasetResult:
         return sum(group in (GLOBAL, p.type) for p in self.predictions)
 
     def best(self) -> list[Prediction]:
-        """The 16 predictions closest to the true score, closest first; of fewer than 32 the better half."""
+        """The predictions closest to the true score, closest first: 16, or half of fewer than 32."""
         half = (len(self.predictions) + 1) // 2
         return sorted(self.predictions, key=_error)[: min(half, EXTREMES)]
 
     def worst(self) -> list[Prediction]:
-        """The 16 predictions farthest from the true score, farthest first; none of them is in `best`."""
+        """The predictions farthest from the true score, farthest first: 16, or the other half of fewer than 32."""
         half = len(self.predictions) // 2
-        return sorted(self.predictions, key=_error, reverse=True)[: min(half, EXTREMES)]
+        return sorted(self.predictions, key=_error)[::-1][: min(half, EXTREMES)]
 
 
 def evaluate(

@@ -150,15 +150,16 @@ def cross_table(cross: Sequence[CrossResult], metric: str) -> pd.DataFrame:
 def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> pd.DataFrame:
     """A row per dataset and encoder and one for chance, from `Results.separability` or the same part of results.json.
 
-    The accuracies are in percent, with their 95 % confidence intervals.
+    The accuracies are in percent, with their 95 % confidence intervals, see `separability`.
     """
     rows: list[dict[str, Any]] = []
     for dataset, of in separability.items():
         for encoder, found in of.items():
             row = {"dataset": dataset, "encoder": encoder, "images": found["images"]}
             for name in ("type", "level"):
-                share, low, high = (f"{100 * (found[f'{name}_{key}'] or 0):.1f}" for key in ("accuracy", "low", "high"))
-                row[f"same {name}"] = f"{share} % [{low}, {high}]"
+                figures = [found[f"{name}_{key}"] for key in ("accuracy", "low", "high")]
+                known = [100 * value for value in figures if value is not None and value == value]
+                row[f"same {name}"] = "{:.1f} % [{:.1f}, {:.1f}]".format(*known) if len(known) == 3 else None
             rows.append({**row, "silhouette": found["silhouette"]})
         chance = {f"same {name}": f"{100 * (found[f'{name}_chance'] or 0):.1f} %" for name in ("type", "level")}
         rows.append({"dataset": dataset, "encoder": "chance", "images": found["images"], **chance, "silhouette": None})
@@ -213,7 +214,7 @@ def render(results: Results) -> str:
     if results.separability:
         parts = [
             "What the contrastive loss asks for: the nearest neighbour, among images of other references, has the same "
-            "type or level of distortion",
+            "type or level of distortion [95 % confidence interval, from references drawn anew]",
             as_text(separability_table(results.separability)),
             "",
             *parts,

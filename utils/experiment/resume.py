@@ -73,19 +73,41 @@ def previous_state(config: Config) -> dict[str, Any] | None:
     return saved | {"file": str(checkpoints[-1])}
 
 
-def begin_run(config: Config, made_with: Mapping[str, str]) -> None:
+def check_same_splits(experiment: Experiment, splits: Mapping[str, str]) -> None:
+    """Refuses to resume if a validation set's splits are others than before.
+
+    Args:
+        experiment: that is resumed.
+        splits: as `begin_run`.
+
+    Raises:
+        UserError: they are.
+    """
+    try:
+        before = json.loads(experiment.environment.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # deleted or damaged; nothing else depends on it
+        return
+    for name, now in splits.items():
+        if before.get(name, now) != now:
+            raise UserError(
+                f"cannot resume {experiment.folder.name}: the {name} were {before[name]} and are now {now}; "
+                "bring the former back, or start another experiment"
+            )
+
+
+def begin_run(config: Config, splits: dict[str, str]) -> None:
     """Writes the configuration and the environment into the experiment's folder, and tidies up after a kill.
 
     Args:
         config: of the run.
-        made_with: joins the environment: the splits that it is validated on.
+        splits: "splits of <dataset>" -> their kind and hash, for every validation set; joins the environment.
 
     Raises:
         UserError: the folder cannot be written.
     """
     experiment = Experiment.named(config.experiment_name)
     save_config(config, experiment.config)
-    write_text(experiment.environment, json.dumps(environment() | dict(made_with), indent=2) + "\n")
+    write_text(experiment.environment, json.dumps(environment() | splits, indent=2) + "\n")
     for path in experiment.unfinished_files():
         path.unlink(missing_ok=True)
 

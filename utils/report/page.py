@@ -86,7 +86,7 @@ def write_report(experiment: Experiment) -> Path:
     _add_results(page, experiment, results)
     _add_manifold(page, experiment)
     page.config = yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else ""
-    made_with = (results or {}).get("environment") or _read_json(experiment.environment) or {}
+    made_with = (_read_json(experiment.environment) or {}) | ((results or {}).get("environment") or {})
     page.facts = {"seed": str(config.get("seed", "unknown")), **{k: str(v) for k, v in made_with.items()}}
     text = render_template("page.html.jinja", title=page.title, page=page, interactive=bool(page.manifold))
     write_text(experiment.report, text)

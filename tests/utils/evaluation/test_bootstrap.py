@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 from tests.utils.evaluation.test_comparison import frame
+from utils.evaluation.bootstrap import share_interval
 from utils.evaluation.protocol import METRICS, DatasetResult
 
 
@@ -54,3 +55,16 @@ def test_splits_of_few_images_do_not_pull_the_interval_to_zero() -> None:
     small = pd.DataFrame({"split": np.repeat(np.arange(10), 3), "row": truth.astype(int), "reference": ""})
     found = result(small.assign(image="a.png", prediction=truth, score=truth)).srocc_interval
     assert found == pytest.approx((1, 1))
+
+
+def test_the_interval_of_a_share_is_that_of_scipy_with_references_of_several_sizes() -> None:
+    references = np.repeat(np.arange(8), (2, 5, 9, 4, 30, 7, 12, 20))
+    rng = np.random.default_rng(0)
+    true = rng.random(len(references)) < rng.uniform(size=8)[references]
+    sizes, hits = np.bincount(references), np.bincount(references, true)
+    expected = scipy.stats.bootstrap(
+        (hits, sizes), lambda a, b, axis: a.sum(axis) / b.sum(axis),
+        paired=True, method="percentile", n_resamples=9999, random_state=0,
+    ).confidence_interval  # fmt: skip
+    assert share_interval(true, references) == pytest.approx((expected.low, expected.high), abs=0.02)
+    assert np.isnan(share_interval(true, np.zeros_like(references))).all()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist
-from scipy.stats import bootstrap
 
 from utils.config.keys import TsneSection, UmapSection, VisualizationSection
+from utils.evaluation.bootstrap import share_interval
 from utils.evaluation.manifold import (
     Manifold,
     is_degraded,
@@ -75,10 +75,10 @@ def test_separability_follows_its_definition() -> None:
     others = np.where(dataset.references[:, None] == dataset.references, np.inf, distances).argmin(1)
     same = (dataset.types[others] == dataset.types).mean()
     assert found["type_accuracy"] == pytest.approx(same) and found["images"] == len(dataset.types)
-    shares = [(dataset.types[others] == dataset.types)[dataset.references == r].mean() for r in range(4)]
-    ends = bootstrap((shares,), np.mean, method="percentile", n_resamples=9999, rng=0).confidence_interval
-    assert (found["type_low"], found["type_high"]) == pytest.approx(tuple(ends), abs=0.01)
-    assert found["type_low"] < same < found["type_high"]
+    for name, values in (("type", dataset.types), ("level", dataset.levels)):
+        ends = share_interval(values[others] == values, dataset.references)
+        assert (found[f"{name}_low"], found[f"{name}_high"]) == ends
+        assert ends[0] < found[f"{name}_accuracy"] < ends[1]
     groups = np.array(dataset.distortion_groups)
     widths = []
     for i, group in enumerate(groups):
@@ -86,6 +86,13 @@ def test_separability_follows_its_definition() -> None:
         outside = distances[i, groups != group].mean()
         widths.append((outside - inside) / max(inside, outside))
     assert found["silhouette"] == pytest.approx(np.mean(widths), abs=1e-4)
+
+
+def test_one_reference_has_no_neighbours_among_others() -> None:
+    dataset = Degraded()
+    dataset.ref_images = ["I0"] * len(dataset.types)
+    found = separability(dataset.embed(dataset.types), dataset)
+    assert all(np.isnan(found[f"{name}_{key}"]) for name in ("type", "level") for key in ("accuracy", "low", "high"))
 
 
 @pytest.mark.parametrize("components", [2, 3])

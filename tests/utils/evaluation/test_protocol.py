@@ -7,7 +7,7 @@ import pytest
 
 from tests.golden import golden
 from utils.errors import UserError
-from utils.evaluation.protocol import ALPHAS, averages, evaluate, mean_over_datasets, training_part
+from utils.evaluation.protocol import ALPHAS, Prediction, averages, evaluate, mean_over_datasets, training_part
 from utils.regression import RidgePath, fit_predict
 
 
@@ -76,10 +76,12 @@ def test_predictions_of_the_first_split() -> None:
 
 
 def test_no_prediction_is_both_among_the_best_and_the_worst() -> None:
-    features, dataset = random_dataset(52)  # 13 test images
-    result = evaluate(RidgePath(features, dataset.mos), dataset, "test", 1, [0.1])
-    best, worst = ([p.image for p in of] for of in (result.best(), result.worst()))
-    assert (len(best), len(worst)) == (7, 6) and not set(best) & set(worst)
+    _, dataset = random_dataset(52)
+    result = evaluate(RidgePath(np.ones((52, 5, 12), np.float32), dataset.mos), dataset, "test", 1, [0.1])
+    for number, expected in ((13, (7, 6)), (32, (16, 16)), (40, (16, 16))):
+        result.predictions = [Prediction(f"{i}.png", 0.5, i % 2) for i in range(number)]  # all errors are equal
+        best, worst = ([p.image for p in of] for of in (result.best(), result.worst()))
+        assert (len(best), len(worst)) == expected and not set(best) & set(worst)
 
 
 def test_constant_predictions_count_as_zero_with_a_note() -> None:

@@ -21,8 +21,10 @@ from utils.evaluation.published import PUBLISHED_CROSS
 from utils.evaluation.results import (
     CrossResult,
     Results,
+    as_text,
     cross_table,
     render,
+    separability_table,
     split_table,
     summary_table,
     write_results,
@@ -204,6 +206,14 @@ def test_what_the_loss_asks_for_comes_before_the_scores_with_chance_beside_it(re
     assert [line.startswith("Median over the splits") for line in lines].index(True) > 4
 
 
+@pytest.mark.parametrize("unknown", [None, float("nan")])  # in results.json, and before it is written
+def test_a_share_that_is_not_known_is_a_dash(unknown: float | None) -> None:
+    keys = [f"{name}_{key}" for name in ("type", "level") for key in ("accuracy", "low", "high")]
+    figures = {"images": 9, "silhouette": 0.1, "type_chance": 0.1, "level_chance": 0.2, **dict.fromkeys(keys, unknown)}
+    table = separability_table({"mine": {"trained": figures}})
+    assert as_text(table).splitlines()[1].split() == ["mine", "trained", "9", "-", "-", "0.1"]
+
+
 def test_printed_text_without_any_dataset() -> None:
     text = render(Results([], "0", failures={"live": "LIVE: no such folder"}))
     assert "LIVE: no such folder" in text
@@ -223,7 +233,8 @@ def test_all_files_have_the_same_values(results: Results, tmp_path: Path) -> Non
         "type": None,
         "group": None,
     }
-    assert len(content["datasets"][0]["best"]) == 10  # the better half of 20
+    best, worst = ([p["image"] for p in content["datasets"][0][key]] for key in ("best", "worst"))
+    assert (len(best), len(worst)) == (10, 10) and not set(best) & set(worst)
     assert content["failures"] == {"live": "LIVE: no such folder"}
     sheets = pd.read_excel(folder / "results.xlsx", sheet_name=None)
     assert list(sheets) == ["summary", "kadid10k", "spaq", "cross-dataset"]
