@@ -257,9 +257,8 @@ def _largest_fraction(datasets: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _picture(prediction: dict[str, Any]) -> Picture:
-    caption = (
-        f"{Path(prediction['image']).name}: predicted {prediction['prediction']:.2f}, true {prediction['score']:.2f}"
-    )
+    name, predicted, true = Path(prediction["image"]).name, prediction["prediction"], prediction["score"]
+    caption = f"{name}\npredicted {predicted:.2f}\ntrue {true:.2f}"
     return Picture(thumbnail(prediction["image"], THUMBNAIL, quality=85), caption)
 
 
