@@ -139,7 +139,10 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any]) ->
         caption = "Validation SROCC after each epoch"
         page.training.append(drawn(caption, figures.validation_curve, validations, names))
     for _, row in validations.tail(1).iterrows():
-        scores = ", ".join(f"{row[f'{name}_srocc']:.3f} on {name}" for name in names) or f"{row['srocc']:.3f}"
+        made_with = _read_json(experiment.environment) or {}
+        splits = {name: made_with.get(f"splits of {name}", "").split(" ")[0] for name in names}
+        on = {name: f"{name} ({splits[name]} splits)" if splits[name] else name for name in names}
+        scores = ", ".join(f"{row[f'{name}_srocc']:.3f} on {on[name]}" for name in names) or f"{row['srocc']:.3f}"
         page.notes.append(f"last validation, after epoch {int(row['epoch'])}: median SROCC {scores}")
 
 

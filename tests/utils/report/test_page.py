@@ -126,6 +126,9 @@ def test_one_validation_is_a_number_and_not_a_plot(tmp_path: Path) -> None:
     text = page(tmp_path)
     assert "last validation, after epoch 0: median SROCC 0.400 on live" in text.split("</header>")[0]
     assert "Validation SROCC after each epoch" not in text and text.count("<svg") == 2
+    (tmp_path / "environment.json").write_text('{"Python": "3.12", "splits of live": "shipped (1234)"}')
+    text = page(tmp_path)
+    assert "median SROCC 0.400 on live (shipped splits)" in text and "<dd>shipped (1234)</dd>" in text
     (tmp_path / "metrics.csv").write_text(f"{start}2,0,,,,0.4,0.5,0.4\n3,1,3.2,0.1,9,,,\n3,1,,,,0.6,0.5,0.6\n")
     assert "Validation SROCC after each epoch" in page(tmp_path)
 
