@@ -110,8 +110,8 @@ class Trainer:
             for dataset in self.validation_sets:
                 check_split_sizes(dataset, ("train", "val"), config.validation.num_splits)
             self.splits = {f"splits of {d.name}": f"{d.splits_kind} ({d.splits_hash})" for d in self.validation_sets}
-            if is_main() and saved is not None:
-                check_same_splits(self.experiment, self.splits)
+            if saved is not None:
+                check_same_splits(config.experiment_name, saved.get("splits", {}), self.splits)
             if is_main() and self.validation_sets:
                 check_writable(FEATURES)
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
@@ -355,7 +355,7 @@ class Trainer:
 
     def _save_last(self, scores: Mapping[str, float] | None) -> None:
         """Saves all that resuming needs; `scores` are those of the epoch's validation, once it is done."""
-        content = self.state.save() | {"config": self.config.to_dict()}
+        content = self.state.save() | {"config": self.config.to_dict(), "splits": self.splits}
         check_finite(content, f"after step {self.state.step} of epoch {self.state.epoch}")
         if is_main():
             path = self.experiment.last_checkpoint(self.state.epoch, self.state.step, scores)

@@ -73,24 +73,21 @@ def previous_state(config: Config) -> dict[str, Any] | None:
     return saved | {"file": str(checkpoints[-1])}
 
 
-def check_same_splits(experiment: Experiment, splits: Mapping[str, str]) -> None:
+def check_same_splits(experiment_name: str, before: Mapping[str, str], splits: Mapping[str, str]) -> None:
     """Refuses to resume if a validation set's splits are others than before.
 
     Args:
-        experiment: that is resumed.
-        splits: as `begin_run`.
+        experiment_name: of the run.
+        before: the splits that its checkpoint names; empty in one of an earlier version.
+        splits: the present ones, as `begin_run`.
 
     Raises:
         UserError: they are.
     """
-    try:
-        before = json.loads(experiment.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # deleted or damaged; nothing else depends on it
-        return
     for name, now in splits.items():
         if before.get(name, now) != now:
             raise UserError(
-                f"cannot resume {experiment.folder.name}: the {name} were {before[name]} and are now {now}; "
+                f"cannot resume {experiment_name}: the {name} were {before[name]} and are now {now}; "
                 "bring the former back, or start another experiment"
             )
 
