@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.color import rgb2gray
 from skimage.transform import rescale
+from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from data import get_dataset
@@ -81,8 +82,7 @@ def niqe_features(grey: Array) -> Array:
 def standardised(features: Array) -> Array:
     """N x d features with mean 0 and variance 1; 0 where an image lacks a feature or all have the same."""
     finite = np.where(np.isfinite(features), features, np.nan)
-    spread = np.nanstd(finite, axis=0)
-    return np.nan_to_num((finite - np.nanmean(finite, axis=0)) / np.where(spread > 0, spread, np.inf))
+    return np.nan_to_num(StandardScaler().fit_transform(finite))
 
 
 def ridge_line(name: str, features: Array, dataset: IQADataset) -> str:

@@ -82,11 +82,12 @@ def write_report(experiment: Experiment) -> Path:
     page = Page(experiment.title, written=now())
     results = _read_json(experiment.results("json"))
     config = (read_yaml(experiment.config) if experiment.config.exists() else {}) or (results or {}).get("config") or {}
-    _add_training(page, experiment, config)
+    made_with = _read_json(experiment.environment) or {}
+    _add_training(page, experiment, config, made_with)
     _add_results(page, experiment, results)
     _add_manifold(page, experiment)
     page.config = yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else ""
-    made_with = (_read_json(experiment.environment) or {}) | ((results or {}).get("environment") or {})
+    made_with |= (results or {}).get("environment") or {}
     page.facts = {"seed": str(config.get("seed", "unknown")), **{k: str(v) for k, v in made_with.items()}}
     text = render_template("page.html.jinja", title=page.title, page=page, interactive=bool(page.manifold))
     write_text(experiment.report, text)
@@ -106,7 +107,7 @@ def drawn(caption: str, draw: Callable[..., Any], *arguments: Any) -> Figure:
     return Figure(svg(caption, draw, *arguments), caption)
 
 
-def _add_training(page: Page, experiment: Experiment, config: dict[str, Any]) -> None:
+def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], made_with: dict[str, Any]) -> None:
     path = experiment.metrics
     if not path.exists():
         page.missing.append(f"no training: there is no {path.name}")
@@ -139,9 +140,8 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any]) ->
         caption = "Validation SROCC after each epoch"
         page.training.append(drawn(caption, figures.validation_curve, validations, names))
     for _, row in validations.tail(1).iterrows():
-        made_with = _read_json(experiment.environment) or {}
-        splits = {name: made_with.get(f"splits of {name}", "").split(" ")[0] for name in names}
-        on = {name: f"{name} ({splits[name]} splits)" if splits[name] else name for name in names}
+        kinds = {name: str(made_with.get(f"splits of {name}", "")).partition(" ")[0] for name in names}
+        on = {name: f"{name} ({kind} splits)" if kind else name for name, kind in kinds.items()}
         scores = ", ".join(f"{row[f'{name}_srocc']:.3f} on {on[name]}" for name in names) or f"{row['srocc']:.3f}"
         page.notes.append(f"last validation, after epoch {int(row['epoch'])}: median SROCC {scores}")
 
