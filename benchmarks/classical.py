@@ -29,9 +29,9 @@ from tqdm import tqdm
 from data import get_dataset
 from data.iqa_dataset import IQADataset
 from utils.errors import UserError, run_command
-from utils.evaluation.features import check_images
+from utils.evaluation.features import check_images, truncated_note
 from utils.evaluation.protocol import ALPHAS, check_split_sizes, evaluate
-from utils.metrics import plcc, srocc
+from utils.metrics import MIN_IMAGES, plcc, srocc
 from utils.regression import RidgePath
 
 Array = NDArray[np.float64]
@@ -100,10 +100,14 @@ def score_line(name: str, scores: Array, dataset: IQADataset) -> str:
     for split in range(dataset.num_splits):
         test = dataset.get_split_indices(split, "test")
         test = test[np.isfinite(scores[test])]
+        if len(test) < MIN_IMAGES:
+            continue
         predicted = scores[test] if dataset.mos_type == "dmos" else -scores[test]
         found.append((float(srocc(predicted, dataset.mos[test])), float(plcc(predicted, dataset.mos[test]))))
     lacking = int((~np.isfinite(scores)).sum())
     note = f"; {lacking} of {len(scores)} images have none and are left out" if lacking else ""
+    if not found:
+        return f"{name}'s own score: no split has {MIN_IMAGES} test images with a score{note}"
     return line(f"{name}'s own score", *np.array(found).T) + note
 
 
@@ -127,14 +131,16 @@ def main() -> None:
     for path, size in zip(dataset.images, check_images(dataset, range(len(dataset))), strict=True):
         if min(size) < BLOCK:
             raise UserError(f"{path}: has {size[0]} x {size[1]} pixels; NIQE needs at least {BLOCK} x {BLOCK}")
-    of_brisque, of_niqe = [], []
+    of_brisque, of_niqe, truncated = [], [], []
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # of flat images, which are counted below
         for i in tqdm(range(len(dataset)), desc="features", unit="image", disable=None):
-            grey = rgb2gray(np.asarray(dataset.open_image(i, truncated=[])))
+            notes: list[str] = []
+            grey = rgb2gray(np.asarray(dataset.open_image(i, notes)))
+            truncated += [i] if notes else []
             of_brisque.append(brisque_features(grey))
             of_niqe.append(niqe_features(grey))
-    print(f"{dataset.name}, {dataset.splits_kind} splits:")
+    print(f"{dataset.name}, {dataset.splits_kind} splits:", *truncated_note(dataset, truncated))
     print(ridge_line("BRISQUE", np.array(of_brisque), dataset))
     print(ridge_line("NIQE", np.array(of_niqe), dataset))
     print(score_line("BRISQUE", np.array([brisque_score(features) for features in of_brisque]), dataset))

@@ -72,6 +72,34 @@ def test_images_without_features_or_a_score_are_counted(dataset: Path, capsys: p
 
 
 @pytest.mark.usefixtures("packages")
+@pytest.mark.parametrize(("scored", "said"), [(0, "no split has 3 test images with a score"), (12, ", 1 split(s)")])
+def test_a_split_without_scores_is_left_out(
+    dataset: Path, scored: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two splits; the darkest `scored` images, among them the test images of the first split, have a score."""
+    (dataset / "splits").mkdir()
+    train, dark, bright = range(12, 24), range(6), range(24, 30)
+    for phase, of in {"train": (train, train), "val": (bright, dark), "test": (dark, bright)}.items():
+        np.save(dataset / "splits" / f"{phase}.npy", np.array(of))
+    limit = SHADES[scored] / 255 if scored else 0
+    measure = sys.modules["brisque"].BRISQUE()
+    measure.calculate_image_quality_score = lambda found: float(-found[0]) if found[0] < limit else float("nan")
+    classical.main()
+    own = capsys.readouterr().out.splitlines()[-1]
+    assert said in own and own.endswith(f"; {30 - scored} of 30 images have none and are left out")
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_truncated_image_is_named(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (100, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(dataset / "40.png")
+    content = (dataset / "40.png").read_bytes()
+    (dataset / "40.png").write_bytes(content[: len(content) // 2])
+    classical.main()
+    assert "1 of 30 images are truncated and were read as far as they go: 40.png" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("packages")
 def test_a_small_image_is_named_before_anything_is_computed(dataset: Path) -> None:
     Image.new("RGB", (200, 95)).save(dataset / "214.png")
     with pytest.raises(UserError, match=r"214.png: has 200 x 95 pixels; NIQE needs at least 96 x 96"):
