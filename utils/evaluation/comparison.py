@@ -1,14 +1,15 @@
 """Compares experiments that were tested on the same splits: seeds, ablations."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from utils.errors import UserError
-from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled
+from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
 from utils.evaluation.results import SCORE_KINDS, as_text
 from utils.experiment.layout import Experiment
@@ -38,8 +39,9 @@ def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAM
     names = [name for name in tested[0] if all(name in of for of in tested)]
     if not names:
         raise UserError(f"{', '.join(e.title for e in experiments)}: no dataset was tested in all of them")
+    hashes = [_of_datasets(experiment, lambda found: found["splits_hash"]) for experiment in experiments]
     for name in names:
-        _check_same(name, experiments, [of[name] for of in tested])
+        _check_same(name, experiments, [of[name] for of in tested], [of[name] for of in hashes])
     rows = [
         row
         for name in names
@@ -76,10 +78,15 @@ def score_kinds(experiment: Experiment) -> dict[str, str]:
     Raises:
         UserError: results.json is not as `write_results` writes it.
     """
+    return _of_datasets(experiment, lambda found: SCORE_KINDS[found["score_kind"]])
+
+
+def _of_datasets(experiment: Experiment, value: Callable[[dict[str, Any]], str]) -> dict[str, str]:
+    """Dataset -> a value from its part of results.json."""
     path = experiment.results("json")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {found["dataset"]: SCORE_KINDS[found["score_kind"]] for found in content["datasets"]}
+        return {found["dataset"]: value(found) for found in content["datasets"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not as test.py writes it now ({error!r}); run the test again") from error
 
@@ -94,8 +101,10 @@ def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples:
         resamples: how often to draw.
 
     Returns:
-        (n - 1, 2), low and high.
+        (n - 1, 2), low and high; NaN with fewer than two references or images.
     """
+    if units(frames[0]).max() < 1:
+        return np.full((len(frames) - 1, 2), np.nan)
     figures = resampled(frames, metric, seed, resamples)
     return interval(np.nanmean(figures[:, :, 1:] - figures[:, :, :1], axis=1)).T
 
@@ -125,10 +134,13 @@ def _rows(
     return [*rows, {"dataset": name, "metric": metric, "experiment": f"all {len(experiments)}", **together}]
 
 
-def _check_same(name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame]) -> None:
+def _check_same(
+    name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame], hashes: Sequence[str]
+) -> None:
+    """Checks the test images of each split, and the hashes, which are of its training and validation images too."""
     same = ["split", "row", "score"]
-    for experiment, of in zip(experiments, frames, strict=True):
-        if not of[same].equals(frames[0][same]):
+    for experiment, of, splits in zip(experiments, frames, hashes, strict=True):
+        if splits != hashes[0] or not of[same].equals(frames[0][same]):
             raise UserError(
                 f"{experiment.predictions}: {name} was tested on other splits or scores than in "
                 f"{experiments[0].predictions}; test both on the same splits and as many of them"

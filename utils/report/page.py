@@ -288,7 +288,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); run the test again") from error
+        raise UserError(f"{path}: not readable as JSON ({error}); run the test again, or delete the file") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: not as it is written here; run the test again")
+        raise UserError(f"{path}: not as it is written here; run the test again, or delete the file")
     return content

@@ -108,6 +108,13 @@ def test_the_table_is_paired_over_splits(tmp_path: Path) -> None:
     assert "nan" not in table(found).lower() and "all 3" in table(found)
 
 
+def test_the_interval_of_one_reference_is_not_known(tmp_path: Path) -> None:
+    experiments = [with_results(tmp_path, n, live=frame(0.5, i).assign(reference="a")) for i, n in enumerate("ab")]
+    found, _ = compare(experiments, seed=0, resamples=50)
+    second = found[found["experiment"] == "b"]
+    assert second[["low", "high"]].isna().all().all() and second["difference"].notna().all()
+
+
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     a = with_results(tmp_path, "a", live=frame(0.5), csiq=frame(0.5))
     fewer = with_results(tmp_path, "fewer", live=frame(0.5, splits=2))
@@ -115,6 +122,9 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     moved["row"] = (moved["row"] + 1) % IMAGES
     other = with_results(tmp_path, "other", live=moved)
     rescored = with_results(tmp_path, "rescored", live=frame(0.5).assign(score=lambda f: f["score"] + 1))
+    refitted = with_results(tmp_path, "refitted", live=frame(0.5))  # the same test images, other training images
+    content = refitted.results("json").read_text(encoding="utf-8").replace('"splits_hash": ""', '"splits_hash": "b"')
+    refitted.results("json").write_text(content, encoding="utf-8")
     without = Experiment(tmp_path / "without", "without")
     broken = with_results(tmp_path, "broken", live=frame(0.5))
     broken.predictions.write_text("a,b\n1,2\n", encoding="utf-8")
@@ -128,6 +138,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
         (fewer, "fewer.*live was tested on other splits or scores than in .*a"),
         (other, "other.*live was tested on other splits or scores than in .*a"),
         (rescored, "rescored.*live was tested on other splits or scores than in .*a"),
+        (refitted, "refitted.*live was tested on other splits or scores than in .*a"),
         (without, r"without.predictions\.csv: not found; test the experiment \(test\.py\)"),
         (broken, r"broken.predictions\.csv: not as test\.py writes it"),
         (alone, "no dataset .* in all of them"),
