@@ -43,8 +43,8 @@ def result(name: str, figures: dict[str, float], predictions: list[Prediction], 
 def test_a_test_has_the_published_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     predictions = []
-    for i in range(3):
-        Image.new("RGB", (8, 8), (80 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    for i in range(6):
+        Image.new("RGB", (8, 8), (40 * i, 0, 0)).save(tmp_path / f"{i}.png")
         predictions.append(Prediction(str(tmp_path / f"{i}.png"), 2.0 * i, 0.5 * i + 1))
     results = Results(
         [result("live", SYNTHETIC, predictions, True), result("spaq", AUTHENTIC, predictions, False)], encoder_hash="0"
@@ -65,7 +65,7 @@ def test_a_test_has_the_published_names(tmp_path: Path, monkeypatch: pytest.Monk
     table = json.loads(written.read_text(encoding="utf-8"))
     assert table["columns"] == ["Image", "Predicted", "GT", "Difference", "Path"]
     assert [row[1:] for row in table["data"]] == [
-        [4.0, 2.0, 2.0, str(tmp_path / "2.png")],
-        [0.0, 1.0, 1.0, str(tmp_path / "0.png")],
-        [2.0, 1.5, 0.5, str(tmp_path / "1.png")],
+        [10.0, 3.5, 6.5, str(tmp_path / "5.png")],
+        [8.0, 3.0, 5.0, str(tmp_path / "4.png")],
+        [6.0, 2.5, 3.5, str(tmp_path / "3.png")],
     ]
