@@ -214,7 +214,9 @@ def test_a_stopped_run_prints_how_to_resume_and_resumes(
     with start(folder, name, "--training.num_workers", workers) as process:
         wait_until(metrics.exists)
         time.sleep(0.3)
-        os.killpg(process.pid, number)  # to all processes, like a terminal or a scheduler
+        for _ in range(2):  # to all processes, like a terminal or a scheduler, and again, like `timeout` and torchrun
+            os.killpg(process.pid, number)
+            time.sleep(0.05)
         _, err = process.communicate(timeout=LIMIT)
     assert process.returncode == 128 + number
     assert f"--experiment_name {name} --training.resume_training true" in err

@@ -1,9 +1,13 @@
 """Stopping a long run on request: SIGTERM and Ctrl-C."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+# A signal that comes again within this time is the same request: `timeout` and torchrun signal a process and its group.
+SAME_REQUEST = 1.0  # seconds
 
 
 class Stopped(Exception):
@@ -19,6 +23,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self._since = 0.0
         self._at_once = False
 
     def __bool__(self) -> bool:
@@ -26,9 +31,11 @@ class StopRequest:
 
     def handle(self, number: int, _: FrameType | None) -> None:
         """The signal handler: notes the first request; a second one raises KeyboardInterrupt."""
-        interrupt = self._at_once or self.signal is not None
-        self.signal = signal.Signals(number)
-        if interrupt:
+        first, now = self.signal is None, time.monotonic()
+        if not first and now - self._since < SAME_REQUEST:
+            return
+        self.signal, self._since = signal.Signals(number), now
+        if self._at_once or not first:
             raise KeyboardInterrupt
 
     @contextmanager
