@@ -49,7 +49,7 @@ def main() -> None:
     keep_freed_memory()
     print(f"{description(device)}, {precision}")
     rate = BATCH / seconds(our_step(random_views(BATCH, PATCH, device), device, precision), options.repeats, device)
-    print(f"a step of {BATCH} samples: {BATCH / rate:.3f} s, {rate:.1f} samples per second")
+    print(f"a step of {BATCH} samples: {BATCH / rate:.3g} s, {rate:.1f} samples per second")
     epoch = KADIS700 / rate / 60
     for folder in options.images:
         dataset = KADIS700Dataset(folder, patch_size=PATCH, images_folder=".")

@@ -105,7 +105,7 @@ def main() -> None:
         times["ours"] = seconds(ours, options.repeats, device)
     print(f"largest difference between the features: {error:.1e}")
     for name, time in times.items():
-        print(f"{name}: {time / len(dataset):.3f} s per image, {time / floor:.2f} times the matrix-product bound")
+        print(f"{name}: {time / len(dataset):.3g} s per image, {time / floor:.2f} times the matrix-product bound")
     print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
 
 

@@ -128,9 +128,9 @@ def main() -> None:
         f"bfloat16 (--precision): {in_bfloat16 / times['ours']:.2f} of our time, "
         f"error of the features (two vectors of length 1) {moved:.4f}"
     )
-    print(f"lower bound from matrix products: {floor:.3f} s per image")
+    print(f"lower bound from matrix products: {floor:.3g} s per image")
     for name, median in times.items():
-        print(f"{name}: {median:.3f} s per image, {median / floor:.2f} times the lower bound")
+        print(f"{name}: {median:.3g} s per image, {median / floor:.2f} times the lower bound")
     print(", ".join(f"ours / {name}: {times['ours'] / median:.2f}" for name, median in times.items() if name != "ours"))
 
 

@@ -94,7 +94,7 @@ def main() -> None:
         times["ours, compiled"] = seconds(our_step(views, device, precision, compile=True), options.repeats, device)
     times["matrix-product bound"] = floor
     for name, time in times.items():
-        print(f"{name:22s} {time:7.2f} s per step, {time / times['plain']:.2f} x plain, {time / floor:.2f} x the bound")
+        print(f"{name:22s} {time:7.3g} s per step, {time / times['plain']:.2f} x plain, {time / floor:.2f} x the bound")
     print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
 
 
