@@ -109,9 +109,9 @@ class Trainer:
         with shared_failure():
             for dataset in self.validation_sets:
                 check_split_sizes(dataset, ("train", "val"), config.validation.num_splits)
-            self.splits = {f"splits of {d.name}": f"{d.splits_kind} ({d.splits_hash})" for d in self.validation_sets}
+            self.splits = {d.name: (d.splits_kind, d.splits_hash) for d in self.validation_sets}
             if saved is not None:
-                check_same_splits(config.experiment_name, saved.get("splits", {}), self.splits)
+                check_same_splits(config.experiment_name, saved["splits"], self.splits)
             if is_main() and self.validation_sets:
                 check_writable(FEATURES)
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)

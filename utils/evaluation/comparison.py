@@ -39,7 +39,7 @@ def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAM
     names = [name for name in tested[0] if all(name in of for of in tested)]
     if not names:
         raise UserError(f"{', '.join(e.title for e in experiments)}: no dataset was tested in all of them")
-    hashes = [_of_datasets(experiment, lambda found: found["splits_hash"]) for experiment in experiments]
+    hashes = [_of_datasets(experiment, lambda found: found["splits_hash"], names) for experiment in experiments]
     for name in names:
         _check_same(name, experiments, [of[name] for of in tested], [of[name] for of in hashes])
     rows = [
@@ -72,21 +72,24 @@ def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
     return {str(name): of.reset_index(drop=True) for name, of in whole.groupby("dataset", sort=False)}
 
 
-def score_kinds(experiment: Experiment) -> dict[str, str]:
-    """Dataset -> whose scores they are, in words.
+def score_kinds(experiment: Experiment, names: Sequence[str]) -> dict[str, str]:
+    """Dataset -> whose scores they are, in words, for the datasets of these names.
 
     Raises:
-        UserError: results.json is not as `write_results` writes it.
+        UserError: results.json is not as `write_results` writes it, or lacks a dataset.
     """
-    return _of_datasets(experiment, lambda found: SCORE_KINDS[found["score_kind"]])
+    return _of_datasets(experiment, lambda found: SCORE_KINDS[found["score_kind"]], names)
 
 
-def _of_datasets(experiment: Experiment, value: Callable[[dict[str, Any]], str]) -> dict[str, str]:
+def _of_datasets(
+    experiment: Experiment, value: Callable[[dict[str, Any]], str], names: Sequence[str]
+) -> dict[str, str]:
     """Dataset -> a value from its part of results.json."""
     path = experiment.results("json")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {found["dataset"]: value(found) for found in content["datasets"]}
+        parts = {found["dataset"]: found for found in content["datasets"]}
+        return {name: value(parts[name]) for name in names}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not as test.py writes it now ({error!r}); run the test again") from error
 

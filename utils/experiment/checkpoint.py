@@ -136,7 +136,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to start again"
         ) from error
-    required = {*(f"{name}_state_dict" for name in PARTS), *VALUES, "config"}
+    required = {*(f"{name}_state_dict" for name in PARTS), *VALUES, "config", "splits"}
     missing = required - set(content) if isinstance(content, dict) else required
     if missing:
         raise UserError(f"{path}: lacks {', '.join(sorted(missing))}, so no run can be resumed from it")

@@ -13,6 +13,8 @@ from utils.experiment.layout import Experiment
 from utils.runtime.environment import environment
 from utils.runtime.files import locked, write_text
 
+Splits = Mapping[str, tuple[str, str]]  # validation set -> the kind of its splits, and the hash of their rows
+
 # A resumed run may differ in these keys: they change where it runs and what it reports, not what it computes.
 MAY_DIFFER = (
     "device",
@@ -73,38 +75,40 @@ def previous_state(config: Config) -> dict[str, Any] | None:
     return saved | {"file": str(checkpoints[-1])}
 
 
-def check_same_splits(experiment_name: str, before: Mapping[str, str], splits: Mapping[str, str]) -> None:
+def check_same_splits(experiment_name: str, before: Splits, splits: Splits) -> None:
     """Refuses to resume if a validation set's splits are others than before.
 
     Args:
         experiment_name: of the run.
-        before: the splits that its checkpoint names; empty in one of an earlier version.
-        splits: the present ones, as `begin_run`.
+        before: the splits that its checkpoint names.
+        splits: the present ones.
 
     Raises:
         UserError: they are.
     """
-    for name, now in splits.items():
-        if before.get(name, now) != now:
+    for name, (kind, rows) in splits.items():
+        kind_before, rows_before = before.get(name, (kind, rows))
+        if rows_before != rows:
             raise UserError(
-                f"cannot resume {experiment_name}: the {name} were {before[name]} and are now {now}; "
-                "bring the former back, or start another experiment"
+                f"cannot resume {experiment_name}: the splits of {name} were {kind_before} ({rows_before}) and are now "
+                f"{kind} ({rows}); bring the former back, or start another experiment"
             )
 
 
-def begin_run(config: Config, splits: dict[str, str]) -> None:
+def begin_run(config: Config, splits: Splits) -> None:
     """Writes the configuration and the environment into the experiment's folder, and tidies up after a kill.
 
     Args:
         config: of the run.
-        splits: "splits of <dataset>" -> their kind and hash, for every validation set; joins the environment.
+        splits: of every validation set; they join the environment.
 
     Raises:
         UserError: the folder cannot be written.
     """
     experiment = Experiment.named(config.experiment_name)
     save_config(config, experiment.config)
-    write_text(experiment.environment, json.dumps(environment() | splits, indent=2) + "\n")
+    of_datasets = {f"splits of {name}": f"{kind} ({rows})" for name, (kind, rows) in splits.items()}
+    write_text(experiment.environment, json.dumps(environment() | of_datasets, indent=2) + "\n")
     for path in experiment.unfinished_files():
         path.unlink(missing_ok=True)
 

@@ -61,8 +61,8 @@ def compare_experiments(names: Sequence[str], seed: int, out: Path) -> None:
             raise UserError(f"compare: {name} is given twice; give each experiment once")
     experiments = [Experiment.named(name) for name in names]
     found, left_out = compare(experiments, seed)
-    kinds = score_kinds(experiments[0])
-    notes = [f"{name}: {kinds[name]}" for name in found["dataset"].unique()]
+    kinds = score_kinds(experiments[0], found["dataset"].unique())
+    notes = [f"{name}: {kind}" for name, kind in kinds.items()]
     notes += [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
     print(table(found), *notes, sep="\n")
     write_comparison(out, names, found, notes)

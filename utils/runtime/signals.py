@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# A signal that comes again within this time is the same request: `timeout` and torchrun signal a process and its group.
-SAME_REQUEST = 1.0  # seconds
+SAME_REQUEST = 1.0  # seconds within which a second Ctrl-C counts as the first: `timeout -s INT` signals twice
 
 
 class Stopped(Exception):
@@ -30,9 +29,13 @@ class StopRequest:
         return self.signal is not None
 
     def handle(self, number: int, _: FrameType | None) -> None:
-        """The signal handler: notes the first request; a second one raises KeyboardInterrupt."""
+        """The signal handler: notes the first request; a second Ctrl-C raises KeyboardInterrupt.
+
+        A second SIGTERM says nothing new, also if it is handled much later: `timeout` sends two, and a handler waits
+        for the end of a long computation. SIGKILL ends a run at once.
+        """
         first, now = self.signal is None, time.monotonic()
-        if not first and now - self._since < SAME_REQUEST:
+        if not first and (number == signal.SIGTERM or now - self._since < SAME_REQUEST):
             return
         self.signal, self._since = signal.Signals(number), now
         if self._at_once or not first:
@@ -41,10 +44,10 @@ class StopRequest:
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Within the context a request raises KeyboardInterrupt at once, also a request made before."""
-        if self.signal is not None:
-            raise KeyboardInterrupt
         self._at_once = True
         try:
+            if self.signal is not None:
+                raise KeyboardInterrupt
             yield
         finally:
             self._at_once = False
@@ -54,11 +57,13 @@ class StopRequest:
 def stop_on_signal(request: StopRequest) -> Iterator[None]:
     """Within the context SIGTERM and Ctrl-C set the request instead of ending the process.
 
-    The previous handlers are restored at the end.
+    The previous handlers are restored at the end, but not after a request: the process is about to end, and a second
+    signal must not cut that short.
     """
     before = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not request:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -133,8 +133,12 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     content = old.results("json").read_text(encoding="utf-8").replace("score_kind", "kind")
     old.results("json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"old.results\.json: not as test\.py writes it now .*run the test again"):
-        score_kinds(old)
+        score_kinds(old, ["live"])
+    killed = with_results(tmp_path, "killed", live=frame(0.5))  # between the two files
+    content = killed.results("json").read_text(encoding="utf-8").replace('"dataset": "live"', '"dataset": "tid2013"')
+    killed.results("json").write_text(content, encoding="utf-8")
     for second, message in (
+        (killed, r"killed.results\.json: not as test\.py writes it now .*live.*run the test again"),
         (fewer, "fewer.*live was tested on other splits or scores than in .*a"),
         (other, "other.*live was tested on other splits or scores than in .*a"),
         (rescored, "rescored.*live was tested on other splits or scores than in .*a"),

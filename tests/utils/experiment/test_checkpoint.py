@@ -25,6 +25,7 @@ STATE = {
     "best": None,
     "unreadable": [],
     "config": {"seed": 27},
+    "splits": {},
 }
 
 
@@ -109,7 +110,7 @@ def test_what_is_saved_is_restored(tmp_path: Path) -> None:
         one.scheduler.step(0.3)
     one.epoch, one.step, one.validated, one.best, one.unreadable = 2, 3, True, {"epoch": 1, "srocc": 0.5}, ["a.png"]
     path = tmp_path / "last_epoch_2.pth"
-    save_checkpoint(one.save() | {"config": {}}, path)
+    save_checkpoint(one.save() | {"config": {}, "splits": {}}, path)
     other.restore(load_checkpoint(path))
     assert other.unreadable == one.unreadable
     one.unreadable, other.unreadable = [], []  # texts cannot be compared below

@@ -35,17 +35,20 @@ def test_only_what_does_not_change_the_run_may_differ(key: str, value: object, f
 
 
 def test_the_splits_must_be_those_of_before() -> None:
-    check_same_splits("mine", {}, {"splits of live": "own (b)"})  # an earlier version's checkpoint
-    before = {"splits of live": "shipped (a)"}
-    check_same_splits("mine", before, {"splits of live": "shipped (a)", "splits of csiq": "own (b)"})
+    before = {"live": ("shipped", "a")}
+    check_same_splits("mine", before, {"live": ("published", "a"), "csiq": ("own", "b")})  # the same rows
     with pytest.raises(UserError, match=r"resume mine: the splits of live were shipped \(a\) and are now own \(b\)"):
-        check_same_splits("mine", before, {"splits of live": "own (b)"})
+        check_same_splits("mine", before, {"live": ("own", "b")})
 
 
 def test_the_checkpoint_comes_with_the_name_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = Config.from_dict({**BEFORE, "training.resume_training": True})
     path = Experiment.named("mine").last_checkpoint(0, 3, None)
-    content = {f"{name}_state_dict": {} for name in PARTS} | dict.fromkeys(VALUES, 0) | {"config": config.to_dict()}
+    content = (
+        {f"{name}_state_dict": {} for name in PARTS}
+        | dict.fromkeys(VALUES, 0)
+        | {"config": config.to_dict(), "splits": {}}
+    )
     save_checkpoint(content, path)
     assert previous_state(config) == content | {"file": str(path)}

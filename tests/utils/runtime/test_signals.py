@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from utils.runtime import signals
-from utils.runtime.signals import StopRequest
+from utils.runtime.signals import StopRequest, stop_on_signal
 
 
 class Clock:
@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_arrives_twice_within_a_second_is_one_request(clock: Clock, number: signal.Signals) -> None:
-    """`timeout` and torchrun signal a process and its group; the second signal ended the run with nothing saved."""
+    """`timeout` signals a process and its group; the second signal ended the run with nothing saved."""
     request = StopRequest()
     request.handle(number, None)
     clock.now += 0.9
@@ -31,12 +31,33 @@ def test_a_signal_that_arrives_twice_within_a_second_is_one_request(clock: Clock
     assert request.signal is number
 
 
-def test_a_second_request_ends_the_run_at_once(clock: Clock) -> None:
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_ctrl_c_ends_the_run_and_a_second_sigterm_does_not(clock: Clock, first: signal.Signals) -> None:
+    """A second SIGTERM is handled late if the run is in a long computation when it comes."""
     request = StopRequest()
-    request.handle(signal.SIGINT, None)
-    clock.now += 1
+    request.handle(first, None)
+    clock.now += 10
+    request.handle(signal.SIGTERM, None)
     with pytest.raises(KeyboardInterrupt):
         request.handle(signal.SIGINT, None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_handlers_stay_after_a_request_and_go_without_one(number: signal.Signals) -> None:
+    """The second signal met Python's own handlers while the run said how to resume."""
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with stop_on_signal(StopRequest()):
+            pass
+        assert {each: signal.getsignal(each) for each in before} == before
+        request = StopRequest()
+        with stop_on_signal(request):
+            signal.raise_signal(number)
+        signal.raise_signal(number)
+        assert request.signal is number
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def test_a_signal_that_arrives_twice_interrupts_once(clock: Clock) -> None:
