@@ -16,7 +16,7 @@ from utils.errors import run_command
 from utils.evaluation.protocol import check_split_sizes
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device
-from utils.runtime.distributed import process_group
+from utils.runtime.distributed import is_main, process_group
 
 
 def main() -> int:
@@ -33,7 +33,8 @@ def main() -> int:
         try:
             train(config, device)
         except Stopped as stopped:
-            print(stopped, file=sys.stderr)
+            if is_main():
+                print(stopped, file=sys.stderr)
             return 128 + stopped.signal_number
         return run_test(config, "scratch", device)
 

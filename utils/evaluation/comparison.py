@@ -86,12 +86,16 @@ def _of_datasets(
 ) -> dict[str, str]:
     """Dataset -> a value from its part of results.json."""
     path = experiment.results("json")
+    if not path.exists():
+        raise UserError(f"{path}: not found; test the experiment (test.py)")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = {found["dataset"]: found for found in content["datasets"]}
         return {name: value(parts[name]) for name in names}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not as test.py writes it now ({error!r}); run the test again") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: not as test.py writes it now ({error}); run the test again") from error
+    except KeyError as error:
+        raise UserError(f"{path}: not as test.py writes it now (lacks {error}); run the test again") from error
 
 
 def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:

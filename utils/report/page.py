@@ -125,12 +125,16 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], ma
         return
     last, epochs = steps.iloc[-1], config.get("training", {}).get("epochs")
     lately = steps["loss"].tail(figures.SMOOTHING)
+    step, planned = int(last["step"]), _planned_steps(steps, epochs)
+    of_all = "" if planned is None else f" of {planned}"
     begun = "" if epochs is None else f", {int(last['epoch']) + 1} of {epochs} epochs begun"
-    line = f"training step {int(last['step'])}{begun}; loss {steps['loss'].iloc[0]:.3f} at the first step"
+    line = f"training step {step}{of_all}{begun}; loss {steps['loss'].iloc[0]:.3f} at the first step"
     page.notes.append(line + (f", mean of the last {len(lately)}: {lately.mean():.3f}" if len(steps) > 1 else ""))
     if not experiment.best_checkpoints():
         page.missing.append("training is not finished: no epoch has been validated yet")
-    elif epochs is not None and int(last["epoch"]) + 1 < epochs:
+    elif planned is not None and step < planned:
+        page.missing.append(f"training is not finished: {step} of {planned} steps are done")
+    elif planned is None and epochs is not None and int(last["epoch"]) + 1 < epochs:
         page.missing.append(f"training is not finished: {int(last['epoch']) + 1} of {epochs} epochs begun")
     if len(steps) > 1:
         page.training.append(drawn("Loss of each training step, and its running mean", figures.loss_curve, steps))
@@ -144,6 +148,14 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], ma
         on = {name: f"{name} ({kind} splits)" if kind else name for name, kind in kinds.items()}
         scores = ", ".join(f"{row[f'{name}_srocc']:.3f} on {on[name]}" for name in names) or f"{row['srocc']:.3f}"
         page.notes.append(f"last validation, after epoch {int(row['epoch'])}: median SROCC {scores}")
+
+
+def _planned_steps(steps: pd.DataFrame, epochs: int | None) -> int | None:
+    """Steps of all epochs, from the log of those before the last one begun; None if there is none."""
+    earlier = steps[steps["epoch"] < steps["epoch"].max()]
+    if epochs is None or earlier.empty:
+        return None
+    return epochs * int(earlier["step"].max()) // (int(earlier["epoch"].max()) + 1)
 
 
 def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | None) -> None:

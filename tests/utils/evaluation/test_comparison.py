@@ -126,6 +126,8 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     content = refitted.results("json").read_text(encoding="utf-8").replace('"splits_hash": ""', '"splits_hash": "b"')
     refitted.results("json").write_text(content, encoding="utf-8")
     without = Experiment(tmp_path / "without", "without")
+    untested = with_results(tmp_path, "untested", live=frame(0.5))
+    untested.results("json").unlink()
     broken = with_results(tmp_path, "broken", live=frame(0.5))
     broken.predictions.write_text("a,b\n1,2\n", encoding="utf-8")
     alone = with_results(tmp_path, "alone", kadid10k=frame(0.5))
@@ -138,7 +140,8 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     content = killed.results("json").read_text(encoding="utf-8").replace('"dataset": "live"', '"dataset": "tid2013"')
     killed.results("json").write_text(content, encoding="utf-8")
     for second, message in (
-        (killed, r"killed.results\.json: not as test\.py writes it now .*live.*run the test again"),
+        (killed, r"killed.results\.json: not as test\.py writes it now \(lacks 'live'\); run the test again"),
+        (untested, r"untested.results\.json: not found; test the experiment"),
         (fewer, "fewer.*live was tested on other splits or scores than in .*a"),
         (other, "other.*live was tested on other splits or scores than in .*a"),
         (rescored, "rescored.*live was tested on other splits or scores than in .*a"),

@@ -68,7 +68,13 @@ def test_the_report_says_that_the_training_is_not_finished(tmp_path: Path) -> No
     assert "no epoch has been validated yet" in page(tmp_path)
     (tmp_path / "pretrain" / "best_epoch_0_srocc_0.400_plcc_0.500.pth").touch()
     text = page(tmp_path)
-    assert "of 5 epochs begun" in text and "training is not finished" in text
+    assert "of 5 epochs begun" in text and "training is not finished: 3 of 10 steps are done" in text
+    (tmp_path / "config.yaml").write_text("training: {epochs: 2}\nseed: 3\n")
+    assert "training is not finished: 3 of 4 steps are done" in page(tmp_path)  # in the last epoch
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write(".0,0.1,9,,\n4,1,3.0,0.1,9,,\n")
+    text = page(tmp_path)
+    assert "training step 4 of 4, 2 of 2 epochs begun" in text and "training is not finished" not in text
     (tmp_path / "pretrain" / "not_finite_step_3.pth").touch()
     assert "loss that is not finite" in page(tmp_path)
 
