@@ -67,17 +67,18 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     trained = Experiment.named(config.experiment_name)
     check_precision("test.precision", config.test.precision, device)
 
-    def load() -> ResNet:
+    def load() -> tuple[ResNet, str]:
         if eval_type == "arniqa":
-            return published_encoder()
-        return load_encoder(trained.find_best_checkpoint())
+            return published_encoder(), ""
+        checkpoint = trained.find_best_checkpoint()
+        return load_encoder(checkpoint), checkpoint.name
 
-    encoder = on_main(load)  # the other processes may not see its disk
+    encoder, checkpoint = on_main(load)  # the other processes may not see its disk
     experiment = trained.of(eval_type)
     if config.test.full_reference:
         experiment = experiment.full_reference
     results = evaluate_encoder(encoder, config, device, experiment)
-    results.published = eval_type == "arniqa"
+    results.published, results.checkpoint = eval_type == "arniqa", checkpoint
     results.config = config.to_dict()
     if config.test.compare_untrained and eval_type == "scratch":
         before = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature).encoder

@@ -85,6 +85,7 @@ def test_a_test_writes_results_and_a_regressor(
     folder = experiment / "experiments" / "tried"
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     (found,) = content["datasets"]
+    assert [content["checkpoint"]] == [path.name for path in (folder / "pretrain").glob("best_*")]
     assert len(found["scores"]["global"]["srocc"]) == 2
     assert np.shape(found["validation_srocc"]) == (2, len(ALPHAS))
     assert (folder / "results.csv").exists()

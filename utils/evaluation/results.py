@@ -50,6 +50,7 @@ class Results:
         separability: dataset -> "trained" or "untrained" -> figures of `manifold.separability`.
         config: the configuration that the test was run with.
         encoder_hash: identifies the encoder's weights.
+        checkpoint: name of the file that they are from; empty for the released ones.
         untrained: dataset -> result of the same encoder before its first step, if that was asked for.
         published: whether the encoder is the released one, so that published figures are shown beside ours.
         full_reference: whether the regressor saw the distances to the features of the reference images. Then the
@@ -58,6 +59,7 @@ class Results:
 
     datasets: list[DatasetResult]
     encoder_hash: str
+    checkpoint: str = ""
     untrained: dict[str, DatasetResult] = field(default_factory=dict)
     published: bool = False
     full_reference: bool = False
@@ -278,6 +280,7 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
     ]
     return {
         "encoder_hash": results.encoder_hash,
+        "checkpoint": results.checkpoint,
         "summary": summary.to_dict("records"),
         "datasets": datasets,
         "cross_dataset": [asdict(c) for c in results.cross],

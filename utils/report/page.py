@@ -174,6 +174,8 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
         page.summary = shown[shown["group"] == GLOBAL].drop(columns="group")
         types = shown[shown["group"] != GLOBAL].drop(columns=["splits_kind", "alpha"])
         page.types = types if len(types) else None
+        if results["checkpoint"]:
+            _add_checkpoint(page, experiment, results["checkpoint"])
         page.missing += [f"{name} has no result: {line}" for name, line in results["failures"].items()]
         for found in _largest_fraction(results["datasets"]):
             _add_dataset(page, found, results["summary"])
@@ -186,6 +188,14 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
         raise UserError(
             f"{experiment.results('json')}: not as test.py writes it now ({error!r}); run the test again"
         ) from error
+
+
+def _add_checkpoint(page: Page, experiment: Experiment, tested: str) -> None:
+    """Which weights were tested, and whether the training has found better ones since."""
+    page.notes.append(f"tested weights: {tested}")
+    best = experiment.best_checkpoints()
+    if best and best[-1].name != tested:
+        page.missing.append(f"the results are of {tested}, the best weights are now {best[-1].name}: run test.py again")
 
 
 def _add_dataset(page: Page, found: dict[str, Any], summary: list[dict[str, Any]]) -> None:

@@ -79,6 +79,21 @@ def test_the_report_says_that_the_training_is_not_finished(tmp_path: Path) -> No
     assert "loss that is not finite" in page(tmp_path)
 
 
+def test_the_report_says_so_if_the_training_went_on_after_the_test(tmp_path: Path) -> None:
+    experiment = Experiment(tmp_path, "title")
+    first, better = experiment.best_checkpoint(0, None), experiment.best_checkpoint(2, None)
+    first.parent.mkdir()
+    first.touch()
+    found = results()
+    found.checkpoint = first.name
+    write_results(found, experiment)
+    text = page(tmp_path)
+    assert f"tested weights: {first.name}" in text and "run test.py again" not in text
+    first.rename(better)
+    line = f"the results are of {first.name}, the best weights are now {better.name}: run test.py again"
+    assert line in page(tmp_path)
+
+
 def test_what_came_out_stands_on_top_with_the_kind_of_scores(tmp_path: Path) -> None:
     found = results("clive", untrained={"clive": results("clive").datasets[0]})
     found.datasets[0].tested = frame(1.0)
