@@ -342,7 +342,8 @@ def test_a_truncated_training_image_is_used_and_named_once(folder: Path, tmp_pat
     for i in range(20):
         content = (folder / "data/KADIS700/ref_imgs" / f"{i:02d}.png").read_bytes()
         (tmp_path / f"{i}.png").write_bytes(content if i else content[: len(content) // 2])
-    code, out, err = finish(folder, "truncated", "--training.data.pristine_path", str(tmp_path))
+    fast = ("--training.checkpoint_frequency", "0", "--validation.frequency", "9")
+    code, out, err = finish(folder, "truncated", "--training.data.pristine_path", str(tmp_path), *fast)
     assert code == 0, err
     assert err.count(f"{tmp_path / '0.png'}: truncated") == 1
     assert "unreadable" not in out
