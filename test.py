@@ -78,7 +78,8 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     if config.test.full_reference:
         experiment = experiment.full_reference
     results = evaluate_encoder(encoder, config, device, experiment)
-    results.published, results.checkpoint = eval_type == "arniqa", checkpoint
+    results.checkpoint = checkpoint
+    results.published = eval_type == "arniqa"
     results.config = config.to_dict()
     if config.test.compare_untrained and eval_type == "scratch":
         before = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature).encoder
