@@ -8,7 +8,6 @@ if __name__ == "__main__":
 import sys
 
 from data import get_dataset
-from models.errors import WeightsError
 from test import run_test
 from train import Stopped, train
 from utils.config.command_line import parse_command_line
@@ -40,4 +39,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main, WeightsError)
+    run_command(main)

@@ -6,7 +6,6 @@ if __name__ == "__main__":
     end_quietly_on_interrupt()
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -17,20 +16,21 @@ from PIL import Image
 from tqdm import tqdm
 
 from models.arniqa import ARNIQA
-from models.errors import ImageError, WeightsError
 from models.preprocess import CROP_NAMES, half_scale, open_image, read_crops, resize_shorter_side, two_scale_crops
 from models.weights import RELEASED_SCORES, regressor_hash
-from utils.config.command_line import OneLineParser, integer
+from utils.config.command_line import OneLineParser, file_path, integer
 from utils.config.keys import KEYS, MAX_SIDE
 from utils.errors import UserError, run_command
 from utils.evaluation.inference import embed_reference, find_images, score_crops, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.experiment.layout import Experiment
 from utils.output import output_dropped
-from utils.report.quality_map import check_target, local_scores, save_quality_map
+from utils.report.figure_file import check_figure
+from utils.report.quality_map import QUALITY_MAP, local_scores, save_quality_map
 from utils.report.scores import check_report, write_scores
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
+from utils.runtime.files import check_output
 from utils.runtime.precision import DTYPES, arithmetic, check_precision
 
 SCORED_BY = {  # by `ARNIQA.score_kind`
@@ -44,20 +44,19 @@ OF_ONE_IMAGE = ("explain", "quality_map")  # options that neither a file of scor
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 if every image has a score, else 1."""
     keep_freed_memory()
-    for stream in (sys.stdout, sys.stderr):  # names of files may be any bytes
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
     arguments = parse_arguments(argv)
     paths = find_images(arguments.img_path)
     for option in OF_ONE_IMAGE:
         if getattr(arguments, option) and len(paths) > 1:
             raise UserError(f"--{option}: found {len(paths)} images; set --img_path to one image file")
     if arguments.explain and not arguments.quality_map:
-        arguments.quality_map = default_map(paths[0])
+        arguments.quality_map = Path(f"{paths[0].stem}_quality.png")
     if arguments.quality_map:
-        check_target(arguments.quality_map, paths[0])
+        check_figure("--quality_map", arguments.quality_map, QUALITY_MAP)
+    if arguments.output:  # what is in it, `ScoreFile` checks
+        check_output("--output", arguments.output, (".csv",), marker=b"")
     if arguments.report:
-        check_report(arguments.report, paths, arguments.output)
+        check_report(arguments.report)
     model, crop_size, about = load_model(arguments)
     device = model.regressor.weight.device
     check_precision("--precision", arguments.precision, device)
@@ -140,18 +139,6 @@ def explain(model: ARNIQA, image: Image.Image, crop_size: int) -> None:
         print(f"{name}: {score:.6f}")
 
 
-def default_map(image: Path) -> Path:
-    """The file of an image's map in the current folder.
-
-    Raises:
-        UserError: there is a file of that name, which may be one of the user's pictures.
-    """
-    path = Path(f"{image.stem}_quality.png")
-    if path.exists():
-        raise UserError(f"--explain: {path} exists already; remove it, or name the map's file with --quality_map")
-    return path
-
-
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = OneLineParser(
         description="Predicts the quality of images: from about 0 (bad) to 1 (good), on the scale of a dataset."
@@ -169,15 +156,23 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--experiment_name",
         help="folder in experiments/ with your weights (scratch) or your regressors for the released encoder (arniqa)",
     )
-    add("--weights_dir", help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download")
+    add(
+        "--weights_dir",
+        type=file_path,
+        help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download",
+    )
     add(
         "--reference",
-        type=Path,
+        type=file_path,
         help="reference image, of the same size; needs an experiment tested with --test.full_reference true",
     )
-    add("--output", type=Path, help="CSV file for the scores; continues an earlier run")
-    add("--report", type=Path, help="HTML page for the images, sorted by score; with --output, for all in that file")
-    add("--quality_map", type=Path, help="output file for a map of the local quality of one image")
+    add("--output", type=file_path, help="CSV file for the scores; continues an earlier run")
+    add(
+        "--report",
+        type=file_path,
+        help="HTML page for the images, sorted by score; with --output, for all in that file",
+    )
+    add("--quality_map", type=file_path, help="output file for a map of the local quality of one image")
     add(
         "--explain",
         action="store_true",
@@ -248,4 +243,4 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, int, str]:
 
 
 if __name__ == "__main__":
-    run_command(main, WeightsError, ImageError)
+    run_command(main)

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from data import IQADataset, get_dataset
 from data.published_splits import order_note
-from models.errors import WeightsError
 from models.frozen import frozen
 from models.resnet import ResNet
 from models.simclr import initial_model
@@ -88,9 +87,10 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         for name, figures in untrained.separability.items():
             results.separability.setdefault(name, {})["untrained"] = figures["trained"]
     if is_main():
-        print(render(results))
         if results.datasets:
             write_results(results, experiment)
+        print(render(results))
+        if results.datasets:
             settings = wandb_settings(config)
             if settings is not None:
                 log_test(experiment, settings, results)
@@ -249,4 +249,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_command(main, WeightsError)
+    run_command(main)

@@ -114,6 +114,8 @@ class Trainer:
                 check_same_splits(config.experiment_name, saved["splits"], self.splits)
             if is_main() and self.validation_sets:
                 check_writable(FEATURES)
+        for dataset in self.validation_sets:
+            check_same(f"annotation and splits of {dataset.name}", f"{dataset.annotation_hash} {dataset.splits_hash}")
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))

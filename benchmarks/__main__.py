@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.machine import description
 from utils.errors import UserError, run_command
 from utils.runtime.environment import commit
-from utils.runtime.files import write_text
+from utils.runtime.files import check_output, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -94,6 +94,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="file to write (%(default)s)")
     parser.add_argument("--device", default="cpu", help="where the network and the ridge compute (%(default)s)")
     options = parser.parse_args()
+    check_output("--out", options.out, (".md",), b"Written by `python -m benchmarks`")
     if not options.out.parent.is_dir():
         raise UserError(f"--out: {options.out.parent} is not a folder; use a path in an existing folder")
     outputs, codes = [], []

@@ -21,6 +21,7 @@ from data.live import LIVEDataset
 from data.spaq import SPAQDataset
 from data.tid2013 import TID2013Dataset
 from data.uhdiqa import UHDIQADataset
+from models.names import check_name
 from utils.errors import UserError
 
 __all__ = ["IQA_DATASETS", "IQADataset", "KADIS700Dataset", "get_dataset"]
@@ -61,8 +62,7 @@ def get_dataset(
     if name in IQA_DATASETS:
         kind = IQA_DATASETS[name]
         return kind(Path(data_base_path) / kind.folder, crop_size, shorter_side, with_splits)
-    if not name.isprintable():
-        raise UserError(f"dataset {name!r}: a name that cannot be printed; rename its folder, in plain characters")
+    check_name("dataset", name)
     own = Path(data_base_path) / name
     if not (own / LABELS).exists():
         raise UserError(

@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from data import IQA_DATASETS, IQADataset, get_dataset
 from data.custom import LABELS
-from utils.config.command_line import OneLineParser
+from utils.config.command_line import OneLineParser, file_path
 from utils.errors import UserError, run_command
 
 
@@ -70,7 +70,9 @@ def _scores(dataset: IQADataset) -> str:
 
 def main() -> int:
     parser = OneLineParser(prog="python -m data.check", description=__doc__)
-    parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
+    parser.add_argument(
+        "--data_base_path", type=file_path, required=True, help="folder that contains the dataset folders"
+    )
     parser.add_argument("--datasets", nargs="+", help="names; default: those that are in the folder")
     arguments = parser.parse_args()
     if not arguments.data_base_path.is_dir():

@@ -7,6 +7,7 @@ import numpy as np
 
 from data.iqa_dataset import Annotation, IQADataset
 from utils.errors import UserError
+from utils.runtime.files import check_regular
 
 TRAINING_IMAGES = 7  # the first images trained the raters and are not part of the dataset
 
@@ -36,6 +37,7 @@ class CLIVEDataset(IQADataset):
         path: Path = self.root / "Data" / f"{key}.mat"
         if not path.exists():
             raise UserError(f"{path}: not found; it is distributed with the dataset ({self.source})")
+        check_regular(path)
         try:
             content = scipy.io.loadmat(path)
         except (OSError, ValueError, TypeError, NotImplementedError) as error:

@@ -252,7 +252,7 @@ class IQADataset(Dataset):
         try:
             with locked(own, f"{self.name}: waiting for another process that creates the splits"):
                 if not has_splits(own):
-                    save_splits(own, splits, self.names, on_first_use=True)
+                    save_splits(own, splits, self.names)
                     print(f"{self.name}: created new splits in {own}", file=sys.stderr)
         except UserError as error:  # not fatal: the same splits can be created again from the annotation
             print(f"{self.name}: created new splits but could not save them ({error})", file=sys.stderr)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from data.kadis700 import sample_generator
 from data.pseudo_scores import RANGE, distorted, pseudo_score
-from utils.config.command_line import OneLineParser, integer
+from utils.config.command_line import OneLineParser, file_path, integer
 from utils.distortions import DISTORTIONS, NUM_LEVELS
 from utils.errors import UserError, run_command
 from utils.image import IMAGE_SUFFIXES, open_image
@@ -82,8 +82,8 @@ def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
 def main() -> None:
     parser = OneLineParser(prog="python -m data.photo_set", description=__doc__)
     add = parser.add_argument
-    add("--photos", type=Path, required=True, help="folder of pristine photos (read only)")
-    add("--out", type=Path, required=True, help="new folder for the result, to use as data_base_path")
+    add("--photos", type=file_path, required=True, help="folder of pristine photos (read only)")
+    add("--out", type=file_path, required=True, help="new folder for the result, to use as data_base_path")
     add("--references", type=integer(1, 100_000), default=30, help="photos for the test set (%(default)s)")
     add("--seed", type=integer(0, 2**32 - 1), default=27, help="random seed (%(default)s)")
     arguments = parser.parse_args()

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.split_files import SHIPPED, has_splits
+from data.split_files import SHIPPED, check_empty
 from utils.errors import UserError
 from utils.runtime.files import locked, make_folder_whole
 
@@ -79,16 +79,6 @@ def fetch(name: str, root: Path, address: str = ADDRESS) -> None:
     with locked(root / "splits"):
         check_empty(root / "splits")  # another process may have been faster
         make_folder_whole(root / "splits", partial(_fill, files=files))
-
-
-def check_empty(folder: Path) -> None:
-    """Refuses to replace what is in the folder; hidden files, such as locks, do not count.
-
-    Raises:
-        UserError: the folder has files, or is one.
-    """
-    if has_splits(folder) or (folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())):
-        raise UserError(f"{folder}: is there already; remove or rename it first")
 
 
 def known(name: str, folder: Path) -> str | None:

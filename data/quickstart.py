@@ -19,7 +19,7 @@ from data.iqa_dataset import PSEUDO_SCORES
 from data.kadis700 import sample_generator
 from data.pseudo_scores import distorted, pseudo_score
 from data.split_files import make_splits, save_splits
-from utils.config.command_line import OneLineParser
+from utils.config.command_line import OneLineParser, file_path
 from utils.errors import UserError, run_command
 from utils.runtime.files import make_folder_whole
 
@@ -98,7 +98,7 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
 
 def main() -> None:
     parser = OneLineParser(prog="python -m data.quickstart", description=__doc__)
-    parser.add_argument("--data_base_path", type=Path, default=Path(FOLDER), help="folder to create (%(default)s)")
+    parser.add_argument("--data_base_path", type=file_path, default=Path(FOLDER), help="folder to create (%(default)s)")
     folder = parser.parse_args().data_base_path
     make(folder)
     count = len(list((folder / "KADIS700" / "ref_imgs").iterdir()))

@@ -5,6 +5,7 @@ from zipfile import BadZipFile
 from data.iqa_dataset import Annotation, IQADataset, find_file
 from data.tables import as_table, numbers, texts
 from utils.errors import UserError
+from utils.runtime.files import check_regular
 
 
 class SPAQDataset(IQADataset):
@@ -25,6 +26,7 @@ class SPAQDataset(IQADataset):
         path = find_file(self.root, "Annotations/MOS and Image attribute scores.xlsx")
         if not path.exists():
             raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({self.source})")
+        check_regular(path)
         try:
             rows = pd.read_excel(path, header=None, dtype=str, keep_default_na=False).to_numpy().tolist()
         except (OSError, ValueError, KeyError, BadZipFile) as error:

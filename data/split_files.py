@@ -6,9 +6,9 @@ of rows and a hash of the ordered image names, to check that splits and annotati
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from tokenize import TokenError
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from utils.errors import UserError
-from utils.runtime.files import write_text, write_whole
+from utils.runtime.files import check_regular, make_folder_whole, write_bytes, write_text
 
 Splits = dict[str, list[NDArray[np.int64]]]  # phase -> row numbers of each split, without padding
 
@@ -57,55 +57,54 @@ def make_splits(
     return splits
 
 
-def save_splits(folder: Path, splits: Splits, names: Sequence[str], on_first_use: bool = False) -> None:
-    """Writes the three split files and made_for.json, in the place of those that are there.
-
-    The old files are removed first and made_for.json is written before the new ones, so that `was_interrupted` sees an
-    interruption.
+def save_splits(folder: Path, splits: Splits, names: Sequence[str]) -> None:
+    """Creates a folder with the three split files and made_for.json; after a kill it is complete or absent.
 
     Args:
         folder: folder of the split files.
         splits: as `make_splits` returns them.
         names: image names in the order of the annotation.
-        on_first_use: whether these are the splits that the dataset creates by itself.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: the folder has files already, or cannot be written.
     """
-    for phase in PHASES:
-        try:
-            (folder / f"{phase}.npy").unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"{folder}: cannot be written ({error})") from error
-    record = {"rows": len(names), "names_sha256": names_hash(names)}
-    record |= {"on_first_use": True} if on_first_use else {}
-    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
-    for phase, parts in splits.items():
-        longest = max(len(part) for part in parts)
-        padded = [np.pad(part, (0, longest - len(part)), constant_values=-1) for part in parts]
-        write_whole(folder / f"{phase}.npy", partial(np.save, arr=np.array(padded, dtype=np.int64)))
+    check_empty(folder)
+
+    def fill(inside: Path) -> None:
+        record = {"rows": len(names), "names_sha256": names_hash(names)}
+        write_text(inside / RECORD, json.dumps(record, indent=2) + "\n")
+        for phase, parts in splits.items():
+            longest = max(len(part) for part in parts)
+            padded = [np.pad(part, (0, longest - len(part)), constant_values=-1) for part in parts]
+            content = io.BytesIO()  # np.save to a file on a full disk writes a part of it and reports no error
+            np.save(content, np.array(padded, dtype=np.int64))
+            write_bytes(inside / f"{phase}.npy", content.getvalue())
+
+    make_folder_whole(folder, fill)
+
+
+def check_empty(folder: Path) -> None:
+    """Refuses to replace what is in the folder; hidden files, such as locks, do not count.
+
+    Raises:
+        UserError: the folder has files, or is one.
+    """
+    if has_splits(folder) or (folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())):
+        raise UserError(f"{folder}: is not empty; remove or rename it first")
 
 
 def has_splits(folder: Path) -> bool:
     """Whether the folder has splits, or a part of them. `load_splits` reports missing files.
 
     Raises:
-        UserError: it is a file.
+        UserError: it is a file, or one of its files is a pipe.
     """
     if folder.is_file():
         raise UserError(f"{folder}: is a file; expected a folder with train.npy, val.npy and test.npy")
-    there = [(folder / f"{phase}.npy").exists() for phase in PHASES]
-    return all(there) or ((any(there) or (folder / RECORD).exists()) and not was_interrupted(folder))
-
-
-def was_interrupted(folder: Path) -> bool:
-    """Whether a dataset's first use was interrupted while it created its splits; they are then created again."""
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    complete = all((folder / f"{phase}.npy").exists() for phase in PHASES)
-    return isinstance(record, dict) and record.get("on_first_use") is True and not complete
+    files = [folder / name for name in (RECORD, *(f"{phase}.npy" for phase in PHASES))]
+    for file in files:
+        check_regular(file)
+    return any(file.exists() for file in files)
 
 
 def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | None) -> Splits:

@@ -8,9 +8,9 @@ import argparse
 from pathlib import Path
 
 from data import IQA_DATASETS, get_dataset
-from data.published_splits import ORDER_UNKNOWN, SHA256, check_empty, fetch, known
-from data.split_files import NUM_SPLITS, PHASES, SEED, has_splits, make_splits, save_splits
-from utils.config.command_line import OneLineParser, integer
+from data.published_splits import ORDER_UNKNOWN, SHA256, fetch, known
+from data.split_files import NUM_SPLITS, PHASES, SEED, check_empty, make_splits, save_splits
+from utils.config.command_line import OneLineParser, file_path, integer
 from utils.errors import UserError, run_command
 from utils.runtime.files import locked
 
@@ -25,7 +25,7 @@ def main() -> None:
     make.add_argument("--datasets", nargs="+", required=True, help="dataset names")
     make.add_argument("--seed", type=integer(0, 2**32 - 1), default=SEED, help="random seed (%(default)s)")
     make.add_argument("--num_splits", type=integer(1, 1000), default=NUM_SPLITS, help="how many (%(default)s)")
-    make.add_argument("--out", type=Path, help="folder for NAME/*.npy; default: the splits folder of each dataset")
+    make.add_argument("--out", type=file_path, help="folder for NAME/*.npy; default: the splits folder of each dataset")
     published = commands.add_parser("published", help="fetch the splits that the authors of ARNIQA publish")
     _add_data_base_path(published)
     published.add_argument(
@@ -45,13 +45,12 @@ def create(arguments: argparse.Namespace) -> None:
     for name in arguments.datasets:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"
-        check_free(folder)
+        check_empty(folder)
         try:
             splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
         except UserError as error:
             raise UserError(f"{dataset.root}: {error}") from error
         with locked(folder):
-            check_free(folder)  # another process may have been faster
             save_splits(folder, splits, dataset.names)
         sizes = "/".join(str(len(splits[phase][0])) for phase in PHASES)
         print(f"{name}: created {arguments.num_splits} splits ({sizes} train/val/test images) in {folder}")
@@ -85,13 +84,10 @@ def fetch_published(base: Path, datasets: list[str] | None) -> None:
         print(f"{name}: {done} {root / 'splits'}")
 
 
-def check_free(folder: Path) -> None:
-    if has_splits(folder):
-        raise UserError(f"{folder}: has splits already; remove them first, or choose another folder with --out")
-
-
 def _add_data_base_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data_base_path", type=Path, required=True, help="folder that contains the dataset folders")
+    parser.add_argument(
+        "--data_base_path", type=file_path, required=True, help="folder that contains the dataset folders"
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import UserError
+from utils.runtime.files import check_regular
 
 if TYPE_CHECKING:  # a data-loading worker needs no tables
     import pandas as pd
@@ -33,6 +34,7 @@ def read_text(path: Path, source: str) -> str:
     """
     if not path.exists():
         raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({source})")
+    check_regular(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

@@ -8,8 +8,10 @@ time that loading takes.
 import hashlib
 import json
 import os
+import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from http.client import HTTPException
 from pathlib import Path
@@ -22,6 +24,7 @@ from .errors import WeightsError, shorten
 RELEASE_URL = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 URL_VARIABLE = "ARNIQA_WEIGHTS_URL"
 WEIGHTS_DIR_VARIABLE = "ARNIQA_WEIGHTS_DIR"
+PATIENCE = 30  # seconds without an answer
 
 T = TypeVar("T")
 
@@ -52,7 +55,8 @@ def downloaded(name: str, load: Callable[[Path], T]) -> T:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             fetched = Path(temporary) / name
-            torch.hub.download_url_to_file(url, str(fetched))
+            with network_timeout():
+                torch.hub.download_url_to_file(url, str(fetched))
             content = load(fetched)
             about = _about(fetched, url)
             expected = noted is None or about["sha256"] == noted["sha256"]
@@ -75,6 +79,17 @@ def downloaded(name: str, load: Callable[[Path], T]) -> T:
             f"{noted['url']} had {noted['sha256']}; to use the new one, delete {note}"
         )
     return content
+
+
+@contextmanager
+def network_timeout() -> Iterator[None]:
+    """Sets a limit to each wait for a server; torch.hub's downloads have none of their own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _about(path: Path, url: str) -> dict[str, Any]:

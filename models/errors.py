@@ -1,12 +1,16 @@
-"""The errors that this package raises for user mistakes. Their messages are one line and say how to fix it."""
+"""Errors for user mistakes. The message is one line: the file or key, what was found, and what is allowed."""
 
 
-class WeightsError(RuntimeError):
+class UserError(Exception):
+    """Bad input; a command prints the message and exits with code 2."""
+
+
+class WeightsError(UserError, RuntimeError):
     """A weights file is missing, invalid or cannot be downloaded."""
 
 
-class ImageError(ValueError):
-    """An image cannot be read or scored, or `ARNIQA.score` got an argument that it does not take."""
+class ImageError(UserError, ValueError):
+    """An image cannot be read or scored, or `ARNIQA.score` got an invalid argument."""
 
 
 def shorten(reason: object) -> str:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from .errors import WeightsError
+from .names import check_name
 
 
 def is_training_run(experiment: str | Path) -> bool:
@@ -52,8 +53,10 @@ def find_regressor(experiment: str | Path, dataset: str, full_reference: bool = 
     """The regressor that test.py fitted on a dataset for this experiment, of the usual or of the full-reference kind.
 
     Raises:
+        UserError: it is not the name of a dataset.
         WeightsError: the file does not exist; the message lists the datasets that have a regressor.
     """
+    check_name("regressor_dataset", dataset)
     folder = Path(experiment) / "full_reference" if full_reference else Path(experiment)
     path = folder / "regressors" / f"regressor_{dataset}.pth"
     if not path.is_file():

@@ -25,13 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from models.arniqa import ARNIQA
-from models.errors import WeightsError
 from models.export_graph import SUFFIXES, check_packages, export_graph
 from models.weights import ABOUT, encoder_hash, load_encoder, load_regressor
-from utils.config.command_line import OneLineParser
+from utils.config.command_line import OneLineParser, file_path
 from utils.errors import UserError, run_command
 from utils.experiment.layout import Experiment
-from utils.runtime.files import check_writable, write_whole
+from utils.runtime.files import check_output, check_writable, write_whole
 
 
 class ReleasedRegressor(nn.Module):
@@ -72,7 +71,8 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
     """Writes ARNIQA.pth and the regressors of an experiment to the folder `out`; returns the paths.
 
     Raises:
-        UserError: the experiment has no checkpoint or no regressor.
+        UserError: the experiment has no checkpoint or no regressor, or a file that this command did not write would be
+            replaced.
         WeightsError: a weights file is invalid or cannot be written.
     """
     encoder = load_encoder(experiment.find_best_checkpoint())
@@ -81,11 +81,15 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
             f"{experiment.folder}: its encoder does not normalise features (model.encoder.use_norm false), which the "
             "released form cannot express"
         )
+    out = Path(out)
+    check_output("--out", out / "ARNIQA.pth", (".pth",), b"use_norm")  # metadata that the released file lacks
     loaded = {path.name: load_regressor(path, encoder_hash(encoder)) for path in fitted(experiment)}
-    written = [Path(out) / "ARNIQA.pth"]
+    for name in loaded:
+        check_output("--out", out / name, (".pth",), ABOUT.encode())
+    written = [out / "ARNIQA.pth"]
     write_whole(written[0], lambda file: torch.save(encoder.state_dict(), file))
     for name, (regressor, about) in loaded.items():
-        written.append(Path(out) / name)
+        written.append(out / name)
         save_released_regressor(regressor, written[-1], about)
     return written
 
@@ -116,10 +120,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         fitted(experiment)
         folder = experiment.folder
     model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
-    check_writable(arguments.out)
     path = arguments.out / f"ARNIQA_{arguments.regressor_dataset}{SUFFIXES[arguments.format]}"
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; remove it, or give another --out")
+    check_output("--out", path, (path.suffix,), b"score_quantiles" if arguments.format == "onnx" else ABOUT.encode())
+    check_writable(arguments.out)
     difference = export_graph(model, path, arguments.format)
     print(f"{path}: its scores differ from the model's by up to {difference:.1e}")
 
@@ -131,10 +134,14 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--experiment_name", help="folder in experiments/ with your weights; the two graphs also take released ones")
-    add("--out", required=True, type=Path, help="output folder")
+    add("--out", required=True, type=file_path, help="output folder")
     add("--format", default="released", choices=["released", *SUFFIXES], help="of what is written (default: released)")
     add("--regressor_dataset", help="of the graph: dataset of its regressor (default: kadid10k)")
-    add("--weights_dir", help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download")
+    add(
+        "--weights_dir",
+        type=file_path,
+        help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download",
+    )
     arguments = parser.parse_args(argv)
     if arguments.experiment_name and arguments.weights_dir:
         raise UserError("--experiment_name, --weights_dir: found both; use only one of them")
@@ -148,4 +155,4 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    run_command(main, WeightsError)
+    run_command(main)

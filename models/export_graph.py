@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from models.arniqa import ARNIQA
+from models.weights import ABOUT
 from utils.errors import UserError
 from utils.runtime.files import write_whole
 
@@ -127,7 +128,7 @@ def to_torch_export(model: ARNIQA) -> bytes:
     """The content of a file of torch.export.save."""
     program = torch.export.export(Graph(model), example(), dynamic_shapes=dynamic_shapes())
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={"about.json": json.dumps(about(model))})
+    torch.export.save(program, file, extra_files={ABOUT: json.dumps(about(model))})
     return file.getvalue()
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
+from .download import network_timeout
 from .errors import WeightsError
 
 FEATURE_DIM = 2048
@@ -58,7 +59,8 @@ def imagenet_resnet50() -> nn.Module:
     """torchvision's resnet50 with the IMAGENET1K_V1 weights, which give better results here than V2."""
     weights = ResNet50_Weights.IMAGENET1K_V1
     try:
-        return resnet50(weights=weights)
+        with network_timeout():
+            return resnet50(weights=weights)
     except (OSError, RuntimeError) as error:
         file = weights.url.rsplit("/", 1)[-1]
         raise WeightsError(

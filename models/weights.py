@@ -22,8 +22,11 @@ from torch import Tensor, nn
 
 from .download import WEIGHTS_DIR_VARIABLE, downloaded
 from .errors import WeightsError, shorten
+from .names import check_name
 from .resnet import ResNet
+from .torchscript import UnknownForm, is_torchscript, read_torchscript
 
+TORCHSCRIPT_VARIABLE = "ARNIQA_ALLOW_TORCHSCRIPT"  # "1" trusts the code in TorchScript archives
 ABOUT = "about.json"  # extra file of a regressor that this project exported: what the released ones do not say
 # What a regressor sees: the features of the image, or their distances to those of its reference image.
 KINDS = {"no_reference": "use it without --reference", "full_reference": "use it with --reference"}
@@ -230,7 +233,7 @@ def load_regressor(
             features of another encoder.
     """
     path = Path(path)
-    if _is_torchscript(path):
+    if is_torchscript(path):
         content: Any = _released_content(path)
     else:
         content = _torch_load(path, "a regressor")
@@ -298,6 +301,7 @@ def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> 
         WeightsError: the dataset is neither one of the eight nor one with a file in the folder, or the file is invalid
             or cannot be downloaded.
     """
+    check_name("regressor_dataset", dataset)
     folder = weights_dir or os.environ.get(WEIGHTS_DIR_VARIABLE)
     if dataset not in RELEASED_SCORES and not (folder and (Path(folder) / f"regressor_{dataset}.pth").is_file()):
         raise WeightsError(
@@ -316,8 +320,9 @@ def _published(name: str, weights_dir: str | Path | None, load: Callable[[Path],
 def _torch_load(path: Path, what: str) -> Any:
     """Loads a torch.save file to the CPU; only tensors and plain values are allowed."""
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; expected a file with {what}")
-    if _is_torchscript(path):
+        found = "not a regular file" if path.exists() else "no such file"
+        raise WeightsError(f"{path}: {found}; expected a file with {what}")
+    if is_torchscript(path):
         raise WeightsError(f"{path}: a TorchScript archive; expected a file with {what}")
     with path.open("rb") as file:
         if file.read(1) == b"<":
@@ -330,23 +335,19 @@ def _torch_load(path: Path, what: str) -> Any:
         ) from error
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Whether the file is a TorchScript archive: a zip file with code/... members, which torch.save does not write."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
-
-
 def _released_content(path: Path) -> dict[str, Any]:
     """The two tensors of a released or exported regressor, and its metadata or those that belong to its file name."""
-    extra = {ABOUT: ""}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated, but the released files use it
-            state = torch.jit.load(str(path), map_location="cpu", _extra_files=extra).state_dict()
-        about = json.loads(extra[ABOUT]) if extra[ABOUT] else None
-    except READ_ERRORS as error:
+        state, extra = read_torchscript(path, ABOUT)
+        about = json.loads(extra) if extra else None
+    except UnknownForm as error:
+        if os.environ.get(TORCHSCRIPT_VARIABLE) != "1":
+            raise WeightsError(
+                f"{path}: a TorchScript archive of an unknown form ({shorten(error)}); if you trust its source, set "
+                f"{TORCHSCRIPT_VARIABLE}=1 to have torch.jit.load read it, which runs code that the file contains"
+            ) from error
+        state, about = _jit_load(path), None
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
         raise WeightsError(f"{path}: damaged ({shorten(error)}); delete it and download it again") from error
     if set(state) != {"weights", "biases"}:
         raise WeightsError(f"{path}: not a regressor (it has {', '.join(state)}); expected weights and biases")
@@ -363,6 +364,15 @@ def _released_content(path: Path) -> dict[str, Any]:
     content = {"dataset": dataset, "mos_range": mos_range, "mos_type": mos_type, "score_kind": "human", **tensors}
     quantiles = json.loads(SCORE_QUANTILES.read_text(encoding="utf-8"))
     return {**content, "score_quantiles": quantiles[dataset]} if dataset in quantiles else content
+
+
+def _jit_load(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
+            return torch.jit.load(str(path), map_location="cpu").state_dict()
+    except READ_ERRORS as error:
+        raise WeightsError(f"{path}: damaged ({shorten(error)}); delete it and download it again") from error
 
 
 def _ascending(values: Any) -> bool:

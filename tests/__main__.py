@@ -9,7 +9,7 @@ CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("pytest",),
+    ("pytest", "-n", "2", "--dist", "loadgroup"),
 )
 
 

@@ -2,9 +2,19 @@
 
 import signal
 
+import pytest
+
 from tests.models.arniqa_files import encoder, experiment, released
 
 __all__ = ["encoder", "experiment", "released"]
 
 # SIGTERM stops the tests as Ctrl-C does, so that they end the processes that they started.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With pytest-xdist, a file's tests run in one process, because they share fixtures; see also `one_at_a_time`."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))

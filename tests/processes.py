@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import pytest
 import torch.multiprocessing as mp
 
+# For tests that start several processes, so that two cores carry one of them at a time (pytest-xdist).
+one_at_a_time = pytest.mark.xdist_group("several processes")
 LIMIT = 600  # seconds for one process
 GRACE = 40  # seconds for torchrun, which gives its own processes 30
 

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # From the ground up; a module may import from its own floor and from those below.
 FLOORS = (
+    ("models",),
     (
         "utils.output",
         "utils.errors",
@@ -25,7 +26,7 @@ FLOORS = (
     ("utils.experiment",),
     ("utils.evaluation",),
     ("utils.report",),
-    ("models", "data"),
+    ("data", "models.export", "models.export_graph"),
     ("train", "test", "single_image_inference"),
     ("main",),
 )
@@ -41,10 +42,13 @@ def module(path: Path) -> str:
 
 def floor(name: str) -> int | None:
     """Number of the floor that a module is on; None for what is not ours, and for the package utils itself."""
-    for number, rooms in enumerate(FLOORS):
-        if any(name == room or name.startswith(f"{room}.") for room in rooms):
-            return number
-    return None
+    found = [
+        (len(room), number)
+        for number, rooms in enumerate(FLOORS)
+        for room in rooms
+        if name == room or name.startswith(f"{room}.")
+    ]
+    return max(found)[1] if found else None
 
 
 def imported(path: Path) -> set[str]:
@@ -72,10 +76,9 @@ def test_imports_go_down(path: Path) -> None:
     assert {name for name, number in floors.items() if number is not None and number > own} == set()
 
 
-def test_models_and_data_do_not_import_each_other() -> None:
-    for one, other in (("models", "data"), ("data", "models")):
-        for path in (ROOT / one).rglob("*.py"):
-            assert not {name for name in imported(path) if name.split(".")[0] == other}, path
+def test_models_do_not_import_data() -> None:
+    for path in (ROOT / "models").rglob("*.py"):
+        assert not {name for name in imported(path) if name.split(".")[0] == "data"}, path
 
 
 def test_what_the_hub_loads_imports_nothing_outside_models() -> None:

@@ -103,7 +103,6 @@ def test_output_that_nobody_reads_is_no_error(
         ("single_image_inference.py", ("--img_path", "assets", "--weights_dir", LONG)),
         ("single_image_inference.py", ("--img_path", "assets", "--regressor_dataset", LONG)),
         ("data.check", ("--data_base_path", LONG)),
-        ("data.check", ("--data_base_path", "assets", "--datasets", LONG)),
         ("data.splits", ("make", "--datasets", "kadid10k", "--data_base_path", LONG)),
         ("data.quickstart", ("--data_base_path", LONG)),
         ("data.photo_set", ("--photos", LONG, "--out", "out")),

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import shutil
-import socket
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -14,9 +13,7 @@ import torch
 
 from models.weights import encoder_hash, load_encoder
 from tests import processes
-from tests.test_train import ROOT, folder, one_line_error, remove_experiments
-from utils.experiment.checkpoint import load_checkpoint
-from utils.experiment.layout import Experiment
+from tests.test_train import ROOT, folder, remove_experiments
 
 __all__ = ["folder", "remove_experiments"]
 
@@ -64,12 +61,6 @@ def test_training_and_testing_writes_all_files(folder: Path) -> None:
     assert any(character.isdigit() for character in scored.stdout)
 
 
-def test_a_missing_test_set_is_reported_before_the_training(folder: Path) -> None:
-    done = run(folder, "early", "--test.datasets", "kadid10k", "tid2013")
-    assert "TID2013: no such folder" in one_line_error((done.returncode, done.stdout, done.stderr))
-    assert not (folder / "experiments" / "early").exists()
-
-
 @pytest.mark.parametrize("key", ["validation.datasets", "test.datasets"])
 def test_a_dataset_that_is_too_small_is_reported_before_the_training(folder: Path, key: str) -> None:
     own = folder / "data" / "few"
@@ -82,19 +73,3 @@ def test_a_dataset_that_is_too_small_is_reported_before_the_training(folder: Pat
     done = run(folder, "few", f"--{key}", "few")
     assert done.returncode == 2 and "few: split 0 has 1 val images; at least 3 are needed" in done.stderr
     assert not (folder / "experiments" / "few" / "metrics.csv").exists()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="torchrun's rendezvous needs libuv, which Windows builds lack")
-def test_two_processes_train_and_test_together(folder: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={port}")
-    done = run(folder, "two", "--training.epochs", "1", launcher=launcher)
-    assert done.returncode == 0, done.stderr
-    experiment = folder / "experiments" / "two"
-    assert (experiment / "results.json").exists()
-    state = load_checkpoint(Experiment(experiment, "two").last_checkpoints()[-1])
-    assert (state["epoch"], state["step"], state["validated"]) == (0, 5, True)
-    with (experiment / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        assert len(list(csv.DictReader(file))) == 6  # written by one process only

@@ -382,13 +382,10 @@ def test_a_score_is_explained_by_its_crops_and_a_map(
     with Image.open(tmp_path / "b_quality.png") as painted:
         assert (np.ptp(np.asarray(painted.convert("RGB"), dtype=int), axis=2) > 20).mean() > 0.2
 
-    # A file that the user did not name is never replaced; one that was named is, unless it is the image.
-    with pytest.raises(UserError, match=r"--explain: b_quality\.png exists already; .*--quality_map") as error:
-        run(*command)
-    assert "\n" not in str(error.value)
-    assert run(*command, "--quality_map", "other.png") == 0
-    assert capsys.readouterr().out.endswith("quality map: other.png\n") and Path("other.png").exists()
-    with pytest.raises(UserError, match="is the image itself"):
+    assert run(*command) == 0  # its own output is replaced
+    assert run(*command, "--quality_map", "other.svg") == 0
+    assert capsys.readouterr().out.endswith("quality map: other.svg\n") and Path("other.svg").exists()
+    with pytest.raises(UserError, match="was not written by this command"):
         run("--img_path", photos / "b.pn[g]", *command[2:], "--quality_map", photos / "b.png")
     assert (photos / "b.png").read_bytes() == before
 
@@ -436,8 +433,9 @@ def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
 
     with pytest.raises(UserError, match="has scores of released weights, kadid10k"):
         run(*command, "--regressor_dataset", "live")
+    (photos / "notes.csv").write_text("my,notes\n", encoding="utf-8")
     with pytest.raises(UserError, match="not a file of scores"):
-        run(*command[:-4], "--output", photos / "notes.txt")
+        run(*command[:-4], "--output", photos / "notes.csv")
 
 
 def page_data(text: str) -> list[list[str]]:
@@ -507,8 +505,8 @@ def test_a_stop_while_the_page_is_written_leaves_the_scores_and_no_page(
 
 
 def test_a_page_that_cannot_be_written_is_refused_before_anything_is_scored(photos: Path, tmp_path: Path) -> None:
-    output = tmp_path / "scores.html"
-    for report, message in ((photos, "is a folder"), (photos / "b.png", "images"), (output, "also --output")):
+    output = tmp_path / "scores.csv"
+    for report, message in ((photos, "ends in .html"), (photos / "b.png", "ends in .html"), (output, "ends in .html")):
         with pytest.raises(UserError, match=f"--report: .*{message}"):
             run("--img_path", photos, "--weights_dir", tmp_path, "--output", output, "--report", report)
     assert not output.exists()
@@ -536,9 +534,9 @@ def test_a_broken_image_gives_an_error_message_and_exit_code_1(
         (["--img_path", CONFIG, "--device", "gpu"], "--device: found 'gpu', allowed: auto, cpu"),
         (["--img_path", CONFIG, "--num_workers", "-1"], "found '-1'; allowed: integer in [0, 1000]"),
         (["--img_path", CONFIG, "--crop_size", "1000000"], "allowed: integer in [1, 8192]"),
-        (["--img_path", CONFIG, "--quality_map", CONFIG], "is the image itself"),
-        (["--img_path", CONFIG, "--quality_map", CONFIG.parent], "is a folder"),
-        (["--img_path", CONFIG, "--quality_map", "map.xyz"], "no suffix of an image format"),
+        (["--img_path", CONFIG, "--quality_map", CONFIG], "ends in .png"),
+        (["--img_path", CONFIG, "--quality_map", CONFIG.parent], "ends in .png"),
+        (["--img_path", CONFIG, "--quality_map", "map.xyz"], "ends in .png"),
         (["--img_path", CONFIG.parent / "assets", "--explain"], "--explain: found 7 images"),
         (["--img_path", CONFIG, "--explain", "--output", "scores.csv"], "--explain, --output: found both"),
         (

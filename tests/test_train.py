@@ -3,12 +3,9 @@
 import copy
 import csv
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,9 +18,11 @@ from PIL import Image
 from data.training_loader import training_loader
 from models.simclr import nt_xent_loss
 from models.weights import encoder_hash, load_encoder
-from tests.processes import LIMIT, run, started, wait_until
-from train import Trainer
+from tests.processes import LIMIT, run, started
+from train import Trainer, train
+from utils.config.command_line import parse_command_line
 from utils.config.yaml_file import load_config
+from utils.errors import UserError
 from utils.experiment.checkpoint import load_checkpoint
 from utils.experiment.layout import Experiment
 
@@ -120,6 +119,21 @@ def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def train_here(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """A training in this process."""
+    monkeypatch.chdir(folder)
+    config, _ = parse_command_line("train", argv=["--config", "config.yaml", "--experiment_name", name, *options])
+    train(config, torch.device("cpu"))
+
+
+def refused(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
+    """The message with which a training in this process ends."""
+    with pytest.raises(UserError) as error:
+        train_here(folder, name, monkeypatch, *options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
 def outcome(folder: Path, name: str) -> tuple[dict, list[dict], list[str]]:
     """The final state, the history without the timings, and the names of the checkpoints."""
     pretrain = folder / "experiments" / name / "pretrain"
@@ -176,68 +190,6 @@ def test_the_same_seed_gives_the_same_weights(folder: Path, uninterrupted: tuple
     assert_same(outcome(folder, "again"), uninterrupted)
 
 
-def test_a_run_that_is_killed_several_times_gives_the_same_result(folder: Path, uninterrupted: tuple) -> None:
-    random_times = random.Random(0)
-    metrics = folder / "experiments" / "killed" / "metrics.csv"
-
-    def written() -> int:
-        return metrics.stat().st_mtime_ns if metrics.exists() else 0
-
-    kills = 0
-    ended = False
-    while not ended:
-        before = written()
-        with start(folder, "killed", "--training.resume_training", "true") as process:
-            # Starting takes most of the time of this run, so wait for the first step before the kill.
-            wait_until(lambda: process.poll() is not None or written() != before)  # noqa: B023
-            if kills < 5:
-                time.sleep(random_times.uniform(0, 2))
-                ended = process.poll() is not None
-                process.kill()
-            else:
-                ended = True
-            _, err = process.communicate(timeout=LIMIT)
-        kills += not ended
-    assert process.returncode == 0, err
-    assert kills >= 2
-    assert_same(outcome(folder, "killed"), uninterrupted)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM that a process can handle")
-@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, "2"), (signal.SIGINT, "2"), (signal.SIGINT, "0")])
-def test_a_stopped_run_prints_how_to_resume_and_resumes(
-    folder: Path, uninterrupted: tuple, number: signal.Signals, workers: str
-) -> None:
-    name = f"stopped_{number.name}_{workers}"
-    metrics = folder / "experiments" / name / "metrics.csv"
-    with start(folder, name, "--training.num_workers", workers) as process:
-        wait_until(metrics.exists)
-        time.sleep(0.3)
-        for _ in range(2):  # to all processes, like a terminal or a scheduler, and again, like `timeout`
-            os.killpg(process.pid, number)
-            time.sleep(0.05)
-        _, err = process.communicate(timeout=LIMIT)
-    assert process.returncode == 128 + number
-    assert f"--experiment_name {name} --training.resume_training true" in err
-    assert "Traceback" not in err
-    code, _, err = finish(folder, name, "--training.resume_training", "true")
-    assert code == 0, err
-    assert_same(outcome(folder, name), uninterrupted)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="os.pipe")
-def test_a_run_whose_output_nobody_reads_goes_on(folder: Path, uninterrupted: tuple) -> None:
-    """As with `| head -1`."""
-    reader, writer = os.pipe()
-    os.close(reader)
-    code = RUN.format(root=str(ROOT))
-    command = [sys.executable, "-c", code, "--config", "config.yaml", "--experiment_name", "unread"]
-    ended = run(command, cwd=folder, stdout=writer, stderr=writer)
-    os.close(writer)
-    assert ended.returncode == 0
-    assert_same(outcome(folder, "unread"), uninterrupted)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL")
 def test_a_dead_worker_ends_the_run_with_a_one_line_message_and_the_run_resumes(
     folder: Path, uninterrupted: tuple
@@ -271,33 +223,21 @@ def one_line_error(result: tuple[int, str, str]) -> str:
     return lines[0]
 
 
-def test_an_existing_experiment_is_an_error_that_names_both_options(folder: Path, uninterrupted: tuple) -> None:
-    message = one_line_error(finish(folder, "uninterrupted"))
-    assert "--training.resume_training true" in message and "--experiment_name" in message
-
-
-def test_resuming_with_another_configuration_is_an_error(folder: Path, uninterrupted: tuple) -> None:
-    options = ("--training.resume_training", "true", "--training.lr", "0.5", "--training.num_workers", "1")
-    message = one_line_error(finish(folder, "uninterrupted", *options))
-    assert "training.lr was 0.001 and is now 0.5" in message
-    assert "training.num_workers was" not in message
-
-
-def test_resuming_with_other_validation_splits_is_an_error(folder: Path, uninterrupted: tuple) -> None:
+def test_resuming_with_other_validation_splits_is_an_error(
+    folder: Path, uninterrupted: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = folder / "data" / "KADID10K" / "splits" / "val.npy"
     before = path.read_bytes()
     np.save(path, np.load(path)[:, ::-1])
     try:
-        message = one_line_error(finish(folder, "uninterrupted", "--training.resume_training", "true"))
+        message = refused(folder, "uninterrupted", monkeypatch, "--training.resume_training", "true")
     finally:
         path.write_bytes(before)
     assert "cannot resume uninterrupted: the splits of kadid10k were own (" in message and "are now own (" in message
 
 
-def test_a_non_finite_loss_stops_the_run(folder: Path) -> None:
-    message = one_line_error(
-        finish(folder, "diverged", "--training.lr", "1e30", "--training.lr_scheduler.name", "null")
-    )
+def test_a_non_finite_loss_stops_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(folder, "diverged", monkeypatch, "--training.lr", "1e30", "--training.lr_scheduler.name", "null")
     assert "the loss is nan at step" in message and "1e+30" in message
     pretrain = folder / "experiments" / "diverged" / "pretrain"
     saved = torch.load(next(pretrain.glob("not_finite_step_*.pth")), weights_only=True)
@@ -329,32 +269,35 @@ def test_without_half_scale_the_loss_sees_the_full_scale_rows_only(
         torch.testing.assert_close(value, changed[name], rtol=1e-4, atol=1e-6)
 
 
-def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path) -> None:
+def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "0.png").write_bytes(b"no image")
     for i in range(1, 20):
         (tmp_path / f"{i}.png").write_bytes((folder / "data/KADIS700/ref_imgs" / f"{i:02d}.png").read_bytes())
-    code, _, err = finish(folder, "unreadable", "--training.data.pristine_path", str(tmp_path))
-    assert code == 2
-    assert "1 of 20 images cannot be read, more than 1%" in err and "0.png" in err and "Traceback" not in err
+    message = refused(folder, "unreadable", monkeypatch, "--training.data.pristine_path", str(tmp_path))
+    assert "1 of 20 images cannot be read, more than 1%" in message and "0.png" in message
 
 
-def test_a_truncated_training_image_is_used_and_named_once(folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_training_image_is_used_and_named_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for i in range(20):
         content = (folder / "data/KADIS700/ref_imgs" / f"{i:02d}.png").read_bytes()
         (tmp_path / f"{i}.png").write_bytes(content if i else content[: len(content) // 2])
     fast = ("--training.checkpoint_frequency", "0", "--validation.frequency", "9")
-    code, out, err = finish(folder, "truncated", "--training.data.pristine_path", str(tmp_path), *fast)
-    assert code == 0, err
+    train_here(folder, "truncated", monkeypatch, "--training.data.pristine_path", str(tmp_path), *fast)
+    out, err = capsys.readouterr()
     assert err.count(f"{tmp_path / '0.png'}: truncated") == 1
     assert "unreadable" not in out
 
 
-def test_an_unreadable_validation_image_is_named_before_the_training(folder: Path, tmp_path: Path) -> None:
+def test_an_unreadable_validation_image_is_named_before_the_training(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(folder / "data" / "KADID10K", tmp_path / "KADID10K")
     (tmp_path / "KADID10K" / "images" / "I02_01_01.png").write_bytes(b"no image")
     pristine = str(folder / "data" / "KADIS700" / "ref_imgs")
     options = ("--data_base_path", str(tmp_path), "--training.data.pristine_path", pristine)
-    message = one_line_error(finish(folder, "unreadable", *options))
+    message = refused(folder, "unreadable", monkeypatch, *options)
     assert "kadid10k: 1 of 12 images cannot be read" in message and "I02_01_01.png" in message
     assert not (folder / "experiments" / "unreadable" / "metrics.csv").exists()
 
@@ -366,5 +309,7 @@ def test_an_unreadable_validation_image_is_named_before_the_training(folder: Pat
         (("--data_base_path", "nowhere"), "nowhere"),
     ],
 )
-def test_bad_input_gives_a_one_line_message(folder: Path, options: tuple[str, ...], expected: str) -> None:
-    assert expected in one_line_error(finish(folder, "bad", *options))
+def test_bad_input_gives_a_one_line_message(
+    folder: Path, options: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert expected in refused(folder, "bad", monkeypatch, *options)

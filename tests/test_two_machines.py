@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import LIMIT, started
+from tests.processes import LIMIT, one_at_a_time, started
 from tests.test_train import ROOT, folder
 
 __all__ = ["folder"]
@@ -26,7 +26,10 @@ def read_or_die(self, position):
     return read(self, position)
 KADIS700Dataset.__getitem__ = read_or_die
 """
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gloo over TCP needs libuv, which Windows builds lack")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="gloo over TCP needs libuv, which Windows builds lack"),
+    one_at_a_time,
+]
 
 
 @pytest.fixture
@@ -64,26 +67,6 @@ def steps(machine: Path) -> list[tuple[str, str]]:
     """(step, loss) of each training step, and (step, "") of each validation."""
     with (machine / "experiments" / "shared" / "metrics.csv").open(newline="", encoding="utf-8") as file:
         return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
-
-
-def test_training_resuming_and_testing(machines: list[Path]) -> None:
-    for more in ((), ("--training.epochs", "3", "--training.resume_training", "true")):
-        ended = run(machines, "main.py", "--training.epochs", "1", *more)
-        assert [code for code, _, _ in ended] == [0, 0], ended
-        assert not (machines[1] / "experiments").exists()
-    experiment = machines[0] / "experiments" / "shared"
-    assert [step for step, loss in steps(machines[0]) if loss] == [str(i) for i in range(1, 16)]
-    assert [step for step, loss in steps(machines[0]) if not loss] == ["5", "10", "15"]
-    assert (experiment / "results.json").exists() and (experiment / "regressors").is_dir()
-    ended = run(machines, "test.py")
-    assert [code for code, _, _ in ended] == [0, 0], ended
-    assert "kadid10k" in ended[0][1] and not (machines[1] / "experiments").exists()
-
-
-def test_other_training_images_on_one_machine_end_both(machines: list[Path]) -> None:
-    (machines[1] / "data" / "KADIS700" / "ref_imgs" / "07.png").rename(machines[1] / "data" / "other.png")
-    for code, _, errors in run(machines, "main.py"):
-        assert code == 2 and "process 1 has 19 (names" in errors and "process 0 has 20 (names" in errors, errors
 
 
 def test_a_worker_that_dies_on_one_machine_ends_both_with_the_state_saved(machines: list[Path]) -> None:

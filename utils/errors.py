@@ -8,11 +8,10 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from models.errors import UserError
 from utils.output import make_output_last, output_failed
 
-
-class UserError(Exception):
-    """Bad input. The message is one line: the file or key, what was found, and what would be right."""
+__all__ = ["UserError", "end_quietly_on_interrupt", "run_command"]
 
 
 def end_quietly_on_interrupt() -> None:
@@ -24,25 +23,20 @@ def end_quietly_on_interrupt() -> None:
         signal.signal(signal.SIGINT, _end)
 
 
-def run_command(command: Callable[[], int | None], *mistakes: type[Exception]) -> None:
+def run_command(command: Callable[[], int | None]) -> None:
     """Runs a script's main function and exits with its return value (None counts as 0).
 
     A `UserError` prints its message on standard error and exits with code 2, and so does a name that the file system
     finds too long. Ctrl-C prints one line and exits with code 130. Any other exception is a programmer's mistake and
-    keeps its traceback. Output that nobody reads (`| head -1`) is dropped; if it cannot be written for another reason,
-    one line says so and the exit code is not 0.
-
-    Args:
-        command: the main function.
-        mistakes: further exception classes that report a user's mistake, such as `models.errors.WeightsError`.
+    keeps its traceback. Characters that a stream cannot encode are escaped. Output that nobody reads (`| head -1`) is
+    dropped; if it cannot be written for another reason, one line says so and the exit code is not 0.
     """
-    caught: tuple[type[Exception], ...] = (UserError, *mistakes)
     make_output_last()
     try:
         if signal.getsignal(signal.SIGINT) is _end:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         code: int | str | None = command() or 0
-    except caught as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except OSError as error:

@@ -23,7 +23,7 @@ class LastingStream(io.TextIOWrapper):
         super().__init__(
             stream.buffer,
             stream.encoding,
-            stream.errors,
+            "backslashreplace",  # a code page may lack characters of a file name
             line_buffering=stream.line_buffering,
             write_through=stream.write_through,
         )

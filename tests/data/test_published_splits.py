@@ -142,7 +142,7 @@ def test_splits_that_are_there_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "LIVE").mkdir()
     done = run(command(tmp_path), cwd=ROOT)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert f"{folder}: is there already" in done.stderr
+    assert f"{folder}: is not empty" in done.stderr
     assert {path.name: path.read_bytes() for path in folder.glob("*.npy")} == before
     assert not (tmp_path / "LIVE" / "splits").exists()  # refused before the first one is fetched
 

@@ -11,7 +11,7 @@ import pytest
 from data import get_dataset
 from data.split_files import has_splits, load_splits, make_splits, save_splits
 from tests.data.layouts import make_small
-from tests.processes import LIMIT, run, started
+from tests.processes import LIMIT, one_at_a_time, run, started
 from utils.errors import UserError
 
 NAMES = [f"{i:02d}.png" for i in range(20)]
@@ -133,17 +133,6 @@ def test_the_command_creates_splits(tmp_path: Path) -> None:
     pd.testing.assert_series_equal(pd.Series(dataset.mos), pd.Series(dataset.mos))
 
 
-@pytest.mark.parametrize("left", [(), ("test",), ("test", "train")])
-def test_splits_whose_creation_was_interrupted_are_created_again(tmp_path: Path, left: tuple[str, ...]) -> None:
-    """A kill after some of the files must not leave the dataset unusable."""
-    names = [f"{i}.png" for i in range(10)]
-    save_splits(tmp_path, make_splits(10, None), names, on_first_use=True)
-    assert has_splits(tmp_path)
-    for phase in {"train", "val", "test"} - set(left):
-        (tmp_path / f"{phase}.npy").unlink()
-    assert not has_splits(tmp_path)
-
-
 def test_incomplete_splits_of_the_user_are_reported_and_not_replaced(tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(10)]
     save_splits(tmp_path, make_splits(10, None, seed=1), names)
@@ -160,6 +149,7 @@ print(get_dataset("mine", sys.argv[1], crop_size=32).get_split_indices(3, "test"
 """
 
 
+@one_at_a_time
 def test_eight_processes_that_use_a_dataset_first_have_the_same_splits(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     rows = "\n".join(f"{i}.png,{i}" for i in range(50))

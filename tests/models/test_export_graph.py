@@ -118,11 +118,12 @@ def test_a_file_whose_scores_differ_is_not_written(
     pytest.importorskip("onnxscript")
     monkeypatch.setattr(export_graph.Graph, "forward", lambda self, img, img_ds: self.model.regressor.bias + img.sum())
     path = file_of(form, tmp_path, "kadid10k")
-    path.write_text("an earlier export", encoding="utf-8")
+    earlier = "an earlier export, with score_quantiles and about.json"
+    path.write_text(earlier, encoding="utf-8")
     with pytest.raises(UserError, match=r"ARNIQA_kadid10k\.\w+: not written, because its scores differ") as error:
         main(["--weights_dir", str(released), "--out", str(tmp_path), "--format", form])
     assert "\n" not in str(error.value)
-    assert path.read_text(encoding="utf-8") == "an earlier export"
+    assert path.read_text(encoding="utf-8") == earlier
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 

@@ -8,7 +8,7 @@ import torch.distributed as dist
 
 from models.simclr import SimCLR, gather_ranks, nt_xent_loss
 from tests.golden import golden
-from tests.processes import on_two_ranks
+from tests.processes import on_two_ranks, one_at_a_time
 
 
 def naive_loss(a: torch.Tensor, b: torch.Tensor, tau: float) -> torch.Tensor:
@@ -85,6 +85,7 @@ def _rank(rank: int, store: str, results: str) -> None:
     dist.destroy_process_group()
 
 
+@one_at_a_time
 def test_two_processes_give_the_loss_and_gradients_of_one(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(2)
     data = {n: torch.randn(6, 10, generator=generator) for n in "ab"}

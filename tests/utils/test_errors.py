@@ -24,7 +24,7 @@ def test_a_user_error_and_a_stop_give_a_one_line_message(
         raise raised
 
     with pytest.raises(SystemExit) as ended:
-        run_command(command, WeightsError)
+        run_command(command)
     assert ended.value.code == code
     assert capsys.readouterr().err == f"{line}\n"
 

@@ -38,7 +38,7 @@ def parse_command_line(
         epilog="An option replaces the value in the file. A key that neither gives has its default.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="path of the YAML file")
+    parser.add_argument("--config", type=file_path, required=True, metavar="FILE", help="path of the YAML file")
     if add_arguments:
         add_arguments(parser)
     _add_keys(parser)
@@ -55,6 +55,13 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
+
+
+def file_path(text: str) -> Path:
+    """Type of an option that takes a path; an empty one would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; give a path")
+    return Path(text)
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:

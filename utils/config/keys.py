@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from models.names import ALLOWED as ALLOWED_NAME
+from models.names import NAME
 from utils.config.schema import Key, build, flatten, key, keys_of, read, section
 from utils.errors import UserError
 
 MAX_SIDE = 8192  # of a crop in pixels; larger ones fit no memory
-NAME = r'[^./\\:*?"<>|][^/\\:*?"<>|]{0,99}'  # of an experiment, which is a folder
+DATASET_NAMES = {"pattern": NAME, "allowed": "list of one or more folder names, no paths, each once"}
 DATASETS = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]  # those of the paper's tables
 
 
@@ -98,7 +100,9 @@ class ValidationSection:
         True, "draw the embeddings of kadid10k if listed, else of the first dataset, after validation and test"
     )
     visualization: VisualizationSection = section(VisualizationSection)
-    datasets: list[str] = key(DATASETS, "datasets to validate on; a folder with labels.csv is one too", unique=True)
+    datasets: list[str] = key(
+        DATASETS, "datasets to validate on; a folder with labels.csv is one too", unique=True, **DATASET_NAMES
+    )
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,9 @@ class TestSection:
     precision: Literal["float32", "tf32", "float16", "bfloat16"] = key(
         "float32", "of the encoder's arithmetic, in validation too"
     )
-    datasets: list[str] = key(DATASETS, "datasets to test on; a folder with labels.csv is one too", unique=True)
+    datasets: list[str] = key(
+        DATASETS, "datasets to test on; a folder with labels.csv is one too", unique=True, **DATASET_NAMES
+    )
     cross_dataset: bool = key(False, "also fit on each whole dataset and test on every other", alias="cross_dataset")
     compare_untrained: bool = key(False, "also test the encoder as it was before its first step")
     full_reference: bool = key(
@@ -159,7 +165,7 @@ class Config:
     experiment_name: str = key(
         help="name of the run and of its folder in experiments/",
         pattern=NAME,
-        allowed='folder name of at most 100 characters, none of / \\ : * ? " < > |, no leading dot',
+        allowed=ALLOWED_NAME,
     )
     data_base_path: str = key(help="folder that holds the datasets' folders")
     device: int | str = key(

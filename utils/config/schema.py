@@ -32,7 +32,7 @@ class Key:
         default: `dataclasses.MISSING` where it must be set.
         help: its meaning, in a line.
         within: interval of a number or of each number of a list, in the usual notation: "[0, 1)".
-        pattern: regular expression that the whole value must match, as text.
+        pattern: regular expression that a value, or each value of a list, must match, as text.
         length: number of values in a list, any but none where it is None.
         allowed: says what is allowed where the pattern needs words.
         alias: a second name of the command-line option.
@@ -80,7 +80,7 @@ class Key:
             raise ValueError("twice")
         if self.within and not all(v is None or _inside(v, self.within) for v in values):
             raise ValueError("range")
-        if self.pattern and not re.fullmatch(self.pattern, str(parsed)):
+        if self.pattern and not all(re.fullmatch(self.pattern, str(value)) for value in values):
             raise ValueError("pattern")
         return parsed
 

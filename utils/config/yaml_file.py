@@ -9,7 +9,7 @@ import yaml
 from utils.config.keys import KEYS, Config, complete
 from utils.config.schema import flatten, read
 from utils.errors import UserError
-from utils.runtime.files import write_text
+from utils.runtime.files import check_regular, write_text
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> Config:
@@ -80,6 +80,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     Raises:
         UserError: the file cannot be read, is not YAML or something else than keys and values, or has a key twice.
     """
+    check_regular(path)
     try:
         content = yaml.load(path.read_bytes(), _Loader)
     except OSError as error:

@@ -13,6 +13,7 @@ from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interv
 from utils.evaluation.protocol import TESTED
 from utils.evaluation.results import SCORE_KINDS, as_text
 from utils.experiment.layout import Experiment
+from utils.runtime.files import check_regular
 
 Array = NDArray[np.float64]
 COLUMNS = ["dataset", "train_fraction", *TESTED]
@@ -60,6 +61,7 @@ def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
     path = experiment.predictions
     if not path.exists():
         raise UserError(f"{path}: not found; test the experiment (test.py), also if it was tested before this file was")
+    check_regular(path)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if list(table.columns) != COLUMNS:
@@ -88,6 +90,7 @@ def _of_datasets(
     path = experiment.results("json")
     if not path.exists():
         raise UserError(f"{path}: not found; test the experiment (test.py)")
+    check_regular(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         parts = {found["dataset"]: found for found in content["datasets"]}

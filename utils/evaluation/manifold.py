@@ -9,8 +9,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.manifold import TSNE
-from sklearn.metrics import pairwise_distances_chunked, silhouette_score
 
 from utils.config.keys import VisualizationSection
 from utils.evaluation.bootstrap import share_interval
@@ -121,6 +119,8 @@ def make_manifold(embeddings: Floats, dataset: DegradedDataset, settings: Visual
 
 def project_tsne(embeddings: Floats, settings: VisualizationSection, seed: int) -> Floats:
     """(n, d) -> (n, 2 or 3) by t-SNE. The perplexity is at most (n - 1) / 3, because few images allow no more."""
+    from sklearn.manifold import TSNE  # takes a second, which a command that draws nothing need not wait
+
     tsne = settings.tsne
     perplexity = min(tsne.perplexity, (len(embeddings) - 1) / 3)
     model = TSNE(tsne.n_components, perplexity=perplexity, max_iter=tsne.n_iter, init="pca", random_state=seed)
@@ -164,6 +164,8 @@ def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]
     Raises:
         ValueError: the dataset's images have no types and levels.
     """
+    from sklearn.metrics import pairwise_distances_chunked, silhouette_score
+
     if not is_degraded(dataset) or dataset.distortion_groups is None:
         raise ValueError(f"{dataset.name} has no types and levels of distortion")
     centre = np.asarray(features[:, 0], np.float32)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from utils.errors import UserError
-from utils.runtime.files import write_whole
+from utils.runtime.files import check_regular, write_whole
 
 PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved by their state_dict
 VALUES = ("epoch", "step", "validated", "best", "unreadable")  # saved as they are
@@ -125,6 +125,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is damaged or was not written by this project.
     """
+    check_regular(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:

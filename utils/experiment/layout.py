@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.config.keys import KEYS
+from models.names import check_name
 from utils.errors import UserError
 
 NUMBERED = re.compile(r"best_epoch_(\d+)_")
@@ -37,11 +37,7 @@ class Experiment:
         Raises:
             UserError: it is not a name, but a path for instance.
         """
-        try:
-            KEYS["experiment_name"].parse(name)
-        except ValueError as error:
-            allowed = KEYS["experiment_name"].describe()
-            raise UserError(f"experiment_name: found {name!r}, allowed: {allowed}") from error
+        check_name("experiment_name", name)
         return cls(EXPERIMENTS / name, name)
 
     def of(self, eval_type: str) -> "Experiment":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from utils.experiment.layout import Experiment
 from utils.image import denormalize
 from utils.runtime.files import GrowingFile, write_text
 
+WANDB_MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
 PUBLISHED = {"learning_rate": "lr"}  # columns of metrics.csv that have another name in W&B
 
 
@@ -163,18 +165,33 @@ def _covered(path: Path, header: bytes, step: int, validated: bool) -> tuple[int
 
 
 def wandb_settings(config: Config) -> dict[str, Any] | None:
-    """Arguments of `wandb.init` for a run of that configuration, or None if it does without W&B."""
+    """Arguments of `wandb.init` for a run of that configuration, or None if it does without W&B.
+
+    The environment variable WANDB_MODE restricts what the configuration allows: "offline" or "disabled" win over
+    `logging.wandb.online`, and "online" does not bring a run to the servers that the configuration keeps off them.
+
+    Raises:
+        UserError: WANDB_MODE has another value.
+    """
     where = config.logging.wandb
     if not config.logging.use_wandb:
         return None
-    if where.online and where.project is None:
+    asked = os.environ.get("WANDB_MODE") or "online"
+    if asked not in WANDB_MODES:
+        raise UserError(f"WANDB_MODE: found {asked!r}; allowed: {', '.join(WANDB_MODES)}")
+    mode = WANDB_MODES[asked]
+    if mode == "disabled":
+        print("W&B is off, because WANDB_MODE is disabled")
+        return None
+    online = where.online and mode == "online"
+    if online and where.project is None:
         print("W&B is off, because logging.wandb.project is not set")
         return None
     return {
         "project": where.project,
         "entity": where.entity,
         "name": config.experiment_name,
-        "mode": "online" if where.online else "offline",
+        "mode": "online" if online else "offline",
         "config": config.to_dict(),
     }
 

@@ -13,12 +13,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.config.command_line import OneLineParser, integer
+from utils.config.command_line import OneLineParser, file_path, integer
 from utils.errors import UserError, run_command
 from utils.evaluation.comparison import compare, score_kinds, table
 from utils.experiment.layout import COMPARISON, Experiment
 from utils.report.comparison import write_comparison
 from utils.report.page import write_report
+from utils.report.page_parts import PAGES
+from utils.runtime.files import check_output
 
 
 def main() -> None:
@@ -35,7 +37,7 @@ def main() -> None:
         "names", nargs="+", metavar="NAME", help="experiments; the others are compared with the first"
     )
     comparing.add_argument("--seed", type=integer(0, 2**32 - 1), default=27, help="of the resampling (%(default)s)")
-    comparing.add_argument("--out", type=Path, default=COMPARISON, help="file of the page (%(default)s)")
+    comparing.add_argument("--out", type=file_path, default=COMPARISON, help="file of the page (%(default)s)")
     arguments = parser.parse_args()
     if arguments.command == "compare":
         compare_experiments(arguments.names, arguments.seed, arguments.out)
@@ -60,12 +62,13 @@ def compare_experiments(names: Sequence[str], seed: int, out: Path) -> None:
         if names.count(name) > 1:
             raise UserError(f"compare: {name} is given twice; give each experiment once")
     experiments = [Experiment.named(name) for name in names]
+    check_output("--out", out, PAGES, b'content="ARNIQA comparison"')
     found, left_out = compare(experiments, seed)
     kinds = score_kinds(experiments[0], found["dataset"].unique())
     notes = [f"{name}: {kind}" for name, kind in kinds.items()]
     notes += [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
-    print(table(found), *notes, sep="\n")
     write_comparison(out, names, found, notes)
+    print(table(found), *notes, sep="\n")
     print(out)
 
 

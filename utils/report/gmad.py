@@ -17,15 +17,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.config.command_line import OneLineParser, integer
+from utils.config.command_line import OneLineParser, file_path, integer
 from utils.errors import UserError, run_command
 from utils.evaluation.gmad import competition
 from utils.evaluation.score_file import FORMULA, read_scores
 from utils.image import open_thumbnail
+from utils.report.figure_file import check_figure, save_figure
 from utils.report.figures import LETTERS, shortened
-from utils.report.quality_map import check_suffix
-from utils.runtime.files import write_text, write_whole
+from utils.runtime.files import check_output, write_text
 
+TITLE = "ARNIQA gMAD"  # of the picture's file
 THUMBNAIL = 320  # longest side of a picture, in pixels
 
 
@@ -92,27 +93,26 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def main() -> None:
     parser = OneLineParser(prog="python -m utils.report.gmad", description=__doc__)
-    parser.add_argument("scores", nargs=2, type=Path, metavar="CSV", help="scores of the same images by two models")
+    parser.add_argument(
+        "scores", nargs=2, type=file_path, metavar="CSV", help="scores of the same images by two models"
+    )
     parser.add_argument("--quantiles", type=integer(1, 20), default=4, help="of each model's scores (%(default)s)")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=file_path,
         default=Path("gmad.png"),
         help="file of the picture; a table goes beside it (%(default)s)",
     )
     arguments = parser.parse_args()
-    check_suffix("--out", arguments.out)
-    table = pairs_table(tuple(arguments.scores), arguments.quantiles)
     written = arguments.out.with_suffix(".csv")
-    inputs = [*arguments.scores, *(Path(name) for name in {*table["lower_image"], *table["higher_image"]})]
-    for target in (arguments.out, written):
-        if target.resolve() in {path.resolve() for path in inputs}:
-            raise UserError(f"--out: {target} would replace one of the files that are compared; choose another name")
+    check_figure("--out", arguments.out, TITLE)
+    check_output("--out", written, (".csv",), b"equal_for,quantile,")
+    table = pairs_table(tuple(arguments.scores), arguments.quantiles)
     safe = table["equal_for"].map(lambda name: f"./{name}" if name.startswith(FORMULA) else name)
     write_text(written, table.assign(equal_for=safe).to_csv(index=False, lineterminator="\n"))
     print(written)
     figure = draw(table)
-    write_whole(arguments.out, lambda file: figure.savefig(file, dpi=100, format=arguments.out.suffix[1:]))
+    save_figure(figure, arguments.out, TITLE, dpi=100)
     print(arguments.out)
 
 

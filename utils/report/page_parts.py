@@ -10,6 +10,8 @@ import jinja2
 from utils.errors import UserError
 from utils.image import open_thumbnail
 
+PAGES = (".html", ".htm")  # suffixes of a page
+
 
 def environment() -> jinja2.Environment:
     """The templates of this folder: texts are escaped, and a name that nothing gives is an error."""

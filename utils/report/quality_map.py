@@ -8,10 +8,11 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.errors import UserError
 from utils.evaluation.inference import CropScorer, score_crops
 from utils.image import to_pixels
-from utils.runtime.files import write_whole
+from utils.report.figure_file import save_figure
+
+QUALITY_MAP = "ARNIQA quality map"  # title of the file
 
 
 def positions(side: int, crop_size: int) -> list[int]:
@@ -82,29 +83,4 @@ def save_quality_map(path: str | Path, image: Image.Image, quality: np.ndarray, 
     figure.colorbar(painted, ax=axes, label="local quality (higher is better)")
     axes.set_title(f"quality score {score:.4f}")
     axes.set_axis_off()
-    write_whole(Path(path), lambda file: figure.savefig(file, format=Path(path).suffix.removeprefix(".")))
-
-
-def check_target(path: Path, image: Path) -> None:
-    """Whether a map of that image can be written to that path; asked before the image is scored.
-
-    Raises:
-        UserError: the path is the image itself or a folder, or its suffix is not that of an image format.
-    """
-    if path.is_dir():
-        raise UserError(f"--quality_map: {path} is a folder; give a file such as {path / 'map.png'}")
-    if path.exists() and image.exists() and path.samefile(image):
-        raise UserError(f"--quality_map: {path} is the image itself; give another file")
-    check_suffix("--quality_map", path)
-
-
-def check_suffix(option: str, path: Path) -> None:
-    """Whether matplotlib can draw a file of that name.
-
-    Raises:
-        UserError: its suffix is not that of an image format.
-    """
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".").lower() not in formats:
-        allowed = ", ".join(sorted(formats))
-        raise UserError(f"{option}: {path} has no suffix of an image format; allowed: {allowed}")
+    save_figure(figure, Path(path), QUALITY_MAP)

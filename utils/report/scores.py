@@ -12,10 +12,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from utils.errors import UserError
 from utils.evaluation.inference import Score
-from utils.report.page_parts import environment, now, thumbnail
-from utils.runtime.files import check_writable, write_whole
+from utils.report.page_parts import PAGES, environment, now, thumbnail
+from utils.runtime.files import check_output, check_writable, write_whole
 
 FEW = 1000  # images, up to which thumbnails are large
 LARGE, SMALL = (320, 80), (160, 70)  # longest side of a thumbnail in pixels, and its JPEG quality
@@ -102,21 +101,13 @@ def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among:
     print(f"{path}: {len(results)} images{note}", file=sys.stderr)
 
 
-def check_report(path: Path, images: Sequence[Path], output: Path | None) -> None:
-    """Whether the page can be written to that path; asked before the images are scored. Makes its folder.
+def check_report(path: Path) -> None:
+    """Checks that the page can be written, before the images are scored; creates its folder.
 
     Raises:
-        UserError: the path is a folder, one of the images or the file of scores, its suffix is not that of a page, or
-            its folder cannot be written.
+        UserError: as `check_output`, or its folder cannot be written.
     """
-    if path.is_dir():
-        raise UserError(f"--report: {path} is a folder; give a file such as {path / 'scores.html'}")
-    if output is not None and path.resolve() == output.resolve():
-        raise UserError(f"--report: {path} is also --output; give another file")
-    if path.exists() and any(image.exists() and path.samefile(image) for image in images):
-        raise UserError(f"--report: {path} is one of the images; give another file")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--report: {path} has no suffix of a web page; allowed: .html, .htm")
+    check_output("--report", path, PAGES, b'content="ARNIQA scores"')
     check_writable(path.parent)
 
 
@@ -125,7 +116,7 @@ def histogram(values: np.ndarray) -> Histogram:
     low, high = float(values.min()), float(values.max())
     margin = max(0.0, NARROWEST - (high - low)) / 2
     edges = MaxNLocator(BARS, steps=[1, 2, 5, 10]).tick_values(low - margin, high + margin)
-    counts, _ = np.histogram(values, edges)
+    counts, _ = np.histogram(values.clip(edges[0], edges[-1]), edges)  # 0.6 may be below the computed edge 0.6
     first, width = edges[0], edges[-1] - edges[0]
 
     def percent(value: float) -> float:

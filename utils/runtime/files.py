@@ -6,7 +6,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -51,9 +51,14 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             partial.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file by `write_whole`."""
+    write_whole(path, lambda file: file.write(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a UTF-8 text file by `write_whole`."""
-    write_whole(path, lambda file: file.write(text.encode("utf-8")))
+    write_bytes(path, text.encode("utf-8"))
 
 
 def make_folder_whole(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -88,6 +93,47 @@ def check_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def check_regular(path: Path) -> None:
+    """Checks that reading `path` cannot wait for ever, as reading a pipe or a device can. A missing file passes.
+
+    Raises:
+        UserError: it exists and is not a regular file.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a pipe or a device'}; expected a regular file")
+
+
+def check_output(option: str, path: Path, suffixes: Sequence[str], marker: bytes) -> None:
+    """Checks that a command may write its output to `path`, before it computes anything.
+
+    Args:
+        option: begins the message.
+        path: of the output file.
+        suffixes: allowed suffixes, such as ".html".
+        marker: bytes near the beginning or the end of every file that the command writes.
+
+    Raises:
+        UserError: the suffix is another one, or there is something that the command did not write.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{option}: found {path}; allowed: a file name that ends in {' or '.join(suffixes)}")
+    check_regular(path)
+    if path.exists() and not _has(path, marker):
+        raise UserError(f"{option}: {path} exists and was not written by this command; remove it or give another name")
+
+
+def _has(path: Path, marker: bytes) -> bool:
+    """Whether the marker is in the first or the last 64 KiB of a file; an empty file has every marker."""
+    size = 2**16
+    try:
+        with path.open("rb") as file:
+            start = file.read(size)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return not start or marker in start or marker in file.read(size)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 class Taken(UserError):
@@ -177,7 +223,7 @@ class GrowingFile:
     def replace(self, data: bytes) -> None:
         """Replaces the whole content by `write_whole`."""
         self._file.close()  # Windows replaces no open file
-        write_whole(self.path, lambda file: file.write(data))
+        write_bytes(self.path, data)
         self._open()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.names import NAME
 from utils.config.command_line import parse_command_line
 from utils.config.keys import KEYS, Config, diff
 from utils.config.yaml_file import load_config, render, save_config
@@ -241,7 +242,7 @@ def test_wrong_value(tmp_path: Path, name: str, text: str, allowed: str) -> None
 
 
 WRONG_IN_FILE = [
-    ("validation: {datasets: live}", "validation.datasets: found 'live', allowed: list of one or more: text"),
+    ("validation: {datasets: live}", "validation.datasets: found 'live', allowed: list of one or more folder names"),
     ("test: {datasets: []}", "test.datasets: found []"),
     ("test: {datasets: [live, 7]}", "test.datasets: found ['live', 7]"),
     ("test: {train_fraction: [0.5, 0]}", "allowed: list of one or more: number in (0, 1]"),
@@ -286,7 +287,7 @@ def test_error_for_an_empty_file_lists_the_required_keys(write: Any) -> None:
 
 def test_a_missing_file_a_folder_and_a_binary_file_are_errors(tmp_path: Path) -> None:
     assert message_of(tmp_path / "no.yaml").startswith(f"{tmp_path / 'no.yaml'}: cannot be read")
-    assert message_of(tmp_path).startswith(f"{tmp_path}: cannot be read")
+    assert message_of(tmp_path) == f"{tmp_path}: is a folder; expected a regular file"
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
     assert "not valid YAML" in message_of(binary)
@@ -312,7 +313,7 @@ def test_booleans_as_the_published_command_line_takes_them(write: Any, word: str
 def test_a_dataset_that_is_named_twice_is_refused(write: Any) -> None:
     """It would count twice in the averages."""
     message = message_of(write(), "--test.datasets", "live", "csiq", "live")
-    assert "found ['live', 'csiq', 'live'], allowed: list of one or more: text, each once" in message
+    assert "found ['live', 'csiq', 'live'], allowed: list of one or more folder names, no paths, each once" in message
 
 
 def test_an_anchor_that_refers_to_itself_is_one_line(write: Any) -> None:
@@ -359,7 +360,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_
 @given(
     path=TEXTS.filter(lambda text: text != "null"),
     lr=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
-    datasets=st.lists(TEXTS, min_size=1, unique=True),
+    datasets=st.lists(st.from_regex(NAME, fullmatch=True), min_size=1, unique=True),
     device=st.sampled_from(["auto", -1, 0, 7, "cpu", "cuda", "cuda:1", "mps"]),
     resume=st.booleans(),
 )

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.processes import on_two_ranks
+from tests.processes import on_two_ranks, one_at_a_time
 from utils.errors import UserError
 from utils.evaluation import features as module
 from utils.evaluation.features import cache_key, cached_features, forget_features
@@ -248,6 +248,7 @@ def _on_rank(rank: int, folder: Path, unreadable: Collection[int]) -> None:
         torch.distributed.destroy_process_group()
 
 
+@one_at_a_time
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_two_processes_give_the_same_result(tmp_path: Path) -> None:
     on_two_ranks(_on_rank, tmp_path, ())
@@ -255,6 +256,7 @@ def test_two_processes_give_the_same_result(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("machine0/cache*/*.float32"))) == 2
 
 
+@one_at_a_time
 @pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="PyTorch without gloo")
 def test_the_unreadable_images_of_all_processes_are_named_on_each(tmp_path: Path) -> None:
     on_two_ranks(_on_rank, tmp_path, (1, 2))

@@ -81,7 +81,7 @@ def result(
     return found
 
 
-def manifold(experiment: Experiment, dimensions: int = 2, images: int = 300) -> None:
+def manifold(experiment: Experiment, dimensions: int = 2, images: int = 120) -> None:
     """manifold.json with t-SNE and UMAP of images of every type."""
     rng = np.random.default_rng(0)
     kinds = [list(DISTORTIONS)[i % len(DISTORTIONS)] for i in range(images)]

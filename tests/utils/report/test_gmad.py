@@ -122,10 +122,10 @@ def test_mistakes_are_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) ->
         ((a, "other.csv"), r"other\.csv: not a file of scores"),
         ((a, "nan.csv"), r"nan\.csv: the score of photos/00\.png is 'nan'"),
         ((a, "twice.csv"), r"twice\.csv: has photos/00\.png twice"),
-        ((a, a, "--out", a.with_suffix(".png")), r"--out: .*a\.csv would replace one of the files"),
-        ((a, a, "--out", images[0]), r"--out: .*00\.png would replace one of the files"),
-        ((a, a, "--out", "map.xyz"), r"--out: map\.xyz has no suffix of an image format"),
-        ((a, a, "--out", "map.csv"), r"--out: map\.csv has no suffix of an image format"),
+        ((a, a, "--out", a.with_suffix(".png")), r"--out: .*a\.csv exists and was not written by this command"),
+        ((a, a, "--out", images[0]), r"--out: .*00\.png exists and was not written by this command"),
+        ((a, a, "--out", "map.xyz"), r"--out: found map\.xyz; allowed: .*\.png"),
+        ((a, a, "--out", "map.csv"), r"--out: found map\.csv; allowed: .*\.png"),
     ):
         with pytest.raises(UserError, match=message) as error:
             run(monkeypatch, *arguments)

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import on_two_ranks
+from tests.processes import on_two_ranks, one_at_a_time
 from utils.runtime.distributed import rank, share_buffers, share_out
+
+pytestmark = one_at_a_time
 
 
 def test_one_process_does_all_the_work() -> None:

@@ -1,0 +1,30 @@
+r"""Names of datasets and experiments, which become parts of file names."""
+
+import re
+
+from .errors import UserError
+
+# Control characters, and characters that are invisible or change the direction of the text that follows.
+_HIDDEN = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+_ANYWHERE = rf'[^/\\:*?"<>|\ud800-\udfff{_HIDDEN}]'
+NAME = rf"(?![\s.]){_ANYWHERE}{{1,100}}(?<![\s.])"
+ALLOWED = (
+    'folder name of at most 100 characters, none of / \\ : * ? " < > |, no control characters, '
+    "no dot or space at either end"
+)
+
+
+def check_name(what: str, name: str) -> None:
+    """Checks that a name stays in its folder.
+
+    Args:
+        what: key or option; begins the message.
+        name: of a dataset or an experiment.
+
+    Raises:
+        UserError: it is not one plain folder name.
+    """
+    if not re.fullmatch(NAME, name):
+        raise UserError(f"{what}: found {name!r}; allowed: {ALLOWED}")

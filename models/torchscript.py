@@ -1,0 +1,90 @@
+"""Reads the tensors of a TorchScript archive without running code that it contains.
+
+`torch.jit.load` runs the `__setstate__` methods of an archive. The released regressors need none: their `data.pkl` is a
+pickle of two tensors, and the tensors' bytes are members of the zip file.
+"""
+
+import io
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# What the pickle may name. The classes `__torch__.*`, whose code is in the archive, become `_Inert`.
+DTYPES = {"FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16}
+
+
+class UnknownForm(ValueError):
+    """The archive is not damaged, but has something else than the tensors of one module."""
+
+
+def is_torchscript(path: Path) -> bool:
+    """Whether the file is a TorchScript archive: a zip file with code/... members, which torch.save does not write."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
+
+
+def read_torchscript(path: Path, extra: str) -> tuple[dict[str, Tensor], bytes | None]:
+    """The tensors that are attributes of an archive's module, by name; and its extra file `extra`, if it has one.
+
+    Raises:
+        UnknownForm: the archive has another form. What is named in it is not executed.
+        OSError, zipfile.BadZipFile: it cannot be read, or the checksum of a member is wrong.
+    """
+    with zipfile.ZipFile(path) as archive:
+        roots = [name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(roots) != 1:
+            raise UnknownForm(f"it has {len(roots)} members data.pkl")
+        members = {name.removeprefix(roots[0]): archive.read(name) for name in archive.namelist()}
+    if members.get("byteorder", b"little").decode("ascii", "replace") != sys.byteorder:
+        raise UnknownForm("it was written on a machine with another byte order")
+    try:
+        module = _Reader(members).load()
+    except Exception as error:  # a pickle can fail in any way
+        raise UnknownForm(str(error) or type(error).__name__) from error
+    state = getattr(module, "state", None)
+    if not isinstance(state, dict):
+        raise UnknownForm("its module has no plain attributes")
+    return {name: value for name, value in state.items() if isinstance(value, Tensor)}, members.get(f"extra/{extra}")
+
+
+class _Inert:
+    """Stands for an object of a class whose code is in the archive."""
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
+class _Reader(pickle.Unpickler):
+    """Unpickles data.pkl; names nothing but the functions below."""
+
+    def __init__(self, members: dict[str, bytes]) -> None:
+        super().__init__(io.BytesIO(members["data.pkl"]))
+        self.members = members
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "__torch__":
+            return _Inert
+        if module == "torch" and name in DTYPES:
+            return DTYPES[name]
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        raise pickle.UnpicklingError(f"it uses {module}.{name}")
+
+    def persistent_load(self, key: tuple[str, torch.dtype, str, str, int]) -> Tensor:
+        _, dtype, number, _, _ = key
+        return torch.frombuffer(bytearray(self.members[f"data/{number}"]), dtype=dtype)
+
+
+def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
+    """As `torch._utils._rebuild_tensor_v2`; `as_strided` raises an error beyond the end of the storage."""
+    return torch.as_strided(storage, size, stride, offset).clone()

@@ -1,0 +1,107 @@
+"""Several processes: the loss of one, machines without a shared folder, and what ends them all."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.simclr import SimCLR, nt_xent_loss
+from tests.contract.runs import (
+    RESUME,
+    Ended,
+    end,
+    history,
+    needs_posix,
+    ranks,
+    training,
+    write_own_dataset,
+)
+from tests.processes import on_two_ranks, one_at_a_time
+
+pytestmark = [needs_posix, one_at_a_time]
+
+
+def loss_of_a_rank(rank: int, views: torch.Tensor, expected: float, gradient: torch.Tensor, rendezvous: str) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=2)
+    model = SimCLR({"embedding_dim": 4, "pretrained": False, "use_norm": True}, 0.1)
+    model.encoder = Projections(gradient.shape)
+    parallel = torch.nn.parallel.DistributedDataParallel(model)
+    mine = views[:, 4 * rank : 4 * rank + 4]
+    loss = parallel(mine[0], mine[1])
+    loss.backward()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(model.encoder.weight.grad, gradient, rtol=1e-4, atol=1e-6)
+    torch.distributed.destroy_process_group()
+
+
+class Projections(torch.nn.Module):
+    """Stands for the encoder: a linear map to projections, without batch norm, whose statistics are a process's own."""
+
+    def __init__(self, shape: torch.Size) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(shape) + torch.eye(*shape))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        projections = torch.nn.functional.normalize(x @ self.weight, dim=1)
+        return projections, projections
+
+
+def test_loss_and_gradients_are_those_of_one_process(tmp_path: Path) -> None:
+    views = torch.randn(2, 8, 6, generator=torch.Generator().manual_seed(0))
+    whole = Projections(torch.Size((6, 4)))
+    loss = nt_xent_loss(*(whole(view)[1] for view in views), 0.1)
+    loss.backward()
+    assert whole.weight.grad is not None
+    rendezvous = (tmp_path / "rendezvous").as_uri()
+    on_two_ranks(loss_of_a_rank, views, loss.item(), whole.weight.grad, rendezvous)
+
+
+@pytest.fixture
+def machines(folder: Path, tmp_path: Path) -> list[Path]:
+    for name in ("first", "second"):
+        shutil.copytree(folder / "data", tmp_path / name / "data")
+        shutil.copy(folder / "config.yaml", tmp_path / name)
+    return [tmp_path / "first", tmp_path / "second"]
+
+
+def both(machines: list[Path], *options: object) -> list[Ended]:
+    with ranks(machines, "main.py", *training("shared", "--training.epochs", 1, *options)) as processes:
+        return [end(process) for process in processes]
+
+
+def test_machines_need_no_shared_folder(machines: list[Path]) -> None:
+    ended = both(machines)
+    assert [each.code for each in ended] == [0, 0], ended
+    assert not (machines[1] / "experiments").exists()
+    assert (machines[0] / "experiments" / "shared" / "results.json").exists()
+    assert [each.code for each in both(machines, *RESUME, "--training.epochs", 2)] == [0, 0]
+    steps = [row["step"] for row in history(machines[0], "shared")]  # written by one process
+    assert steps == ["1", "2", "3", "4", "5", "5", "6", "7", "8", "9", "10", "10"]
+    assert not (machines[1] / "experiments").exists()
+
+
+def test_other_training_images_on_a_machine_are_an_error_on_all(machines: list[Path]) -> None:
+    (machines[1] / "data" / "KADIS700" / "ref_imgs" / "07.png").unlink()
+    for each in both(machines):
+        assert "process 1 has 19" in each.error and "process 0 has 20" in each.error
+
+
+@pytest.mark.parametrize("difference", ["score", "split"])
+def test_other_validation_files_on_a_machine_are_an_error_on_all(machines: list[Path], difference: str) -> None:
+    options = ("--validation.datasets", "mine", "--test.datasets", "mine")
+    own = [write_own_dataset(machine, images=30) for machine in machines]
+    if difference == "score":
+        labels = own[1] / "labels.csv"
+        labels.write_text(labels.read_text().replace("images/03.png,3", "images/03.png,9"))
+    else:
+        for number, folder in enumerate(own):
+            (folder / "splits").mkdir()
+            order = np.roll(np.arange(30), number)
+            for phase, part in {"train": order[:20], "val": order[20:25], "test": order[25:]}.items():
+                np.save(folder / "splits" / f"{phase}.npy", np.stack([part, part]))
+    for each in both(machines, *options):
+        assert "mine" in each.error
+    assert not list(machines[0].glob("experiments/shared/pretrain/*.pth"))  # before the training, not after an epoch

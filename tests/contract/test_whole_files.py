@@ -1,0 +1,65 @@
+"""Nothing is half-written: what a full disk refuses leaves the file as it was, and one line says so.
+
+The disk is full in these tests because a process may not make files larger than a limit (`ulimit -f`).
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.runs import RESUME, ROOT, Ended, assert_whole, call, environment, script, training
+from tests.processes import run
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows limits no file sizes")
+
+
+def limited(folder: Path, size: int, name: str, *options: object) -> Ended:
+    """Runs a command that can make no file larger than `size` bytes."""
+    limit = f"import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
+    command = [sys.executable, "-c", f"{limit} os.execv(sys.argv[1], sys.argv[1:])", *script(name, *options)]
+    done = run(command, cwd=folder, env=environment(PYTHONPATH=ROOT, PYTHONDONTWRITEBYTECODE=1))
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(folder: Path, alone: str) -> None:
+    experiment = folder / "experiments" / alone
+    before = contents(experiment / "pretrain")
+    ended = limited(folder, 50_000_000, "main.py", *training(alone, *RESUME, "--training.epochs", 3))
+    assert ended.code == 2 and "Traceback" not in ended.err, ended.err
+    error = ended.err.splitlines()[-1]
+    assert error.startswith("error: ") and "last_epoch_2_" in error and "cannot be written" in error
+    assert contents(experiment / "pretrain") == before
+    again = call(folder, "main.py", *training(alone, *RESUME))
+    assert again.code == 0, again.err
+    assert_whole(experiment)
+
+
+@pytest.mark.parametrize("size", [5_000, 30_000])  # neither the regressor nor results.json fits; the report does not
+def test_results_and_regressors_that_do_not_fit_are_as_before(folder: Path, alone: str, size: int) -> None:
+    experiment = folder / "experiments" / alone
+    before = contents(experiment)
+    ended = limited(folder, size, "test.py", *training(alone, "--test.alpha", 7))
+    assert ended.code != 0 and "cannot be written" in ended.err and "Traceback" not in ended.err, ended.err
+    after = contents(experiment)
+    assert set(after) == set(before)
+    for name in after:
+        whole = after[name] == before[name] or len(after[name]) < size
+        assert whole, name
+    assert_whole(experiment)
+
+
+def test_splits_are_all_there_or_none(folder: Path) -> None:
+    out = folder / "made"
+    options = ("make", "--datasets", "kadid10k", "--data_base_path", "data", "--out", out)
+    refused = limited(folder, 300, "data.splits", *options)
+    assert "cannot be written" in refused.error
+    made = call(folder, "data.splits", *options)
+    assert made.code == 0, made.err
+    assert sorted(path.name for path in (out / "kadid10k").glob("*.npy")) == ["test.npy", "train.npy", "val.npy"]
