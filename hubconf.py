@@ -57,3 +57,9 @@ def ARNIQA_encoder(weights_dir: str | None = None, experiment: str | None = None
         experiment: folder of a training run (experiments/NAME), whose best encoder to use instead.
     """
     return _load("encoder").Encoder(weights_dir, experiment)
+
+
+def _empty(module: str, name: str) -> typing.Any:
+    """An instance without content of a class of ours, for unpickling; see `models/hub_module.py`."""
+    kind = getattr(_load(module), name)
+    return kind.__new__(kind)

@@ -1,17 +1,12 @@
 """Trains the encoder and tests it: python main.py --config config.yaml [--any.key value]."""
 
-if __name__ == "__main__":
-    from utils.errors import end_quietly_on_interrupt
-
-    end_quietly_on_interrupt()
-
 import sys
 
 from data import get_dataset
 from test import run_test
 from train import Stopped, train
+from utils.command import run_command
 from utils.config.command_line import parse_command_line
-from utils.errors import run_command
 from utils.evaluation.protocol import check_split_sizes
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device

@@ -3,30 +3,26 @@
 python test.py --config config.yaml --eval_type scratch|arniqa [--any.key value]
 """
 
-if __name__ == "__main__":
-    from utils.errors import end_quietly_on_interrupt
-
-    end_quietly_on_interrupt()
-
 import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from data import IQADataset, get_dataset
-from data.published_splits import order_note
+from models.errors import UserError
+from models.experiment import FEATURES, Experiment
 from models.frozen import frozen
+from models.regressor import Regressor
 from models.resnet import ResNet
 from models.simclr import initial_model
-from models.weights import encoder_hash, load_encoder, published_encoder, save_regressor
+from models.weights import encoder_hash, load_encoder, published_encoder
+from utils.command import run_command
 from utils.config.command_line import parse_command_line
 from utils.config.keys import Config, TestSection
-from utils.errors import UserError, run_command
 from utils.evaluation.features import cached_features, truncated_note
 from utils.evaluation.full_reference import check_sizes, distances
 from utils.evaluation.manifold import is_degraded, manifold_embeddings, separability, to_draw
@@ -34,7 +30,6 @@ from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.quantiles import score_quantiles
 from utils.evaluation.results import CrossResult, Results, render, write_results
 from utils.evaluation.wandb_results import log_test
-from utils.experiment.layout import FEATURES, Experiment
 from utils.experiment.run_log import wandb_settings
 from utils.metrics import plcc, srocc
 from utils.regression import RidgePath
@@ -46,7 +41,7 @@ from utils.runtime.distributed import check_same, is_main, on_main, process_grou
 from utils.runtime.precision import check_precision
 
 Features = NDArray[np.float32]
-Regressor = tuple[NDArray[np.float64], float]  # coefficients (4096,) and intercept
+Fitted = tuple[NDArray[np.float64], float]  # coefficients (4096,) and intercept
 
 
 def run_test(config: Config, eval_type: str, device: torch.device) -> int:
@@ -64,6 +59,8 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         WeightsError: the encoder's file is damaged, or cannot be fetched.
     """
     trained = Experiment.named(config.experiment_name)
+    with shared_failure():
+        wandb = wandb_settings(config)
     check_precision("test.precision", config.test.precision, device)
 
     def load() -> tuple[ResNet, str]:
@@ -91,9 +88,8 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
             write_results(results, experiment)
         print(render(results))
         if results.datasets:
-            settings = wandb_settings(config)
-            if settings is not None:
-                log_test(experiment, settings, results)
+            if wandb is not None:
+                log_test(experiment, wandb, results)
             print(f"\nresults and regressors are in {experiment.folder}, features in {FEATURES} (they may be deleted)")
         if experiment.folder.is_dir():
             print(f"report: {write_report(experiment)}")
@@ -129,7 +125,7 @@ def evaluate_encoder(
             precision=config.test.precision,
         )
 
-    fitted: dict[str, Regressor] = {}
+    fitted: dict[str, Fitted] = {}
     tested: dict[str, tuple[IQADataset, Features]] = {}
     for name in config.test.datasets:
         try:
@@ -159,7 +155,7 @@ def evaluate_encoder(
         for result in found:
             result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
             result.score_kind = dataset.score_kind
-            result.notes += order_note(dataset) + notes
+            result.notes += dataset.order_note() + notes
         results.datasets += found
         if path is None or features is None or seen is None or not is_main():
             continue
@@ -176,15 +172,14 @@ def evaluate_encoder(
             fitted[name] = path.fit(np.arange(len(dataset.mos)), best.alpha)
             tested[name] = dataset, seen
         if experiment is not None:
-            _save(experiment.regressor(name), dataset, fitted[name], best, results.encoder_hash, config.test)
+            regressor = _regressor(dataset, fitted[name], best, results.encoder_hash, config.test)
+            regressor.save(experiment.regressor(name))
     if config.test.cross_dataset:
         results.cross = cross_dataset(fitted, tested)
     return results
 
 
-def cross_dataset(
-    fitted: Mapping[str, Regressor], tested: Mapping[str, tuple[IQADataset, Features]]
-) -> list[CrossResult]:
+def cross_dataset(fitted: Mapping[str, Fitted], tested: Mapping[str, tuple[IQADataset, Features]]) -> list[CrossResult]:
     """Each dataset's regressor on all images of every other dataset. A DMOS is negated, so that higher is better."""
     if not fitted:
         return []
@@ -207,18 +202,18 @@ def _evaluate(path: RidgePath | None, dataset: IQADataset, config: Config, train
     return evaluate(path, dataset, "test", test.num_splits, alphas, train_fraction, config.seed)
 
 
-def _save(
-    path: Path, dataset: IQADataset, regressor: Regressor, result: DatasetResult, encoder: str, test: TestSection
-) -> None:
-    coef, intercept = regressor
-    save_regressor(
-        path,
-        coef,
-        intercept,
+def _regressor(
+    dataset: IQADataset, fitted: Fitted, result: DatasetResult, encoder: str, test: TestSection
+) -> Regressor:
+    """A regressor that was fitted on a whole dataset, as its file holds it."""
+    coef, intercept = fitted
+    return Regressor(
+        weights=torch.from_numpy(coef),
+        biases=torch.tensor(intercept),
         dataset=dataset.name,
-        alpha=result.alpha,
         mos_range=dataset.mos_range,
         mos_type=dataset.mos_type,
+        alpha=result.alpha,
         encoder_hash=encoder,
         crop_size=dataset.crop_size,
         shorter_side=dataset.shorter_side,

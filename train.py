@@ -19,21 +19,22 @@ from tqdm import tqdm
 from data import get_dataset
 from data.iqa_dataset import IQADataset
 from data.training_loader import batch_sampler, training_loader, training_set
+from models.errors import UserError
+from models.experiment import FEATURES, Experiment
+from models.files import check_writable
 from models.frozen import frozen
+from models.image_file import open_image
 from models.resnet import ResNet
 from models.simclr import initial_model, parallel_model
 from models.weights import encoder_hash, load_encoder
 from utils.config.keys import Config
-from utils.errors import UserError
 from utils.evaluation.features import cached_features, check_images, forget_features, truncated_note
 from utils.evaluation.manifold import manifold_embeddings, to_draw
 from utils.evaluation.protocol import check_split_sizes, evaluate, mean_over_datasets
 from utils.evaluation.wandb_results import named_scores
 from utils.experiment.checkpoint import TrainState, check_finite, replace_checkpoint, save_checkpoint
-from utils.experiment.layout import FEATURES, Experiment
 from utils.experiment.resume import begin_run, check_same_splits, resume_hint, take_up
 from utils.experiment.run_log import RunLog, wandb_settings
-from utils.image import open_image
 from utils.optimization import build_optimizer, build_scheduler
 from utils.regression import RidgePath
 from utils.report.pictures import draw_manifold
@@ -51,7 +52,6 @@ from utils.runtime.distributed import (
     shared_failure,
     world_size,
 )
-from utils.runtime.files import check_writable
 from utils.runtime.precision import autocast, check_precision, products
 from utils.runtime.progress import progress_bar
 from utils.runtime.signals import Stopped, StopRequest, stop_on_signal
@@ -71,7 +71,7 @@ def train(config: Config, device: torch.device) -> None:
     Raises:
         UserError: a folder, file or value is not as it must be, the loss is not finite, or too many images cannot be
             read.
-        WeightsError: the ImageNet weights are asked for and cannot be had.
+        WeightsError: the ImageNet weights are requested but cannot be downloaded.
         Stopped: SIGTERM or Ctrl-C was received and the state is saved.
     """
     with ExitStack() as locks:
@@ -94,6 +94,8 @@ class Trainer:
         self.config, self.device = config, device
         self.experiment = Experiment.named(config.experiment_name)
         self.stop = StopRequest()
+        with shared_failure():
+            self.wandb = wandb_settings(config)
         self.truncated: set[str] = set()  # what was said about truncated images
         self.dataset = training_set(config)
         self.sampler = batch_sampler(self.dataset, config)
@@ -115,7 +117,8 @@ class Trainer:
             if is_main() and self.validation_sets:
                 check_writable(FEATURES)
         for dataset in self.validation_sets:
-            check_same(f"annotation and splits of {dataset.name}", f"{dataset.annotation_hash} {dataset.splits_hash}")
+            check_same(f"annotation of {dataset.name}", dataset.annotation_hash)
+            check_same(f"splits of {dataset.name}", dataset.splits_hash)
         model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
         model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))
@@ -385,7 +388,7 @@ class Trainer:
         done = self.state.epoch * self.steps + self.state.step
         validated = self.state.validated or self.state.step == 0  # at step 0 the epoch before is done with
         batch_size = self.config.training.batch_size
-        return RunLog(self.experiment, columns, done, validated, batch_size, wandb_settings(self.config))
+        return RunLog(self.experiment, columns, done, validated, batch_size, self.wandb)
 
     def _stopped(self) -> Stopped:
         where = f"epoch {self.state.epoch}, step {self.state.step} of {self.steps}"

@@ -14,9 +14,10 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.machine import description
-from utils.errors import UserError, run_command
+from models.errors import UserError
+from models.files import check_replaceable, write_text
+from utils.command import run_command
 from utils.runtime.environment import commit
-from utils.runtime.files import check_output, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = (
@@ -94,7 +95,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="file to write (%(default)s)")
     parser.add_argument("--device", default="cpu", help="where the network and the ridge compute (%(default)s)")
     options = parser.parse_args()
-    check_output("--out", options.out, (".md",), b"Written by `python -m benchmarks`")
+    check_replaceable("--out", options.out, b"Written by `python -m benchmarks`")
     if not options.out.parent.is_dir():
         raise UserError(f"--out: {options.out.parent} is not a folder; use a path in an existing folder")
     outputs, codes = [], []

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from data.pseudo_scores import Pixels, distorted
+from models.errors import UserError
+from models.files import write_atomic, write_text
+from utils.command import run_command
 from utils.distortions import DISTORTIONS
-from utils.errors import UserError, run_command
-from utils.runtime.files import write_text, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED = 27
@@ -74,7 +75,7 @@ def make(folder: Path) -> None:
     """Writes the images and a README.md that lists them."""
     for name, asset in ASSETS.items():
         image = Image.fromarray(asset.pixels())
-        write_whole(folder / name, partial(image.save, format="png", optimize=True))
+        write_atomic(folder / name, partial(image.save, format="png", optimize=True))
     write_text(folder / "README.md", page())
 
 
@@ -125,7 +126,7 @@ def draw_strip(path: Path) -> None:
         figure.figimage(pixels, x, LABEL_HEIGHT)
         figure.text((x + cell_width / 2) / width, LABEL_HEIGHT / 2 / height, name, ha="center", va="center", fontsize=9)
     try:
-        write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], pil_kwargs={"quality": 92}))
+        write_atomic(path, lambda file: figure.savefig(file, format=path.suffix[1:], pil_kwargs={"quality": 92}))
     except ValueError as error:  # unknown suffix
         raise UserError(f"{path}: {error}") from error
 

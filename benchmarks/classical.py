@@ -28,7 +28,8 @@ from tqdm import tqdm
 
 from data import get_dataset
 from data.iqa_dataset import IQADataset
-from utils.errors import UserError, run_command
+from models.errors import UserError
+from utils.command import run_command
 from utils.evaluation.features import check_images, truncated_note
 from utils.evaluation.protocol import ALPHAS, check_split_sizes, evaluate
 from utils.metrics import MIN_IMAGES, plcc, srocc

@@ -21,14 +21,16 @@ from PIL import Image
 from torch import Generator, Tensor
 
 from benchmarks.machine import seconds
-from data import kadis700
+from data import fast_png, kadis700
+from data.fast_png import read_pixels
 from data.kadis700 import KADIS700Dataset, half_scale_pixels
-from utils import fast_decoders
+from models.errors import UserError
+from models.files import write_atomic
+from models.image_file import open_image
+from models.preprocess import half_scale_bicubic, to_tensor
+from utils.command import run_command
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_group, sample_composition
-from utils.errors import UserError, run_command
-from utils.image import half_scale, open_image, read_pixels, to_tensor
 from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.files import write_whole
 
 PATCH = 224
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"  # next to a development checkout
@@ -109,15 +111,15 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> str:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8))
     positions = typical_positions(dataset, count)
     choices: dict[str, Any] = {"Pillow alone": None}
-    if fast_decoders.imagecodecs is not None:
-        choices = {"imagecodecs": fast_decoders.imagecodecs, **choices}
+    if fast_png.imagecodecs is not None:
+        choices = {"imagecodecs": fast_png.imagecodecs, **choices}
     samples: dict[str, list[float]] = {choice: [] for choice in choices}
     spent = {choice: dict.fromkeys((DECODING, *DISTORTIONS), 0.0) for choice in choices}
     times: dict[str, list[float]] = {name: [] for name in (DECODING, *DISTORTIONS)}
     calibrations = []
     image, photo = open_image(dataset.images[0]), read_pixels(dataset.images[0])
     halving = seconds(lambda: half_scale_pixels(photo), repeats=25)
-    halving_by_pillow = seconds(lambda: half_scale(image), repeats=25)
+    halving_by_pillow = seconds(lambda: half_scale_bicubic(image), repeats=25)
     timed = {name: replace(d, function=_timed(d.function, times[name])) for name, d in DISTORTIONS.items()}
     timed_reading = patch.object(kadis700, "read_pixels", _timed(read_pixels, times[DECODING]))
     with patch.dict(DISTORTIONS, timed), timed_reading:
@@ -125,7 +127,7 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> str:
             jpeg_round_trip(noise)  # warm-up
             calibrations += [cpu_seconds(lambda: jpeg_round_trip(noise)) for _ in range(3)]
             for choice in list(choices)[:: 1 if number % 2 else -1]:  # none is always the first to read the photos
-                with patch.object(fast_decoders, "imagecodecs", choices[choice]):
+                with patch.object(fast_png, "imagecodecs", choices[choice]):
                     samples[choice].append(cpu_seconds(lambda p=position: dataset[p]))  # type: ignore[misc]
                 for name, durations in times.items():
                     spent[choice][name] += sum(durations) / count
@@ -236,7 +238,7 @@ def draw_contact_sheet(images: list[Path], path: Path) -> None:
         box = axis.get_position()
         axis.set_position((box.x0, box.y0 - 0.004, box.width, box.height * 0.72))
     try:
-        write_whole(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=80))
+        write_atomic(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=80))
     except ValueError as error:  # unknown suffix
         raise UserError(f"{path}: {error}") from error
     print(f"written to {path}")

@@ -18,7 +18,7 @@ from benchmarks.machine import description, seconds
 from benchmarks.training import our_step, random_views
 from data.kadis700 import KADIS700Dataset
 from train import training_precision
-from utils.errors import run_command
+from utils.command import run_command
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device
 

@@ -21,10 +21,11 @@ from torch import Tensor
 from benchmarks.inference import FORWARD_MACS_224
 from benchmarks.machine import description, matmul_rate, seconds
 from models.frozen import frozen
+from models.image_file import open_image
+from models.preprocess import center_corners_crop, half_scale_bicubic, normalize, to_pixels, to_tensor
 from models.resnet import ResNet
-from utils.errors import run_command
+from utils.command import run_command
 from utils.evaluation.features import cached_features, forget_features
-from utils.image import center_corners_crop, half_scale, normalize, open_image, to_pixels, to_tensor
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device
 from utils.runtime.precision import DTYPES, arithmetic
@@ -52,7 +53,7 @@ class Noise:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = open_image(self.images[index])
-        scales = {"full": image, "half": half_scale(image)}
+        scales = {"full": image, "half": half_scale_bicubic(image)}
         crops = {
             name: torch.stack([to_pixels(crop) for crop in center_corners_crop(scale, self.crop_size)])
             for name, scale in scales.items()
@@ -84,7 +85,7 @@ def main() -> None:
                 for start in range(0, len(dataset), BATCH):
                     images = [open_image(path) for path in dataset.images[start : start + BATCH]]
                     scales = []
-                    for scaled in (images, [half_scale(image) for image in images]):
+                    for scaled in (images, [half_scale_bicubic(image) for image in images]):
                         crops = [c for image in scaled for c in center_corners_crop(image, options.crop_size)]
                         batch = torch.stack([normalize(to_tensor(crop)) for crop in crops]).to(device)
                         scales.append(encoder.features(batch).float())

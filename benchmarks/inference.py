@@ -14,22 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from benchmarks.machine import description, matmul_rate, seconds
 from models.arniqa import ARNIQA
-from models.export import save_released_regressor
+from models.errors import UserError
 from models.export_graph import Run, check_packages, graph_file, onnx_runner
-from models.preprocess import read_crops
+from models.regressor import EMBEDDING_DIM, Regressor
 from models.resnet import ResNet
-from models.weights import EMBEDDING_DIM
-from utils.errors import UserError, run_command
+from utils.command import run_command
 from utils.evaluation.inference import score_images
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import resolve_device
@@ -88,7 +85,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.save(plain.state_dict(), folder / "ARNIQA.pth")
-        save_released_regressor(nn.Linear(EMBEDDING_DIM, 1), folder / "regressor_kadid10k.pth")
+        fitted = Regressor(torch.randn(EMBEDDING_DIM), torch.tensor(0.5), "kadid10k", (1.0, 5.0), "mos")
+        fitted.save_released(folder / "regressor_kadid10k.pth")
         ours = ARNIQA("kadid10k", folder).to(device)
         plain.to(device)
         fresh = [sys.executable, "-W", "ignore", "-c", FRESH_PROCESS, name]
@@ -118,7 +116,8 @@ def main() -> None:
         for file in files:
             Image.fromarray(pixels).save(file)
         start = time.perf_counter()
-        scored = len(list(score_images(ours, files, partial(read_crops, crop_size=side))))
+        ours.crop_size = side
+        scored = len(list(score_images(ours, files)))
         rate = scored / (time.perf_counter() - start)
 
     print(f"import {imported:.2f} s, load {loaded:.2f} s, peak memory when scoring one image {peak:.0f} MB")

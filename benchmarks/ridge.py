@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from sklearn.linear_model import Ridge
 
-from utils.errors import run_command
+from utils.command import run_command
 from utils.evaluation.protocol import ALPHAS
 from utils.metrics import srocc
 from utils.regression import RidgePath, best_alpha

@@ -17,7 +17,7 @@ import torch
 from benchmarks.machine import description, matmul_rate, seconds
 from models.simclr import SimCLR
 from train import training_precision, training_step
-from utils.errors import run_command
+from utils.command import run_command
 from utils.runtime.allocator import keep_freed_memory
 from utils.runtime.device import choose_algorithms, resolve_device
 from utils.runtime.precision import autocast, products

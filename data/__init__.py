@@ -1,12 +1,5 @@
 """Datasets: pristine images for pre-training, and images with quality scores for evaluation."""
 
-import sys
-
-if sys.argv[:1] == ["-m"]:  # python -m data.check, say: Python imports this package before the command itself
-    from utils.errors import end_quietly_on_interrupt
-
-    end_quietly_on_interrupt()
-
 from pathlib import Path
 
 from data.clive import CLIVEDataset
@@ -21,8 +14,8 @@ from data.live import LIVEDataset
 from data.spaq import SPAQDataset
 from data.tid2013 import TID2013Dataset
 from data.uhdiqa import UHDIQADataset
+from models.errors import UserError
 from models.names import check_name
-from utils.errors import UserError
 
 __all__ = ["IQA_DATASETS", "IQADataset", "KADIS700Dataset", "get_dataset"]
 

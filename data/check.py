@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from data import IQA_DATASETS, IQADataset, get_dataset
 from data.custom import LABELS
-from utils.config.command_line import OneLineParser, file_path
-from utils.errors import UserError, run_command
+from models.errors import UserError
+from utils.command import run_command
+from utils.config.command_line import OneLineParser, nonempty_path
 
 
 @dataclass
@@ -71,7 +72,7 @@ def _scores(dataset: IQADataset) -> str:
 def main() -> int:
     parser = OneLineParser(prog="python -m data.check", description=__doc__)
     parser.add_argument(
-        "--data_base_path", type=file_path, required=True, help="folder that contains the dataset folders"
+        "--data_base_path", type=nonempty_path, required=True, help="folder that contains the dataset folders"
     )
     parser.add_argument("--datasets", nargs="+", help="names; default: those that are in the folder")
     arguments = parser.parse_args()

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from data.iqa_dataset import Annotation, IQADataset
-from utils.errors import UserError
-from utils.runtime.files import check_regular
+from models.errors import UserError
+from models.files import check_regular
 
 TRAINING_IMAGES = 7  # the first images trained the raters and are not part of the dataset
 

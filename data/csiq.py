@@ -4,7 +4,7 @@ from pathlib import Path
 
 from data.iqa_dataset import Annotation, IQADataset
 from data.tables import numbers, read_table, texts
-from utils.errors import UserError
+from models.errors import UserError
 
 
 class CSIQDataset(IQADataset):

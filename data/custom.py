@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from data.iqa_dataset import Annotation, IQADataset
 from data.tables import numbers, read_table, texts
+from models.errors import UserError
 from utils.config.yaml_file import read_yaml
-from utils.errors import UserError
 from utils.runtime.distributed import is_main
 
 LABELS = "labels.csv"

@@ -7,7 +7,7 @@ import numpy as np
 from data.iqa_dataset import Annotation, IQADataset
 from data.split_files import Splits
 from data.tables import numbers, read_table, texts
-from utils.errors import UserError
+from models.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.published_splits import ORDER_UNKNOWN, known
@@ -31,8 +29,9 @@ from data.split_files import (
     save_splits,
     splits_hash,
 )
-from utils.errors import UserError
-from utils.image import center_corners_crop, half_scale, open_image, resize_shorter_side, to_pixels
+from models.errors import UserError
+from models.image_file import open_image
+from models.preprocess import five_crops, half_scale_bicubic, resize_shorter_side, to_pixels
 from utils.runtime.files import locked
 
 PSEUDO_SCORES = "PSEUDO_SCORES.txt"  # beside the folders of datasets whose scores no human gave
@@ -187,6 +186,15 @@ class IQADataset(Dataset):
                 kind = "official" if splits_hash(self.first_splits()) == self.splits_hash else None
         return kind or "own"
 
+    def order_note(self) -> list[str]:
+        """A line for results on published splits whose row numbers may not be those of the annotation."""
+        if self.splits_kind != "published" or self.name not in ORDER_UNKNOWN:
+            return []
+        return [
+            "on the published splits, but the order of rows behind them is unknown, because the published code has no "
+            "reader for this dataset; their images may be others"
+        ]
+
     @property
     def splits_hash(self) -> str:
         """Hash of the row numbers in the splits: 16 hexadecimal digits."""
@@ -212,11 +220,14 @@ class IQADataset(Dataset):
         """
         truncated: list[str] = []
         image = self.open_image(index, truncated)
-        scales = {"full": self._crops(image), "half": self._crops(half_scale(image))}
+        scales = {
+            name: five_crops(to_pixels(scale), self.crop_size)
+            for name, scale in (("full", image), ("half", half_scale_bicubic(image)))
+        }
         return {**scales, "index": index, "truncated": bool(truncated)}
 
     def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
-        """Reads image `index` as RGB, at its `shorter_side`; `truncated` is as for `utils.image.open_image`."""
+        """Reads image `index` as RGB, at its `shorter_side`; `truncated` is as for `models.image_file.open_image`."""
         return resize_shorter_side(open_image(self.images[index], truncated), self.shorter_side)
 
     def _groups_of(self, types: Sequence[str]) -> list[str]:
@@ -225,9 +236,6 @@ class IQADataset(Dataset):
                 allowed = ", ".join(self.groups)
                 raise UserError(f"{self.root}: {name} has the type {kind}, which has no group; allowed: {allowed}")
         return [self.groups[kind] for kind in types]
-
-    def _crops(self, image: Image.Image) -> Tensor:
-        return torch.stack([to_pixels(crop) for crop in center_corners_crop(image, self.crop_size)])
 
     @property
     def _read_splits(self) -> Splits:

@@ -1,6 +1,7 @@
 """Pre-training samples: crops of two pristine images with the same degradation (paper sections 3.1 and 4.1)."""
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from data.fast_png import read_pixels
+from models.errors import UserError
+from models.image_file import FORMATS, find_images
+from models.preprocess import normalize
 from utils.distortions import degrade, sample_composition
-from utils.errors import UserError
-from utils.image import IMAGE_SUFFIXES, normalize, read_pixels
+from utils.runtime.distributed import is_main
 
 
 class KADIS700Dataset(Dataset):
@@ -53,9 +57,11 @@ class KADIS700Dataset(Dataset):
                 f"{self.folder}: no such folder; it must contain the pristine training images "
                 "(for KADIS700, see 'Train' in README.md; for a small example, run 'python -m data.quickstart')"
             )
-        self.images = sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        self.images, skipped = find_images(self.folder)
+        if skipped and is_main():
+            print(skipped, file=sys.stderr)
         if not self.images:
-            raise UserError(f"{self.folder}: no images found; expected files with {', '.join(sorted(IMAGE_SUFFIXES))}")
+            raise UserError(f"{self.folder}: no images found; expected files with {', '.join(sorted(FORMATS))}")
         self.patch_size = patch_size
         self.max_distortions = max_distortions
         self.num_levels = num_levels
@@ -141,8 +147,8 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
 def half_scale_pixels(pixels: Tensor) -> Tensor:
     """Halves the size: 3 x H x W uint8 -> 3 x H // 2 x W // 2 uint8 (at least 1 x 1).
 
-    Same as `utils.image.half_scale` (Pillow's bicubic), but several times faster. The filter weights have fewer bits,
-    so a few values differ by 1 (docs/fidelity.md). Testing uses Pillow.
+    Same as `half_scale_bicubic` (Pillow's), but several times faster. The filter weights have fewer bits, so a few
+    values differ by 1 (docs/fidelity.md). Testing uses Pillow.
     """
     height, width = pixels.shape[1:]
     return F.interpolate(pixels[None], (max(1, height // 2), max(1, width // 2)), mode="bicubic", antialias=True)[0]

@@ -2,7 +2,7 @@
 
 from data.iqa_dataset import Annotation, IQADataset
 from data.tables import numbers, read_table, texts
-from utils.errors import UserError
+from models.errors import UserError
 
 SIZES = ("1024x768", "512x384")
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.errors import UserError
+from models.errors import UserError
 
 
 def parse_numbered_names(

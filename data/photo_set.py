@@ -7,6 +7,7 @@ reference with all 24 distortion types at all 5 levels. The other photos become 
 
 import csv
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,12 @@ from tqdm import tqdm
 
 from data.kadis700 import sample_generator
 from data.pseudo_scores import RANGE, distorted, pseudo_score
-from utils.config.command_line import OneLineParser, file_path, integer
+from models.errors import UserError
+from models.files import write_folder
+from models.image_file import find_images, open_image
+from utils.command import run_command
+from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.distortions import DISTORTIONS, NUM_LEVELS
-from utils.errors import UserError, run_command
-from utils.image import IMAGE_SUFFIXES, open_image
-from utils.runtime.files import make_folder_whole
 
 TEST_SET = "pseudo_scores"
 
@@ -35,7 +37,9 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
         raise UserError(f"--references: {references} is too small; use at least 1 (at least 3 for splits)")
     if not photos.is_dir():
         raise UserError(f"{photos}: no such folder; it must contain pristine photos")
-    paths = sorted(p for p in photos.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths, skipped = find_images(photos)
+    if skipped:
+        print(skipped, file=sys.stderr)
     if len(paths) <= references:
         raise UserError(f"{photos}: found {len(paths)} images; more than --references ({references}) are needed")
     if out.exists():
@@ -54,7 +58,7 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
 
-    make_folder_whole(out, fill)
+    write_folder(out, fill)
 
 
 def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
@@ -82,8 +86,8 @@ def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
 def main() -> None:
     parser = OneLineParser(prog="python -m data.photo_set", description=__doc__)
     add = parser.add_argument
-    add("--photos", type=file_path, required=True, help="folder of pristine photos (read only)")
-    add("--out", type=file_path, required=True, help="new folder for the result, to use as data_base_path")
+    add("--photos", type=nonempty_path, required=True, help="folder of pristine photos (read only)")
+    add("--out", type=nonempty_path, required=True, help="new folder for the result, to use as data_base_path")
     add("--references", type=integer(1, 100_000), default=30, help="photos for the test set (%(default)s)")
     add("--seed", type=integer(0, 2**32 - 1), default=27, help="random seed (%(default)s)")
     arguments = parser.parse_args()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.metrics import structural_similarity
 
+from models.preprocess import to_tensor
 from utils.distortions import DISTORTIONS
-from utils.image import to_tensor
 
 Pixels = NDArray[np.uint8]
 RANGE = (1.0, 5.0)

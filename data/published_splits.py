@@ -3,14 +3,11 @@
 import hashlib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data.split_files import SHIPPED, check_empty
-from utils.errors import UserError
-from utils.runtime.files import locked, make_folder_whole
-
-if TYPE_CHECKING:
-    from data.iqa_dataset import IQADataset
+from models.errors import UserError
+from models.files import write_folder
+from utils.runtime.files import locked
 
 COMMIT = "f60c0f284ae6a28ebccaa5279962956760529572"
 ADDRESS = f"https://raw.githubusercontent.com/miccunifi/ARNIQA/{COMMIT}/datasets"
@@ -78,7 +75,7 @@ def fetch(name: str, root: Path, address: str = ADDRESS) -> None:
     }
     with locked(root / "splits"):
         check_empty(root / "splits")  # another process may have been faster
-        make_folder_whole(root / "splits", partial(_fill, files=files))
+        write_folder(root / "splits", partial(_fill, files=files))
 
 
 def known(name: str, folder: Path) -> str | None:
@@ -87,16 +84,6 @@ def known(name: str, folder: Path) -> str | None:
     if files == SHA256.get(name):
         return "published"
     return "shipped" if files and files == _hashes(SHIPPED / name) else None
-
-
-def order_note(dataset: "IQADataset") -> list[str]:
-    """A line for the results on published splits whose row numbers may not be those of the annotation."""
-    if dataset.splits_kind != "published" or dataset.name not in ORDER_UNKNOWN:
-        return []
-    return [
-        "on the published splits, but the order of rows behind them is not known: the published code has no reader for "
-        "this dataset, so their images may be others"
-    ]
 
 
 def _hashes(folder: Path) -> dict[str, str]:

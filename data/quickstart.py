@@ -19,9 +19,10 @@ from data.iqa_dataset import PSEUDO_SCORES
 from data.kadis700 import sample_generator
 from data.pseudo_scores import distorted, pseudo_score
 from data.split_files import make_splits, save_splits
-from utils.config.command_line import OneLineParser, file_path
-from utils.errors import UserError, run_command
-from utils.runtime.files import make_folder_whole
+from models.errors import UserError
+from models.files import write_folder
+from utils.command import run_command
+from utils.config.command_line import OneLineParser, nonempty_path
 
 FOLDER = "quickstart_data"
 SEED = 27
@@ -52,7 +53,7 @@ def make(folder: Path) -> None:
         make_test_set(photos, inside / "KADID10K")
         (inside / note.name).write_text((__doc__ or "").split("\n\n", 1)[1], encoding="utf-8")
 
-    make_folder_whole(folder, fill)
+    write_folder(folder, fill)
 
 
 def load_photos() -> dict[str, np.ndarray]:
@@ -98,7 +99,9 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
 
 def main() -> None:
     parser = OneLineParser(prog="python -m data.quickstart", description=__doc__)
-    parser.add_argument("--data_base_path", type=file_path, default=Path(FOLDER), help="folder to create (%(default)s)")
+    parser.add_argument(
+        "--data_base_path", type=nonempty_path, default=Path(FOLDER), help="folder to create (%(default)s)"
+    )
     folder = parser.parse_args().data_base_path
     make(folder)
     count = len(list((folder / "KADIS700" / "ref_imgs").iterdir()))

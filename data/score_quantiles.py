@@ -11,10 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from data import IQA_DATASETS
+from models.errors import UserError
+from models.files import write_text
+from utils.command import run_command
 from utils.config.command_line import OneLineParser
-from utils.errors import UserError, run_command
 from utils.evaluation.quantiles import score_quantiles
-from utils.runtime.files import write_text
 
 TABLE = Path(__file__).resolve().parents[1] / "models" / "score_quantiles.json"
 FILES = {  # in the package, by dataset

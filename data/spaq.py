@@ -4,8 +4,8 @@ from zipfile import BadZipFile
 
 from data.iqa_dataset import Annotation, IQADataset, find_file
 from data.tables import as_table, numbers, texts
-from utils.errors import UserError
-from utils.runtime.files import check_regular
+from models.errors import UserError
+from models.files import check_regular
 
 
 class SPAQDataset(IQADataset):

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from utils.errors import UserError
-from utils.runtime.files import check_regular, make_folder_whole, write_bytes, write_text
+from models.errors import UserError
+from models.files import check_regular, write_folder
 
 Splits = dict[str, list[NDArray[np.int64]]]  # phase -> row numbers of each split, without padding
 
@@ -72,24 +72,24 @@ def save_splits(folder: Path, splits: Splits, names: Sequence[str]) -> None:
 
     def fill(inside: Path) -> None:
         record = {"rows": len(names), "names_sha256": names_hash(names)}
-        write_text(inside / RECORD, json.dumps(record, indent=2) + "\n")
+        (inside / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         for phase, parts in splits.items():
             longest = max(len(part) for part in parts)
             padded = [np.pad(part, (0, longest - len(part)), constant_values=-1) for part in parts]
             content = io.BytesIO()  # np.save to a file on a full disk writes a part of it and reports no error
             np.save(content, np.array(padded, dtype=np.int64))
-            write_bytes(inside / f"{phase}.npy", content.getvalue())
+            (inside / f"{phase}.npy").write_bytes(content.getvalue())
 
-    make_folder_whole(folder, fill)
+    write_folder(folder, fill)
 
 
 def check_empty(folder: Path) -> None:
-    """Refuses to replace what is in the folder; hidden files, such as locks, do not count.
+    """Refuses to replace what is in the folder.
 
     Raises:
-        UserError: the folder has files, or is one.
+        UserError: it is not an empty folder.
     """
-    if has_splits(folder) or (folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())):
+    if has_splits(folder) or (folder.is_dir() and any(folder.iterdir())):
         raise UserError(f"{folder}: is not empty; remove or rename it first")
 
 
@@ -97,10 +97,10 @@ def has_splits(folder: Path) -> bool:
     """Whether the folder has splits, or a part of them. `load_splits` reports missing files.
 
     Raises:
-        UserError: it is a file, or one of its files is a pipe.
+        UserError: it is not a folder, or one of its files is a pipe.
     """
-    if folder.is_file():
-        raise UserError(f"{folder}: is a file; expected a folder with train.npy, val.npy and test.npy")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is not a folder; expected a folder with train.npy, val.npy and test.npy")
     files = [folder / name for name in (RECORD, *(f"{phase}.npy" for phase in PHASES))]
     for file in files:
         check_regular(file)

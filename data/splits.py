@@ -10,8 +10,9 @@ from pathlib import Path
 from data import IQA_DATASETS, get_dataset
 from data.published_splits import ORDER_UNKNOWN, SHA256, fetch, known
 from data.split_files import NUM_SPLITS, PHASES, SEED, check_empty, make_splits, save_splits
-from utils.config.command_line import OneLineParser, file_path, integer
-from utils.errors import UserError, run_command
+from models.errors import UserError
+from utils.command import run_command
+from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.runtime.files import locked
 
 BY_DEFAULT = [name for name in SHA256 if name not in ORDER_UNKNOWN]
@@ -25,7 +26,7 @@ def main() -> None:
     make.add_argument("--datasets", nargs="+", required=True, help="dataset names")
     make.add_argument("--seed", type=integer(0, 2**32 - 1), default=SEED, help="random seed (%(default)s)")
     make.add_argument("--num_splits", type=integer(1, 1000), default=NUM_SPLITS, help="how many (%(default)s)")
-    make.add_argument("--out", type=file_path, help="folder for NAME/*.npy; default: the splits folder of each dataset")
+    make.add_argument("--out", type=nonempty_path, help="folder for NAME/*.npy (default: each dataset's splits/)")
     published = commands.add_parser("published", help="fetch the splits that the authors of ARNIQA publish")
     _add_data_base_path(published)
     published.add_argument(
@@ -45,7 +46,7 @@ def create(arguments: argparse.Namespace) -> None:
     for name in arguments.datasets:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"
-        check_empty(folder)
+        check_empty(folder)  # before the work
         try:
             splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
         except UserError as error:
@@ -86,7 +87,7 @@ def fetch_published(base: Path, datasets: list[str] | None) -> None:
 
 def _add_data_base_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data_base_path", type=file_path, required=True, help="folder that contains the dataset folders"
+        "--data_base_path", type=nonempty_path, required=True, help="folder that contains the dataset folders"
     )
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
-from utils.runtime.files import check_regular
+from models.errors import UserError
+from models.files import check_regular
 
 if TYPE_CHECKING:  # a data-loading worker needs no tables
     import pandas as pd

@@ -6,8 +6,8 @@ from torch.utils.data import DataLoader
 
 from data.kadis700 import KADIS700Dataset, collate
 from data.sampler import TrainingBatchSampler
+from models.errors import UserError
 from utils.config.keys import Config
-from utils.errors import UserError
 from utils.runtime.distributed import rank, world_size
 from utils.runtime.workers import leave_stopping_to_parent, worker_count
 

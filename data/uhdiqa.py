@@ -5,7 +5,7 @@ import numpy as np
 from data.iqa_dataset import Annotation, IQADataset
 from data.split_files import Splits
 from data.tables import numbers, read_table, texts
-from utils.errors import UserError
+from models.errors import UserError
 
 PHASES = {"training": "train", "validation": "val", "test": "test"}  # set in the annotation, and folder -> phase
 

@@ -1,31 +1,28 @@
 """The quality model: a frozen encoder and a linear regressor on its two-scale features (paper section 3.3)."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from PIL import Image
+from torch import Tensor
 
 from .errors import ImageError, WeightsError
-from .experiment_files import find_own_encoder, find_regressor, is_training_run
+from .experiment import Experiment
 from .frozen import frozen
+from .hub_module import HubModule
 from .inputs import OneImage, one_by_one, read
-from .preprocess import five_crops, normalize, size, to_unit, two_scales
-from .weights import (
-    check_fitted_on,
-    encoder_hash,
-    load_encoder,
-    load_regressor,
-    published_encoder,
-    published_regressor,
-)
+from .preprocess import crop_at, five_crops, normalize, size, to_unit, two_scales
+from .regressor import load_regressor
+from .weights import encoder_hash, own_encoder, published_encoder, published_regressor
 
 BATCH = 4  # images that `ARNIQA.score` encodes at once, ten crops each
 Number = TypeVar("Number", float, Tensor)
 
 
-class ARNIQA(nn.Module):
+class ARNIQA(HubModule):
     """Image quality model: a frozen encoder and a ridge regressor, in evaluation mode.
 
     For inference only: batch norm is folded into the convolutions (features agree to 1e-5), and the weights are in
@@ -53,10 +50,10 @@ class ARNIQA(nn.Module):
             the regressor's file does not say. `score` resizes images to it. The released regressor of SPAQ was fitted
             on images with a shorter side of 512, but the published code scores images as they are; set it to 512 to
             score what the regressor was fitted on.
-        score_quantiles: of the scores that the regressor was fitted on, as `save_regressor` describes them; None if
-            they are not known.
+        score_quantiles: of the scores that the regressor was fitted on, see `Regressor`; None if they are not known.
         score_kind: whose scores these are: "human", "pseudo" (computed by a measure) or "unstated".
         fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
+        regressor_hash: see `Regressor.hash`.
 
     Raises:
         WeightsError: a weights file is missing, invalid or cannot be downloaded, or `weights_dir` is given for a
@@ -72,31 +69,30 @@ class ARNIQA(nn.Module):
     ) -> None:
         super().__init__()
         self.full_reference = full_reference
-        if experiment is not None:
-            path = find_regressor(experiment, regressor_dataset, full_reference)
-            if is_training_run(experiment):
-                encoder = load_encoder(find_own_encoder(experiment, weights_dir))
-            else:
-                encoder = published_encoder(weights_dir)
-            kind = "full_reference" if full_reference else "no_reference"
-            self.regressor, about = load_regressor(path, encoder_hash(encoder), kind)
-        elif full_reference:
-            raise WeightsError("full_reference: the release has no regressor of this kind; name an experiment with one")
+        if experiment is None:
+            if full_reference:
+                raise WeightsError("full_reference: the release has no such regressor; name an experiment with one")
+            path = Path(f"regressor_{regressor_dataset}.pth")
+            fitted = published_regressor(regressor_dataset, weights_dir)
         else:
-            self.regressor, about = published_regressor(regressor_dataset, weights_dir)
+            folder = Experiment(Path(experiment))
+            of_kind = folder.full_reference if full_reference else folder
+            kind = "full_reference" if full_reference else "no_reference"
+            path = of_kind.find_regressor(regressor_dataset)
+            fitted = load_regressor(path, kind=kind)
+        if experiment is not None and folder.is_training_run:
+            encoder = own_encoder(folder, weights_dir)
+        else:
             encoder = published_encoder(weights_dir)
-            if "encoder_hash" in about:
-                check_fitted_on(f"regressor_{regressor_dataset}.pth", about, encoder_hash(encoder))
+        fitted.check_fitted_on(encoder_hash(encoder), str(path))
         self.encoder = frozen(encoder)
-        self.dataset: str = about["dataset"]
-        self.mos_range: tuple[float, float] = tuple(about["mos_range"])
-        self.mos_type: str = about["mos_type"]
-        self.crop_size: int = about.get("crop_size", 224)
-        self.precision: str = about.get("precision", "float32")
-        self.shorter_side: int | None = about.get("shorter_side")
-        self.score_quantiles: list[float] | None = about.get("score_quantiles")
-        self.score_kind: str = about.get("score_kind", "unstated")
-        self.fitted_on: str | None = about.get("encoder_hash")
+        self.regressor = fitted.linear()
+        self.regressor_hash = fitted.hash
+        self.dataset = fitted.dataset
+        self.mos_range, self.mos_type = fitted.mos_range, fitted.mos_type
+        self.crop_size, self.shorter_side, self.precision = fitted.crop_size, fitted.shorter_side, fitted.precision
+        self.score_quantiles, self.score_kind = fitted.score_quantiles, fitted.score_kind
+        self.fitted_on = fitted.encoder_hash
         self.requires_grad_(False).eval()
 
     def forward(
@@ -185,6 +181,47 @@ class ARNIQA(nn.Module):
             scores.append(self.score_crops(full, half, against))
         return scores[0][0] if single else torch.cat(scores)
 
+    def crop_scores(self, image: OneImage) -> Tensor:
+        """The scores of the five crops of one image, in the order of `preprocess.CROP_NAMES`; `score` is their mean."""
+        ((name, one),) = one_by_one(image)[0]
+        full, half, _ = self._views(name, one, "five")
+        return self.score_crops(full.unsqueeze(1), half.unsqueeze(1))
+
+    def quality_map(self, image: OneImage, batch_size: int = 20) -> Tensor:
+        """The local quality of one image: at each pixel the mean score of the sliding crops that contain it.
+
+        Crops of `crop_size` overlap by half. The score of a position is that of the full-scale crop there and of the
+        half-scale crop with the same centre, which is moved back into the image if it would leave it.
+
+        Args:
+            image: one image, as for `score`.
+            batch_size: positions that go through the model together.
+
+        Returns:
+            H x W float64, on the CPU, of the image after the resize to `shorter_side`.
+        """
+        ((name, one),) = one_by_one(image)[0]
+        c, (full, half) = self.crop_size, two_scales(self._picture(name, one), self.shorter_side)
+        (width, height), (half_width, half_height) = size(full), size(half)
+
+        def centred(centre: int, side: int) -> int:
+            return min(max(0, centre - c // 2), max(0, side - c))
+
+        places = list(product(_positions(height, c), _positions(width, c)))
+        total, count = torch.zeros(2, height, width, dtype=torch.float64)
+        for start in range(0, len(places), batch_size):
+            batch = places[start : start + batch_size]
+            crops = torch.stack([crop_at(full, x, y, c) for y, x in batch])
+            halves = [
+                crop_at(half, centred((x + c // 2) // 2, half_width), centred((y + c // 2) // 2, half_height), c)
+                for y, x in batch
+            ]
+            scores = self.score_crops(crops.unsqueeze(1), torch.stack(halves).unsqueeze(1)).double().cpu()
+            for (y, x), score in zip(batch, scores, strict=True):
+                total[y : y + c, x : x + c] += score
+                count[y : y + c, x : x + c] += 1
+        return total / count
+
     def score_crops(self, full: Tensor, half: Tensor, reference: Tensor | None = None) -> Tensor:
         """N scores of N images with k crops each: the mean over an image's crops.
 
@@ -209,17 +246,22 @@ class ARNIQA(nn.Module):
 
     def _views(self, name: str, image: OneImage, crops: str) -> tuple[Tensor, Tensor, str]:
         """k x 3 x H x W crops of an image at both scales, floats on the model's device; and its size, for a message."""
-        weight = self.regressor.weight
-        picture = read(image, name)
-        if isinstance(picture, Tensor):
-            # PyTorch resizes no 16-bit floats on the CPU.
-            picture = picture.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
+        picture = self._picture(name, image)
         cut = [
             scale.unsqueeze(0) if crops == "whole" else five_crops(scale, self.crop_size)
             for scale in two_scales(picture, self.shorter_side)
         ]
-        full, half = (to_unit(scale.to(weight.device)) for scale in cut)
+        full, half = (to_unit(scale.to(self.regressor.weight.device)) for scale in cut)
         return full, half, "{} x {}".format(*size(picture))
+
+    def _picture(self, name: str, image: OneImage) -> Image.Image | Tensor:
+        """An image as `two_scales` takes it: RGB in a Pillow image, or floats on the model's device."""
+        weight = self.regressor.weight
+        picture = read(image, name)
+        if isinstance(picture, Tensor):
+            # PyTorch resizes no 16-bit floats on the CPU.
+            return picture.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
+        return picture
 
     def embed(self, img: Tensor, img_ds: Tensor) -> Tensor:
         """The N x 4096 embedding [f(img), f(img_ds)] of images as `forward` takes them."""
@@ -265,3 +307,9 @@ class ARNIQA(nn.Module):
         low, high = self.mos_range
         scaled = (score - low) / (high - low)
         return 1 - scaled if self.mos_type == "dmos" else scaled
+
+
+def _positions(side: int, crop_size: int) -> list[int]:
+    """Start positions of half-overlapping crops that cover 0..side; the last one ends at `side`."""
+    last = max(0, side - crop_size)
+    return [*range(0, last, max(1, crop_size // 2)), last]

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .experiment_files import find_own_encoder
+from .experiment import Experiment
 from .frozen import frozen
-from .weights import load_encoder, published_encoder
+from .hub_module import HubModule
+from .weights import own_encoder, published_encoder
 
 
-class Encoder(nn.Module):
+class Encoder(HubModule):
     """The encoder without its projection head, frozen as in `ARNIQA`: for inference only, in evaluation mode.
 
     Args:
@@ -23,8 +24,11 @@ class Encoder(nn.Module):
 
     def __init__(self, weights_dir: str | Path | None = None, experiment: str | Path | None = None) -> None:
         super().__init__()
-        path = None if experiment is None else find_own_encoder(experiment, weights_dir)
-        self.encoder = frozen(published_encoder(weights_dir) if path is None else load_encoder(path))
+        if experiment is None:
+            encoder = published_encoder(weights_dir)
+        else:
+            encoder = own_encoder(Experiment(Path(experiment)), weights_dir)
+        self.encoder = frozen(encoder)
 
     def forward(self, images: Tensor) -> Tensor:
         """ImageNet-normalised images N x 3 x H x W of any size -> features N x 2048, as `ResNet.features`."""

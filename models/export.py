@@ -9,62 +9,23 @@ second writes DIR/ARNIQA_<dataset>.onnx, or .pt2 with --format torch_export, of 
 weights; `models/export_graph.py` says what is in it.
 """
 
-if __name__ == "__main__":
-    from utils.errors import end_quietly_on_interrupt
-
-    end_quietly_on_interrupt()
-
 import argparse
-import json
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from models.arniqa import ARNIQA
+from models.errors import UserError
+from models.experiment import Experiment
 from models.export_graph import SUFFIXES, check_packages, export_graph
-from models.weights import ABOUT, encoder_hash, load_encoder, load_regressor
-from utils.config.command_line import OneLineParser, file_path
-from utils.errors import UserError, run_command
-from utils.experiment.layout import Experiment
-from utils.runtime.files import check_output, check_writable, write_whole
+from models.files import check_replaceable, check_writable, write_atomic
+from models.regressor import ABOUT, load_regressor
+from models.weights import encoder_hash, load_encoder
+from utils.command import run_command
+from utils.config.command_line import OneLineParser, nonempty_path
 
-
-class ReleasedRegressor(nn.Module):
-    """The linear regressor with the parameter names of the release: `weights` (1 x 4096) and `biases` (scalar)."""
-
-    def __init__(self, regressor: nn.Linear) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(regressor.weight.detach().clone(), requires_grad=False)
-        self.biases = nn.Parameter(regressor.bias.detach().reshape(()).clone(), requires_grad=False)
-
-    def forward(self, embedding: Tensor) -> Tensor:
-        """N x 4096 -> N x 1."""
-        return embedding @ self.weights.T + self.biases
-
-
-def save_released_regressor(regressor: nn.Linear, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-    """Writes a regressor as a TorchScript archive, like the released ones.
-
-    Args:
-        regressor: 4096 -> 1.
-        path: of the file.
-        about: the regressor's metadata, as `load_regressor` returns it. It becomes an extra file in the archive, which
-            other toolboxes do not read.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    extra = {ABOUT: json.dumps(about)} if about is not None else {}
-    with warnings.catch_warnings():
-        # TorchScript is deprecated in PyTorch, but the released files use it and other toolboxes expect it.
-        warnings.simplefilter("ignore", category=FutureWarning)
-        warnings.simplefilter("ignore", category=DeprecationWarning)
-        script = torch.jit.script(ReleasedRegressor(regressor))
-        write_whole(Path(path), lambda file: torch.jit.save(script, file, _extra_files=extra))
+EXPORTED = "written by models.export"  # in the metadata of an exported encoder, which readers ignore
 
 
 def export(experiment: Experiment, out: str | Path) -> list[Path]:
@@ -82,15 +43,16 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
             "released form cannot express"
         )
     out = Path(out)
-    check_output("--out", out / "ARNIQA.pth", (".pth",), b"use_norm")  # metadata that the released file lacks
+    check_replaceable("--out", out / "ARNIQA.pth", EXPORTED.encode())
     loaded = {path.name: load_regressor(path, encoder_hash(encoder)) for path in fitted(experiment)}
     for name in loaded:
-        check_output("--out", out / name, (".pth",), ABOUT.encode())
-    written = [out / "ARNIQA.pth"]
-    write_whole(written[0], lambda file: torch.save(encoder.state_dict(), file))
-    for name, (regressor, about) in loaded.items():
-        written.append(out / name)
-        save_released_regressor(regressor, written[-1], about)
+        check_replaceable("--out", out / name, ABOUT.encode())
+    written = [out / "ARNIQA.pth", *(out / name for name in loaded)]
+    state = encoder.state_dict()
+    state._metadata[EXPORTED] = {}  # type: ignore[attr-defined]
+    write_atomic(written[0], lambda file: torch.save(state, file))
+    for path, regressor in zip(written[1:], loaded.values(), strict=True):
+        regressor.save_released(path)
     return written
 
 
@@ -121,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder = experiment.folder
     model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
     path = arguments.out / f"ARNIQA_{arguments.regressor_dataset}{SUFFIXES[arguments.format]}"
-    check_output("--out", path, (path.suffix,), b"score_quantiles" if arguments.format == "onnx" else ABOUT.encode())
+    check_replaceable("--out", path, b"score_quantiles" if arguments.format == "onnx" else ABOUT.encode())
     check_writable(arguments.out)
     difference = export_graph(model, path, arguments.format)
     print(f"{path}: its scores differ from the model's by up to {difference:.1e}")
@@ -134,12 +96,12 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--experiment_name", help="folder in experiments/ with your weights; the two graphs also take released ones")
-    add("--out", required=True, type=file_path, help="output folder")
+    add("--out", required=True, type=nonempty_path, help="output folder")
     add("--format", default="released", choices=["released", *SUFFIXES], help="of what is written (default: released)")
     add("--regressor_dataset", help="of the graph: dataset of its regressor (default: kadid10k)")
     add(
         "--weights_dir",
-        type=file_path,
+        type=nonempty_path,
         help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download",
     )
     arguments = parser.parse_args(argv)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from models.arniqa import ARNIQA
-from models.weights import ABOUT
-from utils.errors import UserError
-from utils.runtime.files import write_whole
+from models.errors import UserError
+from models.files import write_atomic
+from models.regressor import ABOUT
 
 OPSET = 18  # of ONNX
 SMALLEST = 33  # side in pixels; below, the last feature map has one row, for which torch.export makes another graph
@@ -96,7 +96,7 @@ def export_graph(model: ARNIQA, path: Path, form: str) -> float:
                 f"more than {TOLERANCE:.0e}"
             )
 
-    write_whole(path, write)
+    write_atomic(path, write)
     return difference
 
 

@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import ImageError
-from .preprocess import check_size, open_image, to_rgb
+from .image_file import open_image, to_rgb
+from .preprocess import check_size
 
 OneImage = str | Path | Image.Image | Tensor
 Named = tuple[str, OneImage]  # what a message calls it, and the image

@@ -1,4 +1,4 @@
-r"""Names of datasets and experiments, which become parts of file names."""
+"""Names of datasets and experiments, which become parts of file names."""
 
 import re
 
@@ -6,7 +6,8 @@ from .errors import UserError
 
 # Control characters, and characters that are invisible or change the direction of the text that follows.
 _HIDDEN = (
-    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+    r"\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e01ef"
 )
 _ANYWHERE = rf'[^/\\:*?"<>|\ud800-\udfff{_HIDDEN}]'
 NAME = rf"(?![\s.]){_ANYWHERE}{{1,100}}(?<![\s.])"

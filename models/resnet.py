@@ -1,5 +1,6 @@
 """The encoder: a ResNet-50 backbone and the projection head for pre-training (paper section 3.2)."""
 
+from http.client import HTTPException
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torchvision.models import ResNet50_Weights, resnet50
 
 from .download import network_timeout
-from .errors import WeightsError
+from .errors import WeightsError, shorten
 
 FEATURE_DIM = 2048
 
@@ -61,9 +62,9 @@ def imagenet_resnet50() -> nn.Module:
     try:
         with network_timeout():
             return resnet50(weights=weights)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
         file = weights.url.rsplit("/", 1)[-1]
         raise WeightsError(
-            f"{weights.url}: the ImageNet weights cannot be downloaded ({error}); put {file} into "
+            f"{weights.url}: the ImageNet weights cannot be downloaded ({shorten(error)}); put {file} into "
             f"{torch.hub.get_dir()}/checkpoints, or set model.encoder.pretrained to false"
         ) from None

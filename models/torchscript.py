@@ -20,15 +20,18 @@ DTYPES = {"FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfSt
 
 
 class UnknownForm(ValueError):
-    """The archive is not damaged, but has something else than the tensors of one module."""
+    """The archive is intact but is not one module whose attributes are tensors."""
 
 
 def is_torchscript(path: Path) -> bool:
     """Whether the file is a TorchScript archive: a zip file with code/... members, which torch.save does not write."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
+    if not path.is_file():
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except Exception:  # no zip file, or a damaged one
+        return False
 
 
 def read_torchscript(path: Path, extra: str) -> tuple[dict[str, Tensor], bytes | None]:
@@ -36,13 +39,14 @@ def read_torchscript(path: Path, extra: str) -> tuple[dict[str, Tensor], bytes |
 
     Raises:
         UnknownForm: the archive has another form. What is named in it is not executed.
-        OSError, zipfile.BadZipFile: it cannot be read, or the checksum of a member is wrong.
+        Exception: it is damaged; zipfile raises many kinds, also for a wrong checksum of a member.
     """
     with zipfile.ZipFile(path) as archive:
-        roots = [name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(roots) != 1:
-            raise UnknownForm(f"it has {len(roots)} members data.pkl")
-        members = {name.removeprefix(roots[0]): archive.read(name) for name in archive.namelist()}
+        names = archive.namelist()
+        roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
+        if len(roots) != 1 or len(set(names)) < len(names):
+            raise UnknownForm(f"it has {len(roots)} members data.pkl, and {len(names) - len(set(names))} names twice")
+        members = {name.removeprefix(roots[0]): archive.read(name) for name in names}
     if members.get("byteorder", b"little").decode("ascii", "replace") != sys.byteorder:
         raise UnknownForm("it was written on a machine with another byte order")
     try:
@@ -63,7 +67,7 @@ class _Inert:
 
 
 class _Reader(pickle.Unpickler):
-    """Unpickles data.pkl; names nothing but the functions below."""
+    """Unpickles data.pkl; only the names below are allowed."""
 
     def __init__(self, members: dict[str, bytes]) -> None:
         super().__init__(io.BytesIO(members["data.pkl"]))

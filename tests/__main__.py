@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from utils.errors import run_command
+from utils.command import run_command
 
 CHECKS = (
     ("ruff", "check", "."),

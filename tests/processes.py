@@ -62,9 +62,11 @@ def on_two_ranks(work: Callable[..., None], *arguments: Any, ranks: int = 2) -> 
             process.kill()
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits for something that another process does."""
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+    """Waits for something that another process does, and fails if that process ends without it."""
     deadline = time.monotonic() + LIMIT
     while not condition():
+        if process is not None and process.poll() is not None:
+            raise AssertionError(f"it ended with {process.returncode}: {process.communicate()[1]}")
         assert time.monotonic() < deadline, f"still waiting after {LIMIT} seconds"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md: what is named there exists, and imports go down only."""
+"""The layers of docs/architecture.md: what is named there exists, and imports go down only."""
 
 import ast
 import re
@@ -8,14 +8,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-# From the ground up; a module may import from its own floor and from those below.
-FLOORS = (
+# From the ground up; a module may import from its own layer and from those below.
+LAYERS = (
     ("models",),
     (
-        "utils.output",
-        "utils.errors",
-        "utils.image",
-        "utils.fast_decoders",
+        "utils.command",
         "utils.metrics",
         "utils.regression",
         "utils.optimization",
@@ -26,7 +23,8 @@ FLOORS = (
     ("utils.experiment",),
     ("utils.evaluation",),
     ("utils.report",),
-    ("data", "models.export", "models.export_graph"),
+    ("models.export", "models.export_graph"),  # a command, which torch.hub does not load
+    ("data",),
     ("train", "test", "single_image_inference"),
     ("main",),
 )
@@ -40,13 +38,13 @@ def module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def floor(name: str) -> int | None:
-    """Number of the floor that a module is on; None for what is not ours, and for the package utils itself."""
+def layer_of(name: str) -> int | None:
+    """Number of a module's layer; None for what is not ours, and for the package utils itself."""
     found = [
-        (len(room), number)
-        for number, rooms in enumerate(FLOORS)
-        for room in rooms
-        if name == room or name.startswith(f"{room}.")
+        (len(layer), number)
+        for number, layers in enumerate(LAYERS)
+        for layer in layers
+        if name == layer or name.startswith(f"{layer}.")
     ]
     return max(found)[1] if found else None
 
@@ -68,17 +66,12 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
 def test_imports_go_down(path: Path) -> None:
-    own = floor(module(path))
+    own = layer_of(module(path))
     if own is None:
         assert path.name in ("hubconf.py", "__init__.py")
         return
-    floors = {name: floor(name) for name in imported(path)}
-    assert {name for name, number in floors.items() if number is not None and number > own} == set()
-
-
-def test_models_do_not_import_data() -> None:
-    for path in (ROOT / "models").rglob("*.py"):
-        assert not {name for name in imported(path) if name.split(".")[0] == "data"}, path
+    layers_of = {name: layer_of(name) for name in imported(path)}
+    assert {name for name, number in layers_of.items() if number is not None and number > own} == set()
 
 
 def test_what_the_hub_loads_imports_nothing_outside_models() -> None:
@@ -92,13 +85,13 @@ def test_what_the_hub_loads_imports_nothing_outside_models() -> None:
         ours = {n for n in imported(path) if n.split(".")[0] in ("data", "utils", "models")}
         assert all(n.startswith("models.") for n in ours), (name, ours)
         todo += ours
-    assert {"models.weights", "models.resnet", "models.experiment_files", "models.preprocess"} <= seen
+    assert {"models.weights", "models.resnet", "models.experiment", "models.image_file"} <= seen
     assert "models.export" not in seen
 
 
-def test_the_init_of_a_room_is_a_docstring_and_nothing_else() -> None:
-    for room in ("runtime", "config", "experiment", "evaluation", "report"):
-        path = ROOT / "utils" / room / "__init__.py"
+def test_the_init_of_a_package_is_a_docstring_and_nothing_else() -> None:
+    for package in ("runtime", "config", "experiment", "evaluation", "report"):
+        path = ROOT / "utils" / package / "__init__.py"
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert len(tree.body) == 1 and 3 <= len((ast.get_docstring(tree) or "").splitlines()) <= 8, path
 
@@ -125,14 +118,14 @@ def test_the_files_that_the_pages_name_exist() -> None:
         assert missing == [], page.name
 
 
-def test_the_page_names_every_room_and_much_of_the_way() -> None:
+def test_the_page_names_every_package_and_many_functions() -> None:
     assert len(named()) > 30
     for folder in (path for path in (ROOT / "utils").iterdir() if (path / "__init__.py").exists()):
         assert f"│ {folder.name}/" in PAGE
 
 
 def test_the_names_of_an_experiments_files_are_spelt_in_one_place() -> None:
-    """And in the small reader that the hub loads. Docstrings may name them."""
+    """Docstrings may name them."""
     parts = re.compile(
         r"pretrain$|regressors$|(best|last)_epoch|metrics\.csv|results\.(json|csv|xlsx)|environment\.json"
     )
@@ -145,7 +138,7 @@ def test_the_names_of_an_experiments_files_are_spelt_in_one_place() -> None:
                 message = " " in node.value  # a sentence for the user
                 if parts.search(node.value) and not message:
                     spelt.add(module(path))
-    assert spelt == {"utils.experiment.layout", "models.experiment_files"}
+    assert spelt == {"models.experiment"}
 
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)

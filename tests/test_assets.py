@@ -7,9 +7,9 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from benchmarks import assets
+from models.errors import UserError
+from models.image_file import open_image
 from utils.distortions import DISTORTIONS, GROUPS
-from utils.errors import UserError
-from utils.image import open_image
 
 FOLDER = assets.ROOT / "assets"
 LISTED = re.findall(r"^\| (\S+\.png) \| (\w+) \| (\w+) \|", (FOLDER / "README.md").read_text(encoding="utf-8"), re.M)

@@ -7,10 +7,10 @@ from PIL import Image
 
 from benchmarks.__main__ import COMMANDS, ON_A_DEVICE, page
 from benchmarks.degradation import chosen_types, draw_contact_sheet, expected_calls, time_samples, typical_positions
+from data import fast_png
 from data.kadis700 import KADIS700Dataset
-from utils import fast_decoders
+from models.errors import UserError
 from utils.distortions import DISTORTIONS, GROUPS
-from utils.errors import UserError
 
 
 def test_the_page_shows_the_last_line_of_each_benchmark_as_its_result() -> None:
@@ -78,7 +78,7 @@ def test_the_timed_samples_have_jpeg2000_as_often_as_expected(photos: list[Path]
 def test_samples_are_timed_with_each_choice_of_decoders(
     installed: bool, photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(fast_decoders, "imagecodecs", object() if installed else None)
+    monkeypatch.setattr(fast_png, "imagecodecs", object() if installed else None)
     before = dict(DISTORTIONS)
     line = time_samples(KADIS700Dataset(photos[0].parent, patch_size=32, images_folder="."), 3)
     assert before == DISTORTIONS  # nothing stays wrapped

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import classical
-from utils.errors import UserError
+from models.errors import UserError
 
 SHADES = tuple(range(40, 220, 6))
 

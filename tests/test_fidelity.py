@@ -13,7 +13,7 @@ from PIL import Image
 from data.kadis700 import half_scale_pixels
 from models.arniqa import ARNIQA
 from models.frozen import frozen
-from models.preprocess import two_scale_crops
+from models.preprocess import center_corners_crop, half_scale_bicubic, normalize, to_pixels, to_tensor, two_scale_crops
 from models.resnet import ResNet
 from models.simclr import nt_xent_loss
 from tests.golden import golden
@@ -21,7 +21,6 @@ from tests.markdown import table_rows
 from tests.utils.distortions.test_parity import DETERMINISTIC, apply
 from utils.distortions import DISTORTIONS, degrade
 from utils.evaluation.protocol import ALPHAS
-from utils.image import center_corners_crop, half_scale, normalize, to_pixels, to_tensor
 from utils.regression import RidgePath, select_alpha
 from utils.runtime.precision import DTYPES
 
@@ -62,7 +61,7 @@ def largest_of_crops(_: str) -> float:
     largest = 0
     for key in (key for key in data.files if key.endswith("/input")):
         image, size = Image.fromarray(data[key]), key.removesuffix("/input")
-        for name, scaled in (("crops", image), ("half_crops", half_scale(image))):
+        for name, scaled in (("crops", image), ("half_crops", half_scale_bicubic(image))):
             crops = np.stack([np.asarray(crop) for crop in center_corners_crop(scaled, 224)])
             largest = max(largest, int(np.abs(crops.astype(int) - data[f"{size}/{name}"]).max()))
     return largest
@@ -114,7 +113,7 @@ def test_half_scale_training_images_differ_from_pillow_by_at_most_the_stated_amo
     share, step = re.findall(r"([\d.]+) % of the values differ, by (1/255)", size)[0]
     photo = getattr(skimage.data, name)()
     ours = half_scale_pixels(torch.from_numpy(photo).permute(2, 0, 1)).permute(1, 2, 0).numpy()
-    difference = np.abs(ours.astype(int) - np.asarray(half_scale(Image.fromarray(photo))))
+    difference = np.abs(ours.astype(int) - np.asarray(half_scale_bicubic(Image.fromarray(photo))))
     assert difference.max() / 255 <= stated(step)
     assert 0 < np.mean(difference > 0) <= float(share) / 100
 

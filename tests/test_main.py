@@ -18,8 +18,8 @@ from tests.test_train import ROOT, folder, remove_experiments
 __all__ = ["folder", "remove_experiments"]
 
 
-def run(folder: Path, name: str, *options: str, launcher: tuple[str, ...] = ()) -> CompletedProcess:
-    command = [sys.executable, *launcher, str(ROOT / "main.py"), "--config", "config.yaml", "--experiment_name", name]
+def run(folder: Path, name: str, *options: str) -> CompletedProcess:
+    command = [sys.executable, str(ROOT / "main.py"), "--config", "config.yaml", "--experiment_name", name]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return processes.run([*command, *options], cwd=folder, env=environment)
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,12 @@ from PIL import Image, ImageFilter
 from torchvision.transforms import Normalize, Resize, ToTensor
 
 import single_image_inference
-from models.errors import WeightsError
+from models.arniqa import ARNIQA, _positions
+from models.errors import UserError, WeightsError
+from models.regressor import RELEASED_SCORES
 from models.resnet import ResNet
-from models.weights import RELEASED_SCORES
 from tests.models.arniqa_files import random_regressor
-from utils.errors import UserError
-from utils.evaluation.inference import find_images
-from utils.report.quality_map import local_scores, positions
+from utils.evaluation.inference import find_files
 
 CROP = 48
 LOWEST, HIGHEST = -0.26, -0.24
@@ -47,7 +47,7 @@ def quantiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The released kadid10k regressor was fitted on scores that are uniform about those of random weights."""
     table = tmp_path / "score_quantiles.json"
     table.write_text(json.dumps({"kadid10k": np.linspace(LOWEST, HIGHEST, 101).tolist()}))
-    monkeypatch.setattr("models.weights.SCORE_QUANTILES", table)
+    monkeypatch.setattr("models.regressor.SCORE_QUANTILES", table)
 
 
 def rank(score: float) -> float:
@@ -90,7 +90,9 @@ def test_prints_the_score_of_one_image(
     out = capsys.readouterr().out
     assert float(out.split()[0]) == pytest.approx(expected, abs=1e-5)
     assert 0.01 < rank(expected) < 0.99
-    assert out.endswith(f"  better than {100 * rank(expected):.0f} % of kadid10k's images, as its raters saw them\n")
+    assert out.endswith(
+        f"  better than {100 * rank(expected):.0f} % of kadid10k's images, according to its human ratings\n"
+    )
 
 
 @torch.no_grad()
@@ -249,12 +251,12 @@ def test_a_regressor_of_the_wrong_kind_is_one_line(
     shutil.copyfile(
         own / "regressors" / "regressor_mine.pth", own / "full_reference" / "regressors" / "regressor_b.pth"
     )
-    with pytest.raises(WeightsError, match=r"regressor_b\.pth: its kind is no_reference.*without --reference"):
+    with pytest.raises(WeightsError, match=r"regressor_b\.pth: its kind is no_reference.*without a reference"):
         run(*options, *reference, "--regressor_dataset", "b")
     shutil.copyfile(
         own / "full_reference" / "regressors" / "regressor_mine.pth", own / "regressors" / "regressor_c.pth"
     )
-    with pytest.raises(WeightsError, match=r"regressor_c\.pth: its kind is full_reference.*with --reference"):
+    with pytest.raises(WeightsError, match=r"regressor_c\.pth: its kind is full_reference.*with a reference"):
         run(*options, "--regressor_dataset", "c")
 
 
@@ -269,7 +271,7 @@ def test_every_score_of_a_folder_has_its_rank(
     assert len(printed) == 4
     for path, text in lines:
         percent = f"{100 * rank(printed[path]):.0f} %"
-        assert text.split("  ")[1] == f"better than {percent} of kadid10k's images, as its raters saw them"
+        assert text.split("  ")[1] == f"better than {percent} of kadid10k's images, according to its human ratings"
     assert run("--img_path", photos, *of_dataset["koniq10k"]) == 1
     assert all(float(line.rsplit(": ", 1)[1]) for line in capsys.readouterr().out.splitlines())
     for name, options in of_dataset.items():
@@ -287,7 +289,7 @@ def test_every_score_of_a_folder_has_its_rank(
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("human", "as its raters saw them"),
+        ("human", "according to its human ratings"),
         ("pseudo", "by their pseudo-scores, not human ones"),
         ("unstated", "by their scores"),
         (None, "by their scores"),
@@ -313,7 +315,7 @@ def test_a_rank_says_whose_scores_it_is_among(
     assert re.search(rf"  better than \d+ % of mine's images, {words}\n", capsys.readouterr().out)
     page = html.unescape((tmp_path / "scores.html").read_text(encoding="utf-8"))
     assert f"“Better than” is a share of mine's images, {words}." in page
-    assert ("raters" in page) is (kind == "human")
+    assert ("human ratings" in page) is (kind == "human")
 
 
 def test_scores_of_a_regressor_that_was_fitted_again_are_not_mixed_with_earlier_ones(
@@ -385,7 +387,7 @@ def test_a_score_is_explained_by_its_crops_and_a_map(
     assert run(*command) == 0  # its own output is replaced
     assert run(*command, "--quality_map", "other.svg") == 0
     assert capsys.readouterr().out.endswith("quality map: other.svg\n") and Path("other.svg").exists()
-    with pytest.raises(UserError, match="was not written by this command"):
+    with pytest.raises(UserError, match="does not look like an output"):
         run("--img_path", photos / "b.pn[g]", *command[2:], "--quality_map", photos / "b.png")
     assert (photos / "b.png").read_bytes() == before
 
@@ -399,7 +401,7 @@ def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
     whole = output.read_bytes()
     with output.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [row["image"] for row in rows] == [str(path) for path in find_images(str(photos))]
+    assert [row["image"] for row in rows] == [str(path) for path in find_files(str(photos))]
     assert len(rows) == 6
     for row in rows:
         bad = row["image"].endswith(("broken.png", "pixel.png"))
@@ -410,9 +412,9 @@ def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
     scored: list[Path] = []
     score_images = single_image_inference.score_images
 
-    def watched(model: torch.nn.Module, paths: list[Path], **options: int):  # type: ignore[no-untyped-def]
+    def watched(model: torch.nn.Module, paths: list[Path], *options: Any):  # type: ignore[no-untyped-def]
         scored.extend(paths)
-        return score_images(model, paths, **options)
+        return score_images(model, paths, *options)
 
     monkeypatch.setattr(single_image_inference, "score_images", watched)
     assert run(*command) == 1
@@ -555,29 +557,20 @@ def test_mistakes_give_a_one_line_message(arguments: list[object], message: str)
 
 @pytest.mark.parametrize("side", [1, 10, 11, 25, 40])
 def test_sliding_crops_cover_the_image_and_stay_inside(side: int) -> None:
-    starts = positions(side, 10)
+    starts = _positions(side, 10)
     assert set(range(side)) <= {pixel for start in starts for pixel in range(start, start + 10)}
     assert starts == sorted(set(starts)) and starts[0] == 0
     assert starts[-1] + 10 == max(side, 10)
 
 
-class Brightness:
-    """Replaces the quality model: the mean red value of the full-scale crop."""
-
-    def score_crops(
-        self, full: torch.Tensor, half: torch.Tensor, reference: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        return full[:, 0, 0].float().mean(dim=(1, 2)) / 255
-
-    def embed_crops(self, full: torch.Tensor, half: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError
-
-
-def test_local_scores_follow_the_local_quality() -> None:
+def test_the_quality_map_follows_the_local_quality(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the mean red value of the full-scale crop in the place of its score."""
+    model = ARNIQA("kadid10k", released)
+    model.crop_size = 10
+    monkeypatch.setattr(model, "score_crops", lambda full, half: full[:, 0, 0].float().mean(dim=(1, 2)) / 255)
     pixels = np.zeros((40, 60, 3), dtype=np.uint8)
     pixels[:, 30:] = 255
-    image = Image.fromarray(pixels)
-    quality = local_scores(Brightness(), image, image.resize((30, 20)), crop_size=10)
+    quality = model.quality_map(Image.fromarray(pixels))
     assert quality.shape == (40, 60)
     assert np.allclose(quality[:, :20], 0, atol=1e-6) and np.allclose(quality[:, 40:], 1, atol=1e-6)
 

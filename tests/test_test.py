@@ -13,13 +13,14 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 import test as script
+from models.errors import UserError
+from models.preprocess import center_corners_crop, normalize, to_pixels
+from models.regressor import load_regressor
 from models.resnet import ResNet
 from models.simclr import SimCLR
-from models.weights import load_encoder, load_regressor
+from models.weights import load_encoder
 from utils.config.keys import Config
-from utils.errors import UserError
 from utils.evaluation.protocol import ALPHAS
-from utils.image import center_corners_crop, normalize, to_pixels
 from utils.regression import RidgePath
 
 CPU = torch.device("cpu")
@@ -95,17 +96,17 @@ def test_a_test_writes_results_and_a_regressor(
     for split, expected in enumerate(found["scores"]["global"]["srocc"]):
         of = tested[tested["split"] == split]
         assert spearmanr(of["prediction"], of["score"]).statistic == pytest.approx(expected)
-    regressor, about = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", content["encoder_hash"])
-    assert about["alpha"] == found["alpha"]
-    assert about["mos_range"] == [1.0, 5.0]
-    assert about["srocc"] == pytest.approx(np.median(found["scores"]["global"]["srocc"]))
+    regressor = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", content["encoder_hash"])
+    assert regressor.alpha == found["alpha"]
+    assert regressor.mos_range == (1.0, 5.0)
+    assert regressor.srocc == pytest.approx(np.median(found["scores"]["global"]["srocc"]))
     (features,) = (experiment / "experiments" / ".features").glob("*.float32")
     crops = np.fromfile(features, "<f4").reshape(-1, 5, 4096)
     mos = pd.read_csv(base / "KADID10K" / "dmos.csv")["dmos"].to_numpy()
-    np.testing.assert_allclose(about["score_quantiles"], np.percentile((mos - 1) / 4, np.arange(101)))
+    np.testing.assert_allclose(regressor.score_quantiles, np.percentile((mos - 1) / 4, np.arange(101)))
     coef, intercept = RidgePath(crops, mos).fit(np.arange(len(mos)), found["alpha"])
-    np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, rtol=1e-4, atol=1e-7)
-    assert regressor.bias.item() == pytest.approx(intercept, rel=1e-5)
+    np.testing.assert_allclose(regressor.weights.numpy()[0], coef, rtol=1e-4, atol=1e-7)
+    assert regressor.biases.item() == pytest.approx(intercept, rel=1e-5)
 
 
 def test_a_chosen_shorter_side_has_its_own_features_and_is_in_the_regressors_file(
@@ -120,8 +121,8 @@ def test_a_chosen_shorter_side_has_its_own_features_and_is_in_the_regressors_fil
         (found,) = content["datasets"]
         assert found["splits_kind"] == "own" and len(found["splits_hash"]) == 16
         assert found["score_kind"] == "human"
-        _, about = load_regressor(folder / "regressors" / "regressor_kadid10k.pth")
-        assert about["shorter_side"] == side and about["score_kind"] == "human"
+        regressor = load_regressor(folder / "regressors" / "regressor_kadid10k.pth")
+        assert regressor.shorter_side == side and regressor.score_kind == "human"
     files = sorted(Path("experiments/.features").glob("*.float32"))
     crops = [np.fromfile(file, "<f4") for file in files]
     assert any(np.abs(a - b).max() > 1e-4 for i, a in enumerate(crops) for b in crops[:i])
@@ -208,10 +209,10 @@ def test_full_reference_regresses_from_the_distance_to_the_references_features(
     clean = {name: features(name) for name in set(table["ref_img"])}
     rows = zip(table["dist_img"], table["ref_img"], strict=True)
     distances = np.stack([abs(clean[reference] - features(name)) for name, reference in rows])
-    regressor, _ = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", kind="full_reference")
+    regressor = load_regressor(folder / "regressors" / "regressor_kadid10k.pth", kind="full_reference")
     coef, intercept = RidgePath(distances, table["dmos"].to_numpy()).fit(np.arange(len(table)), 0.1)
-    np.testing.assert_allclose(regressor.weight.detach().numpy()[0], coef, atol=1e-3 * abs(coef).max())
-    assert regressor.bias.item() == pytest.approx(intercept, abs=1e-3)
+    np.testing.assert_allclose(regressor.weights.numpy()[0], coef, atol=1e-3 * abs(coef).max())
+    assert regressor.biases.item() == pytest.approx(intercept, abs=1e-3)
     train, test = (np.load(base / "KADID10K" / "splits" / f"{phase}.npy")[0] for phase in ("train", "test"))
     ridge = Ridge(0.1).fit(distances[train].reshape(-1, 4096), table["dmos"][train].repeat(5))
     expected = ridge.predict(distances[test].reshape(-1, 4096)).reshape(-1, 5).mean(axis=1)

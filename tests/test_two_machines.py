@@ -1,6 +1,5 @@
 """Two processes without a shared folder, as on two machines: each has the data, only the first has the experiment."""
 
-import csv
 import os
 import shutil
 import socket
@@ -63,12 +62,6 @@ def run(machines: list[Path], script: str, *options: str) -> list[tuple[int, str
     return [(p.returncode, out, err) for p, (out, err) in zip(processes, outputs, strict=True)]
 
 
-def steps(machine: Path) -> list[tuple[str, str]]:
-    """(step, loss) of each training step, and (step, "") of each validation."""
-    with (machine / "experiments" / "shared" / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        return [(row["step"], row["loss"]) for row in csv.DictReader(file)]
-
-
 def test_a_worker_that_dies_on_one_machine_ends_both_with_the_state_saved(machines: list[Path]) -> None:
     """The first one's state was lost, and the second one said that it was saved."""
     (machines[1] / "sitecustomize.py").write_text(DYING_WORKER.format(root=str(ROOT)))
@@ -80,18 +73,3 @@ def test_a_worker_that_dies_on_one_machine_ends_both_with_the_state_saved(machin
     assert "Traceback" not in first[2] + second[2]
     (checkpoint,) = (machines[0] / "experiments" / "shared" / "pretrain").glob("last_epoch_*.pth")
     assert checkpoint.name in [f"last_epoch_1_step_{step}.pth" for step in range(1, 5)]
-    (machines[1] / "sitecustomize.py").unlink()
-    ended = run(machines, "main.py", "--training.resume_training", "true")
-    assert [code for code, _, _ in ended] == [0, 0], ended
-
-
-def test_a_dataset_that_one_machine_lacks_fails_on_both_and_the_others_are_tested(machines: list[Path]) -> None:
-    assert [code for code, _, _ in run(machines, "main.py", "--training.epochs", "1")] == [0, 0]
-    shutil.copytree(machines[0] / "data" / "KADID10K" / "images", machines[0] / "data" / "mine" / "images")
-    names = sorted(path.name for path in (machines[0] / "data" / "mine" / "images").iterdir())
-    rows = [f"images/{name},{i}" for i, name in enumerate(names)]
-    (machines[0] / "data" / "mine" / "labels.csv").write_text("\n".join(["image,score", *rows]) + "\n")
-    ended = run(machines, "test.py", "--test.datasets", "mine", "kadid10k")
-    assert [code for code, _, _ in ended] == [1, 1], ended
-    assert "mine failed: " in ended[0][2] and "labels.csv" in ended[0][2]
-    assert (machines[0] / "experiments" / "shared" / "regressors" / "regressor_kadid10k.pth").exists()

@@ -1,6 +1,5 @@
-"""Everything below data, models and the scripts, in rooms that stand one above the other.
+"""Everything between `models` and `data`, in layers.
 
-From the ground up: `errors`, `image`, `metrics`, `regression` and `optimization`; `distortions`; `runtime`; `config`;
-`experiment`; `evaluation`; `report`. A module imports from its own room and from those below it, never from above.
-Nothing here imports `data` or `models`.
+From the bottom up: `command`, `metrics`, `regression` and `optimization`; `distortions`; `runtime`; `config`;
+`experiment`; `evaluation`; `report`. A module imports from its own layer, from those below it and from `models`.
 """

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
-from tests.contract.runs import RESUME, ROOT, call, quick, training
+from tests.contract.runs import ROOT, call, quick, training
 
 # The keys of the published config.yaml with their values, in the order of the published README's sections.
 PUBLISHED = """
@@ -131,6 +131,7 @@ NAMES = {
     "models.arniqa": "ARNIQA",
     "models.weights": "encoder_hash",
     "models.errors": "UserError WeightsError ImageError",
+    "models.preprocess": "open_image center_corners_crop half_scale_bicubic half_scale_bilinear",
     "data": "KADIS700Dataset IQA_DATASETS get_dataset",
     "utils.regression": "RidgePath",
     "utils.metrics": "srocc plcc",
@@ -172,12 +173,14 @@ def test_the_switches_of_wandb(folder: Path, alone: str, mode: str, use: bool, r
     """Online by the configuration, which nothing here can reach."""
     options = ("--logging.use_wandb", use, "--logging.wandb.online", True, "--logging.wandb.project", "tried")
     shutil.rmtree(folder / "experiments" / alone / "wandb", ignore_errors=True)
-    done = call(folder, "test.py", *training(alone, *options), WANDB_MODE=mode)
+    done = quick(folder, "test.py", *training(alone, *options), WANDB_MODE=mode)
     assert done.code == 0 and "did not" not in done.err, done.err
     assert len(list((folder / "experiments" / alone).glob("wandb/offline-run-*/*.wandb"))) == runs
 
 
 def test_an_unknown_switch_of_wandb_is_one_line(folder: Path, alone: str) -> None:
     options = ("--logging.use_wandb", True, "--logging.wandb.project", "tried")
-    error = quick(folder, "main.py", *training(alone, *RESUME, *options), WANDB_MODE="silent").error
-    assert "WANDB_MODE" in error and "'silent'" in error and "offline" in error
+    for command, name in (("main.py", "silent"), ("test.py", alone)):
+        error = quick(folder, command, *training(name, *options), WANDB_MODE="silent").error
+        assert "WANDB_MODE" in error and "'silent'" in error and "offline" in error
+    assert not (folder / "experiments" / "silent").exists()

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.models import resnet50
 from torchvision.transforms.functional import normalize, resize, to_tensor
 
-from tests.contract.runs import ROOT, environment
+from tests.contract.runs import ROOT, environment, needs_posix
 from tests.processes import run
 
 # The program of the published README, and `score`.
@@ -90,3 +90,45 @@ def test_the_hub_in_a_project_of_its_own(released: Path, tmp_path: Path) -> None
             scores = features @ regressor.weights.T + regressor.biases
             expected.append((scores.mean().item() - 1) / 4)
     assert printed == pytest.approx([expected[0], *expected], abs=1e-5)
+
+
+OTHER_PROCESS = """
+import multiprocessing
+import sys
+import torch
+
+def score(model):
+    return model.score("picture.png").item()
+
+if __name__ == "__main__":
+    repository, how = sys.argv[1:]
+    model = torch.hub.load(repository, "ARNIQA", source="local", trust_repo=True)
+    encoder = torch.hub.load(repository, "ARNIQA_encoder", source="local", trust_repo=True)
+    if how == "file":
+        torch.save([model, encoder], "model.pt")
+    else:
+        with multiprocessing.get_context(how).Pool(1) as pool:
+            print(pool.apply(score, (model,)))
+    print(score(model))
+"""
+FROM_FILE = """
+import torch
+model, encoder = torch.load("model.pt", weights_only=False)
+assert encoder(torch.zeros(1, 3, 64, 64)).shape == (1, 2048) and not model.training
+print(model.score("picture.png").item())
+"""
+
+
+@pytest.mark.parametrize("how", ["spawn", pytest.param("forkserver", marks=needs_posix), "file"])
+def test_a_hub_model_in_another_process(released: Path, tmp_path: Path, how: str) -> None:
+    (tmp_path / "program.py").write_text(OTHER_PROCESS, encoding="utf-8")
+    Image.linear_gradient("L").resize((71, 50)).convert("RGB").save(tmp_path / "picture.png")
+    options = {"cwd": tmp_path, "env": environment(ARNIQA_WEIGHTS_DIR=released)}
+    ended = run([sys.executable, "program.py", str(ROOT), how], **options)
+    assert ended.returncode == 0, ended.stderr
+    scores = ended.stdout.split()
+    if how == "file":
+        ended = run([sys.executable, "-c", FROM_FILE], **options)
+        assert ended.returncode == 0, ended.stderr
+        scores += ended.stdout.split()
+    assert len(scores) == 2 and scores[0] == scores[1]

@@ -1,14 +1,17 @@
 """The method: outputs of the published code, through the names that other programs import."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import pearsonr, spearmanr
 from sklearn.linear_model import Ridge
 
 from data import KADIS700Dataset
+from models.preprocess import center_corners_crop, half_scale_bicubic
 from models.resnet import ResNet
 from models.simclr import SimCLR, nt_xent_loss
 from tests.contract.runs import ROOT, write_data
@@ -81,6 +84,15 @@ def test_the_loss_and_its_gradients(case: int) -> None:
         np.testing.assert_allclose(tensor.grad.numpy(), expected, rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("name", ["300x260", "481x321", "150x120", "225x225"])
+def test_the_crops_of_both_scales(name: str) -> None:
+    data = golden("crops.npz")
+    image = Image.fromarray(data[f"{name}/input"])
+    for scale, key in ((image, "crops"), (half_scale_bicubic(image), "half_crops")):
+        crops = np.stack([np.asarray(crop) for crop in center_corners_crop(scale, 224)])
+        np.testing.assert_array_equal(crops, data[f"{name}/{key}"])
+
+
 def test_the_encoder_normalises_and_the_collapsed_loss_is_that_of_the_formula() -> None:
     model = SimCLR({"embedding_dim": 16, "pretrained": False, "use_norm": True}, 0.1)
     f, g = ResNet(embedding_dim=16, pretrained=False, use_norm=True)(torch.randn(2, 3, 64, 64))
@@ -92,7 +104,7 @@ def test_the_encoder_normalises_and_the_collapsed_loss_is_that_of_the_formula() 
     assert nt_xent_loss(same, same, 0.1).item() == pytest.approx(np.log(4 * 3 - 1), rel=1e-5)
 
 
-def test_a_sample_depends_on_seed_epoch_and_index_alone(tmp_path: "pytest.TempPathFactory") -> None:
+def test_a_sample_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
     write_data(tmp_path)
     options = {"patch_size": 32, "max_distortions": 4, "num_levels": 5, "pristine_prob": 0.05, "seed": 3}
     first, again = (KADIS700Dataset(tmp_path / "data" / "KADIS700", **options) for _ in range(2))

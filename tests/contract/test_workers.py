@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.runs import ROOT, end, environment, needs_posix, script
-from tests.processes import one_at_a_time, run, started, wait_until
+from tests.contract.runs import ROOT, end, environment, needs_linux, script
+from tests.processes import LIMIT, one_at_a_time, run, started, wait_until
 
-pytestmark = [needs_posix, one_at_a_time]
+pytestmark = [needs_linux, one_at_a_time]
 LITTLE_SHARED_MEMORY = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"', "-"]
 
 
@@ -33,7 +33,6 @@ def children(parent: int) -> list[int]:
     return found
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_ctrl_c_while_workers_start(folder: Path, released: Path, tmp_path: Path, method: str) -> None:
     text = f"import multiprocessing\nmultiprocessing.set_start_method({method!r})\n"
@@ -55,7 +54,7 @@ def test_a_reader_that_leaves_does_not_leave_the_workers(folder: Path, released:
         assert process.stdout is not None and "ref_imgs" in process.stdout.readline()
         left = children(process.pid)
         process.stdout.close()  # as by `| head -1`
-        assert process.wait(120) == 0
+        assert process.wait(LIMIT) == 0
         assert len(left) >= 2
         wait_until(lambda: not any(Path(f"/proc/{number}").exists() for number in left))
 
@@ -67,6 +66,6 @@ def can_mount() -> bool:
 @pytest.mark.skipif(not can_mount(), reason="needs Linux and the right to mount in a namespace of its own")
 def test_too_little_shared_memory_is_one_line(folder: Path, released: Path) -> None:
     command = [*LITTLE_SHARED_MEMORY, *scoring(folder, released, "--batch_size", 8)]
-    ended = run(command, cwd=folder, env=environment(), limit=120)
+    ended = run(command, cwd=folder, env=environment())
     assert ended.returncode == 2 and "Traceback" not in ended.stderr, ended.stderr
     assert "--shm-size" in ended.stderr.splitlines()[-1]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data import get_dataset
-from utils.errors import UserError
+from models.errors import UserError
 
 
 @pytest.fixture

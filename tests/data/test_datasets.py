@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from data import IQA_DATASETS, get_dataset
+from models.errors import UserError
+from models.image_file import open_image
+from models.preprocess import center_corners_crop, half_scale_bicubic, resize_shorter_side
 from tests.data.layouts import make_small, write_annotation
-from utils.errors import UserError
-from utils.image import center_corners_crop, half_scale, open_image, resize_shorter_side
 
 NAMES = list(IQA_DATASETS)
 # Paper, section 4.1: nominal range, and "mos" (higher is better) or "dmos" (lower is better).
@@ -62,7 +63,7 @@ def test_a_small_dataset_in_the_original_layout(name: str, tmp_path: Path) -> No
     item = dataset[7]
     image = open_image(dataset.images[7])
     image = resize_shorter_side(image, 512) if name == "spaq" else image
-    for key, scale in (("full", image), ("half", half_scale(image))):
+    for key, scale in (("full", image), ("half", half_scale_bicubic(image))):
         expected = np.stack([np.asarray(crop).transpose(2, 0, 1) for crop in center_corners_crop(scale, 32)])
         np.testing.assert_array_equal(item[key].numpy(), expected)
     for split in range(dataset.num_splits):

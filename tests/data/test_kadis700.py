@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader
 
 from data.kadis700 import KADIS700Dataset, collate, random_crop, sample_generator
 from data.sampler import TrainingBatchSampler
+from models.errors import UserError
 from utils.distortions import DISTORTIONS
-from utils.errors import UserError
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

@@ -8,8 +8,8 @@ from skimage.metrics import structural_similarity
 
 from data import KADIS700Dataset, get_dataset
 from data.photo_set import TEST_SET, make
+from models.errors import UserError
 from utils.distortions import DISTORTIONS
-from utils.errors import UserError
 
 
 @pytest.fixture

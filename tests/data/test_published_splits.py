@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 
 from data import IQA_DATASETS, get_dataset
-from data.published_splits import COMMIT, SHA256, fetch, known, order_note
+from data.published_splits import COMMIT, SHA256, fetch, known
 from data.split_files import SHIPPED, make_splits, save_splits
+from models.errors import UserError
 from tests.data.layouts import make_small, write_annotation
 from tests.processes import run
 from tests.server import Quiet, served
-from utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIES = ROOT.parent / "shared" / "data" / "published_splits"  # not distributed with the project
@@ -66,7 +66,7 @@ def test_the_published_splits_are_fetched_and_belong_to_the_real_annotation(name
     assert sorted(path.name for path in (root / "splits").iterdir()) == sorted(FILES)
     dataset = get_dataset(name, tmp_path)  # refuses a reference that is in two phases of a split
     assert dataset.splits_kind == "published" and dataset.num_splits == 10 and dataset.splits_hash != shipped
-    assert order_note(dataset) == []
+    assert dataset.order_note() == []
 
 
 @copies
@@ -187,7 +187,7 @@ def test_where_the_order_of_rows_is_not_known_the_results_say_so(name: str, tmp_
     with served(COPIES, Stored) as address:
         fetch(name, root, address)
     dataset = get_dataset(name, tmp_path)
-    (note,) = order_note(dataset)
+    (note,) = dataset.order_note()
     assert dataset.splits_kind == "published" and "order of rows" in note
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from data import KADIS700Dataset, get_dataset
 from data.quickstart import KADID_TYPES, LEVELS, REFERENCE, load_photos, make
-from utils.errors import UserError
+from models.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from scipy.stats import percentileofscore, spearmanr
 from data import IQA_DATASETS, get_dataset, score_quantiles
 from data.score_quantiles import FILES, TABLE, packaged_scores, quantiles_table
 from models.arniqa import ARNIQA
-from models.weights import RELEASED_SCORES, SCORE_QUANTILES
+from models.errors import UserError
+from models.regressor import RELEASED_SCORES, SCORE_QUANTILES
 from tests.data.layouts import write_annotation
-from utils.errors import UserError
 
 SHIPPED = json.loads(TABLE.read_text(encoding="utf-8"))
 IMAGES = {"live": 779, "csiq": 866, "tid2013": 3000, "kadid10k": 10125, "flive": 39810, "spaq": 11125, "clive": 1161}

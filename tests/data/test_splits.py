@@ -10,9 +10,9 @@ import pytest
 
 from data import get_dataset
 from data.split_files import has_splits, load_splits, make_splits, save_splits
+from models.errors import UserError
 from tests.data.layouts import make_small
 from tests.processes import LIMIT, one_at_a_time, run, started
-from utils.errors import UserError
 
 NAMES = [f"{i:02d}.png" for i in range(20)]
 REFERENCES = [f"ref{i // 4}" for i in range(20)]
@@ -189,12 +189,12 @@ def test_a_file_named_splits_is_refused(tmp_path: Path) -> None:
     root = tmp_path / "KADID10K"
     make_small("kadid10k", root)
     (root / "splits").write_text("train")
-    match = r"splits: is a file; expected a folder with train\.npy, val\.npy and test\.npy"
+    match = r"splits: is not a folder; expected a folder with train\.npy, val\.npy and test\.npy"
     with pytest.raises(UserError, match=match):
         get_dataset("kadid10k", tmp_path)
     command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
     done = run(command, cwd=ROOT)
-    assert done.returncode == 2 and "splits: is a file" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and "splits: is not a folder" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_too_many_splits_and_too_few_images_are_one_line_each(tmp_path: Path) -> None:

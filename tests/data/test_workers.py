@@ -2,7 +2,6 @@
 
 import multiprocessing
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data import KADIS700Dataset, get_dataset
-from models.preprocess import read_crops
 from utils.evaluation.inference import ImageFiles
 from utils.runtime.workers import batches, leave_stopping_to_parent
 
@@ -59,7 +57,7 @@ def test_a_worker_imports_what_a_sample_needs_and_gives_the_same(folder: Path, k
         "training": (KADIS700Dataset(folder, patch_size=48, images_folder="mine", pristine_prob=0), [(0, 1), (7, 0)]),
         "test": (get_dataset("mine", folder, crop_size=48, with_splits=False), [0, 1]),
         "scoring": (
-            ImageFiles([folder / "mine" / "a.png", folder / "mine" / "b.png"], partial(read_crops, crop_size=48)),
+            ImageFiles([folder / "mine" / "a.png", folder / "mine" / "b.png"], 48, None),
             [0, 1],
         ),
     }

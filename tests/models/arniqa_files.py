@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.export import save_released_regressor
+from models.regressor import RELEASED_SCORES, Regressor
 from models.resnet import ResNet
-from models.weights import RELEASED_SCORES, encoder_hash, save_regressor
+from models.weights import encoder_hash
 
 
 def random_encoder() -> ResNet:
@@ -23,6 +23,18 @@ def random_encoder() -> ResNet:
                 nn.init.uniform_(module.weight, 0.5, 1.2)
                 nn.init.normal_(module.bias, 0, 0.1)
     return encoder.eval()
+
+
+class Released(nn.Module):
+    """A regressor with the parameters that the released archives hold."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(linear.weight.detach().clone())
+        self.biases = nn.Parameter(linear.bias.detach().reshape(()).clone())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weights.T + self.biases
 
 
 def random_regressor(seed: int) -> nn.Linear:
@@ -42,7 +54,7 @@ def released(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Path:
     folder = tmp_path_factory.mktemp("released")
     torch.save(encoder.state_dict(), folder / "ARNIQA.pth")
     for seed, dataset in enumerate(RELEASED_SCORES):
-        save_released_regressor(random_regressor(seed), folder / f"regressor_{dataset}.pth")
+        torch.jit.script(Released(random_regressor(seed))).save(str(folder / f"regressor_{dataset}.pth"))
     return folder
 
 
@@ -55,19 +67,18 @@ def experiment(tmp_path_factory: pytest.TempPathFactory, encoder: ResNet) -> Pat
     torch.save(state, folder / "pretrain" / "best_epoch_2_srocc_0.500_plcc_0.500.pth")
     for seed, (dataset, mos_range) in enumerate({"kadid10k": (1, 5), "mine": (0, 10)}.items()):
         linear = random_regressor(seed + 100)
-        save_regressor(
-            folder / "regressors" / f"regressor_{dataset}.pth",
+        fitted = Regressor(
             linear.weight.detach(),
             linear.bias.detach(),
             dataset,
-            alpha=0.1,
-            mos_range=mos_range,
+            mos_range,
             mos_type="mos",
+            alpha=0.1,
             encoder_hash=encoder_hash(encoder),
             crop_size=48,
             shorter_side={"kadid10k": None, "mine": 60}[dataset],
-            precision="float32",
             srocc=0.5,
             plcc=0.5,
         )
+        fitted.save(folder / "regressors" / f"regressor_{dataset}.pth")
     return folder

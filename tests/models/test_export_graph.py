@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from models import export_graph
-from models.errors import WeightsError
+from models.errors import UserError, WeightsError
 from models.export import main
 from models.resnet import ResNet
 from models.weights import RELEASED_SCORES
 from tests.models.arniqa_files import random_regressor
-from utils.errors import UserError
 
 FORMS = ["onnx", "torch_export"]
 # Sizes that the command itself does not check, odd ones and the smallest among them.

@@ -8,10 +8,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NoReturn
 
+from models.errors import UserError
 from utils.config.keys import KEYS, Config
 from utils.config.schema import Key, unknown_key
 from utils.config.yaml_file import load_config, yaml_text
-from utils.errors import UserError
 
 
 def parse_command_line(
@@ -38,7 +38,7 @@ def parse_command_line(
         epilog="An option replaces the value in the file. A key that neither gives has its default.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=file_path, required=True, metavar="FILE", help="path of the YAML file")
+    parser.add_argument("--config", type=nonempty_path, required=True, metavar="FILE", help="path of the YAML file")
     if add_arguments:
         add_arguments(parser)
     _add_keys(parser)
@@ -57,7 +57,7 @@ class OneLineParser(argparse.ArgumentParser):
         raise UserError(message)
 
 
-def file_path(text: str) -> Path:
+def nonempty_path(text: str) -> Path:
     """Type of an option that takes a path; an empty one would be the current folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; give a path")

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from models.errors import UserError
 from models.names import ALLOWED as ALLOWED_NAME
 from models.names import NAME
+from models.regressor import MAX_SIDE
 from utils.config.schema import Key, build, flatten, key, keys_of, read, section
-from utils.errors import UserError
 
-MAX_SIDE = 8192  # of a crop in pixels; larger ones fit no memory
 DATASET_NAMES = {"pattern": NAME, "allowed": "list of one or more folder names, no paths, each once"}
 DATASETS = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]  # those of the paper's tables
 

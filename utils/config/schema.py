@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from utils.errors import UserError
+from models.errors import UserError
 
 T = TypeVar("T")
 # As the published command line takes them.

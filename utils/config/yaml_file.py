@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
+from models.errors import UserError
+from models.files import check_regular, write_text
 from utils.config.keys import KEYS, Config, complete
 from utils.config.schema import flatten, read
-from utils.errors import UserError
-from utils.runtime.files import check_regular, write_text
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> Config:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
+from models.errors import UserError
 from utils.distortions import (
     blur,
     brightness_change,
@@ -18,7 +19,6 @@ from utils.distortions import (
     sharpness_contrast,
     spatial_distortion,
 )
-from utils.errors import UserError
 
 LEVEL_SIGMA = 2.5
 

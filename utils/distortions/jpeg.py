@@ -8,8 +8,6 @@ import torch
 from PIL import Image
 from torch import Generator, Tensor
 
-from utils.fast_decoders import decode
-
 RESOLUTIONS = 8
 
 
@@ -39,9 +37,7 @@ def _encode_and_decode(image: Tensor, **options: Any) -> Tensor:
     channels = (255 * image).cpu().numpy().astype(np.uint8)  # NumPy converts to uint8 several times faster
     file = io.BytesIO()
     Image.merge("RGB", [Image.fromarray(channel) for channel in channels]).save(file, **options)
-    pixels = decode(file.getbuffer(), options["format"], *image.shape[1:])
-    if pixels is None:
-        with Image.open(file) as decoded:
-            pixels = np.array(decoded)
+    with Image.open(file) as decoded:
+        pixels = np.array(decoded)
     channels_first = torch.from_numpy(pixels).permute(2, 0, 1)
     return channels_first.to(image.device, image.dtype, memory_format=torch.contiguous_format).div_(255)

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from models.errors import UserError
+from models.experiment import Experiment
+from models.files import check_regular
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
 from utils.evaluation.results import SCORE_KINDS, as_text
-from utils.experiment.layout import Experiment
-from utils.runtime.files import check_regular
 
 Array = NDArray[np.float64]
 COLUMNS = ["dataset", "train_fraction", *TESTED]

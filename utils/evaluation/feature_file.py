@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.runtime.files import GrowingFile
 
 CROPS = 5

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from utils.errors import UserError
+from models.errors import UserError
+from models.image_file import check_header
+from models.preprocess import normalize
 from utils.evaluation.feature_file import CROPS, EMBEDDING_DIM, FeatureFile
-from utils.image import check_header, normalize
 from utils.runtime.distributed import from_main, is_main, on_main, rank, shared_failure, world_size
 from utils.runtime.files import Taken, locked
 from utils.runtime.precision import arithmetic

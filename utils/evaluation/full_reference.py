@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.evaluation.features import CropDataset, check_images
 
 

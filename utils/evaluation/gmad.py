@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from models.errors import UserError
 
 Array = NDArray[np.float64]
 

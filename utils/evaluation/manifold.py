@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.files import write_text
 from utils.config.keys import VisualizationSection
 from utils.evaluation.bootstrap import share_interval
-from utils.runtime.files import write_text
 
 Floats = NDArray[np.floating]
 MIN_IMAGES = 10

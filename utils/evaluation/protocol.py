@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.evaluation.bootstrap import RESAMPLES, SEED, interval, resampled, units
 from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
 from utils.regression import RidgePath, best_alpha

@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 import numpy as np
 import pandas as pd
 
+from models.experiment import Experiment
+from models.files import write_atomic, write_text
 from utils.evaluation.protocol import GLOBAL, METRICS, TESTED, DatasetResult, averages
 from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_FULL_REFERENCE, PUBLISHED_VALIDATION
 from utils.evaluation.score_file import FORMULA
-from utils.experiment.layout import Experiment
 from utils.runtime.environment import environment
-from utils.runtime.files import write_text, write_whole
 
 PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
 INTERVAL = ("srocc_low", "srocc_high")
@@ -241,7 +241,7 @@ def write_results(results: Results, experiment: Experiment) -> None:
     write_text(experiment.predictions, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
     text = json.dumps(_as_json(results, summary), indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
-    write_whole(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
+    write_atomic(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
 
 
 def _write_workbook(results: Results, summary: pd.DataFrame, file: BinaryIO) -> None:

@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from utils.errors import UserError
+from models.errors import UserError
+from models.files import check_regular
 from utils.evaluation.inference import Score
 from utils.runtime.files import GrowingFile
 
@@ -43,8 +44,6 @@ class ScoreFile:
         self.model = model
         self._rank = rank
         self.failed = 0
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: not a regular file; give another --output")
         self._file = GrowingFile(path)
         try:
             done = self._finished({_written(image) for image in images})
@@ -154,6 +153,7 @@ def _rank_text(rank: float | None) -> str:
 
 
 def _content(path: Path) -> bytes:
+    check_regular(path)
     try:
         return path.read_bytes()
     except OSError as error:

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from models.experiment import Experiment
+from models.image_file import open_thumbnail
 from utils.evaluation.protocol import averages
 from utils.evaluation.results import Results, summary_table
-from utils.experiment.layout import Experiment
 from utils.experiment.run_log import start_wandb
-from utils.image import open_thumbnail
 
 AVERAGES = {"synthetic": "synthetic_avg", "authentic": "authentic_avg", "all": "avg"}
 COLUMNS: list[str | int] = ["Image", "Predicted", "GT", "Difference", "Path"]

@@ -1,8 +1,6 @@
 """Checkpoints of a training run: what is in one, writing it, and reading it back."""
 
-import pickle
 import sys
-import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from utils.errors import UserError
-from utils.runtime.files import check_regular, write_whole
+from models.errors import UserError
+from models.files import write_atomic
+from models.weights_file import read_weights
 
 PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved by their state_dict
 VALUES = ("epoch", "step", "validated", "best", "unreadable")  # saved as they are
@@ -103,12 +102,12 @@ def first_not_finite(content: Any, name: str = "") -> str | None:
 
 
 def save_checkpoint(content: Any, path: Path) -> None:
-    """`torch.save` by `write_whole`.
+    """`torch.save` by `write_atomic`.
 
     Raises:
         UserError: the file cannot be written; what was there before is untouched.
     """
-    write_whole(path, lambda file: torch.save(content, file))
+    write_atomic(path, lambda file: torch.save(content, file))
 
 
 def replace_checkpoint(content: Any, path: Path, others: Iterable[Path]) -> None:
@@ -123,20 +122,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a last_epoch_*.pth file, on the CPU.
 
     Raises:
-        UserError: the file is damaged or was not written by this project.
+        WeightsError: the file is damaged or holds objects of another program.
+        UserError: it was not written by this project.
     """
-    check_regular(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
-        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
-            raise UserError(
-                f"{path}: holds objects of another program, such as the published code, so no run can be resumed from "
-                "it; that program's best_*.pth can be tested"
-            ) from error
-        raise UserError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to start again"
-        ) from error
+    content = read_weights(path, "the state of a training")
     required = {*(f"{name}_state_dict" for name in PARTS), *VALUES, "config", "splits"}
     missing = required - set(content) if isinstance(content, dict) else required
     if missing:

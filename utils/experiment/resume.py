@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
+from models.errors import UserError
+from models.experiment import Experiment
+from models.files import write_text
 from utils.config.keys import Config, diff
 from utils.config.yaml_file import save_config
-from utils.errors import UserError
 from utils.experiment.checkpoint import load_checkpoint
-from utils.experiment.layout import Experiment
 from utils.runtime.environment import environment
-from utils.runtime.files import locked, write_text
+from utils.runtime.files import locked
 
 Splits = Mapping[str, tuple[str, str]]  # validation set -> the kind of its splits, and the hash of their rows
 

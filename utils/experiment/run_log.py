@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torchvision.transforms.functional import to_pil_image
 
+from models.errors import UserError
+from models.experiment import Experiment
+from models.files import check_regular, write_text
+from models.preprocess import denormalize
 from utils.config.keys import Config
-from utils.errors import UserError
-from utils.experiment.layout import Experiment
-from utils.image import denormalize
-from utils.runtime.files import GrowingFile, write_text
+from utils.runtime.distributed import is_main
+from utils.runtime.files import GrowingFile
 
 WANDB_MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
 PUBLISHED = {"learning_rate": "lr"}  # columns of metrics.csv that have another name in W&B
@@ -176,16 +178,20 @@ def wandb_settings(config: Config) -> dict[str, Any] | None:
     where = config.logging.wandb
     if not config.logging.use_wandb:
         return None
-    asked = os.environ.get("WANDB_MODE") or "online"
+    if not os.environ.get("WANDB_MODE"):
+        os.environ.pop("WANDB_MODE", None)  # W&B does not take an empty value for an absent one
+    asked = os.environ.get("WANDB_MODE", "online")
     if asked not in WANDB_MODES:
         raise UserError(f"WANDB_MODE: found {asked!r}; allowed: {', '.join(WANDB_MODES)}")
     mode = WANDB_MODES[asked]
     if mode == "disabled":
-        print("W&B is off, because WANDB_MODE is disabled")
+        if is_main():
+            print("W&B is off, because WANDB_MODE is disabled")
         return None
     online = where.online and mode == "online"
     if online and where.project is None:
-        print("W&B is off, because logging.wandb.project is not set")
+        if is_main():
+            print("W&B is off, because logging.wandb.project is not set")
         return None
     return {
         "project": where.project,
@@ -205,6 +211,7 @@ def start_wandb(experiment: Experiment, settings: Mapping[str, Any]) -> Any:
     import wandb
 
     note = experiment.wandb_id
+    check_regular(note)
     try:
         run_id = note.read_text(encoding="utf-8").strip() if note.exists() else None
         run = wandb.init(dir=str(experiment.folder.resolve()), id=run_id, resume="allow", **settings)

@@ -4,23 +4,19 @@ python -m utils.report --experiment_name NAME
 python -m utils.report compare NAME NAME ...
 """
 
-if __name__ == "__main__":
-    from utils.errors import end_quietly_on_interrupt
-
-    end_quietly_on_interrupt()
-
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils.config.command_line import OneLineParser, file_path, integer
-from utils.errors import UserError, run_command
+from models.errors import UserError
+from models.experiment import COMPARISON, Experiment
+from models.files import check_replaceable, check_suffix
+from utils.command import run_command
+from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.evaluation.comparison import compare, score_kinds, table
-from utils.experiment.layout import COMPARISON, Experiment
 from utils.report.comparison import write_comparison
 from utils.report.page import write_report
 from utils.report.page_parts import PAGES
-from utils.runtime.files import check_output
 
 
 def main() -> None:
@@ -37,7 +33,7 @@ def main() -> None:
         "names", nargs="+", metavar="NAME", help="experiments; the others are compared with the first"
     )
     comparing.add_argument("--seed", type=integer(0, 2**32 - 1), default=27, help="of the resampling (%(default)s)")
-    comparing.add_argument("--out", type=file_path, default=COMPARISON, help="file of the page (%(default)s)")
+    comparing.add_argument("--out", type=nonempty_path, default=COMPARISON, help="file of the page (%(default)s)")
     arguments = parser.parse_args()
     if arguments.command == "compare":
         compare_experiments(arguments.names, arguments.seed, arguments.out)
@@ -62,7 +58,8 @@ def compare_experiments(names: Sequence[str], seed: int, out: Path) -> None:
         if names.count(name) > 1:
             raise UserError(f"compare: {name} is given twice; give each experiment once")
     experiments = [Experiment.named(name) for name in names]
-    check_output("--out", out, PAGES, b'content="ARNIQA comparison"')
+    check_suffix("--out", out, PAGES)
+    check_replaceable("--out", out, b'content="ARNIQA comparison"')
     found, left_out = compare(experiments, seed)
     kinds = score_kinds(experiments[0], found["dataset"].unique())
     notes = [f"{name}: {kind}" for name, kind in kinds.items()]

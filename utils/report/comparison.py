@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from models.files import write_text
 from utils.report import figures
 from utils.report.page import drawn, render_template
 from utils.report.page_parts import now
-from utils.runtime.files import write_text
 
 
 def write_comparison(path: Path, names: Sequence[str], found: pd.DataFrame, notes: Sequence[str]) -> None:

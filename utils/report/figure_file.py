@@ -5,14 +5,15 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from utils.runtime.files import check_output, write_whole
+from models.files import check_replaceable, check_suffix, write_atomic
 
 SUFFIXES = (".png", ".pdf", ".svg")  # formats whose metadata have a title
 
 
 def check_figure(option: str, path: Path, title: str) -> None:
-    """Checks that `save_figure` may write to `path`; see `check_output`."""
-    check_output(option, path, SUFFIXES, title.encode())
+    """Checks that `save_figure` may write to `path`; see `check_suffix`, `check_replaceable`."""
+    check_suffix(option, path, SUFFIXES)
+    check_replaceable(option, path, title.encode())
 
 
 def save_figure(figure: Figure, path: Path, title: str, **options: Any) -> None:
@@ -28,4 +29,4 @@ def save_figure(figure: Figure, path: Path, title: str, **options: Any) -> None:
         UserError: the file cannot be written.
     """
     kind = path.suffix[1:].lower()
-    write_whole(path, lambda file: figure.savefig(file, format=kind, metadata={"Title": title}, **options))
+    write_atomic(path, lambda file: figure.savefig(file, format=kind, metadata={"Title": title}, **options))

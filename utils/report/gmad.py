@@ -1,13 +1,8 @@
 """Draws the images that two models disagree about: python -m utils.report.gmad A.csv B.csv.
 
 A.csv and B.csv are files of `single_image_inference.py --output` over the same images. In each quantile of one model's
-score it finds the pair that the other model rates farthest apart, both ways round (gMAD, Ma et al., CVPR 2016).
+score it finds the pair that the other model rates farthest apart, in both directions (gMAD, Ma et al., CVPR 2016).
 """
-
-if __name__ == "__main__":
-    from utils.errors import end_quietly_on_interrupt
-
-    end_quietly_on_interrupt()
 
 import os
 from pathlib import Path
@@ -17,21 +12,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.config.command_line import OneLineParser, file_path, integer
-from utils.errors import UserError, run_command
+from models.errors import UserError
+from models.files import check_replaceable, write_text
+from models.image_file import open_thumbnail
+from utils.command import run_command
+from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.evaluation.gmad import competition
 from utils.evaluation.score_file import FORMULA, read_scores
-from utils.image import open_thumbnail
 from utils.report.figure_file import check_figure, save_figure
 from utils.report.figures import LETTERS, shortened
-from utils.runtime.files import check_output, write_text
 
 TITLE = "ARNIQA gMAD"  # of the picture's file
 THUMBNAIL = 320  # longest side of a picture, in pixels
 
 
 def pairs_table(paths: tuple[Path, Path], quantiles: int) -> pd.DataFrame:
-    """The pairs of two files of scores, both ways round.
+    """The pairs of two files of scores, in both directions.
 
     Returns:
         A row per file and quantile (1 is the lowest): `equal_for` is the file whose quantile it is, `higher_*` and
@@ -94,19 +90,19 @@ def draw(table: pd.DataFrame) -> Figure:
 def main() -> None:
     parser = OneLineParser(prog="python -m utils.report.gmad", description=__doc__)
     parser.add_argument(
-        "scores", nargs=2, type=file_path, metavar="CSV", help="scores of the same images by two models"
+        "scores", nargs=2, type=nonempty_path, metavar="CSV", help="scores of the same images by two models"
     )
     parser.add_argument("--quantiles", type=integer(1, 20), default=4, help="of each model's scores (%(default)s)")
     parser.add_argument(
         "--out",
-        type=file_path,
+        type=nonempty_path,
         default=Path("gmad.png"),
         help="file of the picture; a table goes beside it (%(default)s)",
     )
     arguments = parser.parse_args()
     written = arguments.out.with_suffix(".csv")
     check_figure("--out", arguments.out, TITLE)
-    check_output("--out", written, (".csv",), b"equal_for,quantile,")
+    check_replaceable("--out", written, b"equal_for,quantile,")
     table = pairs_table(tuple(arguments.scores), arguments.quantiles)
     safe = table["equal_for"].map(lambda name: f"./{name}" if name.startswith(FORMULA) else name)
     write_text(written, table.assign(equal_for=safe).to_csv(index=False, lineterminator="\n"))

@@ -16,18 +16,18 @@ import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from models.errors import UserError
+from models.experiment import Experiment
+from models.files import check_regular, write_text
 from utils.config.yaml_file import read_yaml
-from utils.errors import UserError
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
 from utils.evaluation.results import NOT_SHOWN, SCORE_KINDS, CrossResult, cross_table, separability_table
-from utils.experiment.layout import Experiment
 from utils.report import figures
 from utils.report.interactive import manifold_plot
 from utils.report.page_parts import data_uri, environment, now, thumbnail
 from utils.report.pictures import draw as draw_picture
 from utils.report.svg import svg
-from utils.runtime.files import write_text
 
 THUMBNAIL = 160  # longest side of a picture, in pixels
 
@@ -112,6 +112,7 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], ma
     if not path.exists():
         page.missing.append(f"no training: there is no {path.name}")
         return
+    check_regular(path)
     try:
         table = pd.read_csv(path, on_bad_lines="skip")
         steps = table.dropna(subset=["loss"])
@@ -307,6 +308,7 @@ def _table(frame: pd.DataFrame, index: bool = False) -> Markup:
 def _read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
+    check_regular(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import jinja2
 
-from utils.errors import UserError
-from utils.image import open_thumbnail
+from models.errors import UserError
+from models.image_file import open_thumbnail
 
 PAGES = (".html", ".htm")  # suffixes of a page
 

@@ -10,10 +10,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from models.experiment import Experiment
+from models.files import write_atomic
 from utils.config.keys import VisualizationSection
 from utils.evaluation.manifold import DegradedDataset, Manifold, make_manifold
-from utils.experiment.layout import Experiment
-from utils.runtime.files import write_whole
 
 GROUP_COLORS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 LEVELS = 5
@@ -70,7 +70,7 @@ def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> dic
         for kind, prefix in (("groups", ""), ("mos", "MOS_")):
             path = written[prefix + method.upper()] = experiment.manifold_picture(method, kind)
             figure = draw(manifold, method, kind, title)
-            write_whole(path, partial(figure.savefig, dpi=150, format="png"))
+            write_atomic(path, partial(figure.savefig, dpi=150, format="png"))
     return written
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
+from models.files import check_replaceable, check_suffix, check_writable, write_atomic
 from utils.evaluation.inference import Score
 from utils.report.page_parts import PAGES, environment, now, thumbnail
-from utils.runtime.files import check_output, check_writable, write_whole
 
 FEW = 1000  # images, up to which thumbnails are large
 LARGE, SMALL = (320, 80), (160, 70)  # longest side of a thumbnail in pixels, and its JPEG quality
@@ -96,7 +96,7 @@ def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among:
     def write(file: BinaryIO) -> None:
         page.dump(file, encoding="utf-8")
 
-    write_whole(path, write)
+    write_atomic(path, write)
     note = f", {without} without a picture: missing or not readable any more" if without else ""
     print(f"{path}: {len(results)} images{note}", file=sys.stderr)
 
@@ -105,9 +105,10 @@ def check_report(path: Path) -> None:
     """Checks that the page can be written, before the images are scored; creates its folder.
 
     Raises:
-        UserError: as `check_output`, or its folder cannot be written.
+        UserError: the suffix is another one, there is a file that is not such a page, or its folder cannot be written.
     """
-    check_output("--report", path, PAGES, b'content="ARNIQA scores"')
+    check_suffix("--report", path, PAGES)
+    check_replaceable("--report", path, b'content="ARNIQA scores"')
     check_writable(path.parent)
 
 

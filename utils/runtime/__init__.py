@@ -1,6 +1,5 @@
-"""The machine a run is on: device, processes, workers, signals, memory, and files that survive a kill.
+"""The machine a run is on: device, processes, workers, signals, memory, locks and files that grow.
 
 Knows nothing of images, configurations or experiments. Change it when the project must run somewhere else.
-Every file that must be complete or absent goes through `files.write_whole`, every file that grows through
-`files.GrowingFile`. (The regressors are written by `models/weights.py`, which torch.hub loads without this package.)
+Atomic writes are in `models/files.py`; a file that grows is a `files.GrowingFile`.
 """

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.runtime.distributed import is_main
 
 

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from utils.errors import UserError
+from models.errors import UserError
 
 DTYPES = {
     "float32": torch.float32,

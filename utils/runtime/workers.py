@@ -16,7 +16,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from utils.errors import UserError
+from models.errors import UserError
 
 NO_ROOM = re.compile(r"</torch_.*No space left on device")  # what PyTorch says if /dev/shm is full
 

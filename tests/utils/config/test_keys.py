@@ -10,11 +10,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.errors import UserError
 from models.names import NAME
+from utils.command import run_command
 from utils.config.command_line import parse_command_line
 from utils.config.keys import KEYS, Config, diff
 from utils.config.yaml_file import load_config, render, save_config
-from utils.errors import UserError, run_command
 from utils.runtime.device import resolve_device
 
 ROOT = Path(__file__).resolve().parents[3]

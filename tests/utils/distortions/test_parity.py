@@ -1,7 +1,4 @@
-"""Compares outputs with the published implementation: pixel probes (tests/probes.json) and whole images (golden)."""
-
-import json
-from pathlib import Path
+"""Compares the random types with the published implementation; tests/contract/test_method.py has the others."""
 
 import numpy as np
 import pytest
@@ -10,7 +7,6 @@ import torch
 from tests.golden import golden
 from utils.distortions import DISTORTIONS
 
-PROBES = json.loads((Path(__file__).parents[2] / "probes.json").read_text(encoding="utf-8"))
 DETERMINISTIC = [
     name
     for name, distortion in DISTORTIONS.items()
@@ -28,34 +24,6 @@ def apply(key: str, image: torch.Tensor, seed: int = 0) -> torch.Tensor:
     options = {"angle": float(angle[0].removeprefix("angle"))} if angle else {}
     distortion = DISTORTIONS[name]
     return distortion(image, distortion.levels[int(level) - 1], torch.Generator().manual_seed(seed), **options)
-
-
-def probe_input() -> torch.Tensor:
-    r, c = np.mgrid[0:128, 0:128]
-    red = np.floor(255 * (0.5 + 0.5 * np.sin(2 * np.pi * (3 * r + 2 * c) / 128)))
-    green = np.floor(255 * (0.6 * ((r // 16 + c // 16) % 2) + 0.2))
-    blue = np.floor(2 * r * c / 128) % 256
-    pixels = np.stack([red, green, blue]).astype(np.uint8)
-    assert pixels.sum(dtype=np.int64) == PROBES["input_sum"]
-    return torch.from_numpy(pixels).float() / 255
-
-
-@pytest.mark.parametrize("key", PROBES["values"])
-def test_probes(key: str) -> None:
-    rows, columns = np.array(PROBES["positions"]).T
-    output = apply(key, probe_input())[:, rows, columns].T
-    np.testing.assert_allclose(output.numpy(), PROBES["values"][key], rtol=0, atol=1 / 255 + 1e-5)
-
-
-@pytest.mark.parametrize("name", DETERMINISTIC)
-def test_deterministic_types(name: str) -> None:
-    data = golden("distortions_deterministic.npz")
-    image = torch.from_numpy(data["input"]).permute(2, 0, 1).float() / 255
-    keys = [key for key in data.files if key.startswith(f"{name}/")]
-    assert len(keys) >= 5
-    for key in keys:
-        error = np.abs(apply(key, image).numpy() - data[key] / 65535)
-        assert (error <= 1 / 255 + 1e-5).mean() >= 0.999, key
 
 
 def statistics(image: torch.Tensor, output: torch.Tensor) -> list[float]:

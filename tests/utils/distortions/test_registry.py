@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from models.errors import UserError
 from utils.distortions import DISTORTIONS, GROUPS, degrade, get_distortion, get_group, sample_composition
-from utils.errors import UserError
 
 LEVEL_PROBABILITIES = np.exp(-(np.arange(5) ** 2) / (2 * 2.5**2))
 LEVEL_PROBABILITIES /= LEVEL_PROBABILITIES.sum()

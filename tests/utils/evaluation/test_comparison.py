@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from utils.errors import UserError
+from models.errors import UserError
+from models.experiment import Experiment
 from utils.evaluation.comparison import bootstrap, compare, read_tested, score_kinds, table
 from utils.evaluation.protocol import METRICS, DatasetResult
 from utils.evaluation.results import Results, write_results
-from utils.experiment.layout import Experiment
 
 SPLITS, IMAGES, TESTED = 4, 60, 24
 

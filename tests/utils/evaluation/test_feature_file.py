@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.evaluation import feature_file
 from utils.evaluation.feature_file import CROPS, EMBEDDING_DIM, FeatureFile
 

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from models.errors import UserError
+from models.preprocess import denormalize
 from tests.processes import on_two_ranks, one_at_a_time
-from utils.errors import UserError
 from utils.evaluation import features as module
 from utils.evaluation.features import cache_key, cached_features, forget_features
-from utils.image import denormalize
 
 CPU = torch.device("cpu")
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import cdist
 
+from models.experiment import Experiment
 from utils.config.keys import TsneSection, UmapSection, VisualizationSection
 from utils.evaluation.bootstrap import share_interval
 from utils.evaluation.manifold import (
@@ -22,7 +23,6 @@ from utils.evaluation.manifold import (
     separability,
     to_draw,
 )
-from utils.experiment.layout import Experiment
 from utils.report.pictures import opacity, save_pictures
 
 FLAT = VisualizationSection(tsne=TsneSection(n_components=2, n_iter=300), umap=UmapSection(n_components=2))

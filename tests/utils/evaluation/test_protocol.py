@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.errors import UserError
 from tests.golden import golden
-from utils.errors import UserError
 from utils.evaluation.protocol import ALPHAS, Prediction, averages, evaluate, mean_over_datasets, training_part
 from utils.regression import RidgePath, fit_predict
 

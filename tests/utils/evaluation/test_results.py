@@ -14,8 +14,9 @@ import openpyxl
 import pandas as pd
 import pytest
 
+from models.errors import UserError
+from models.experiment import Experiment
 from tests.utils.evaluation.test_comparison import frame
-from utils.errors import UserError
 from utils.evaluation.protocol import DatasetResult, Prediction
 from utils.evaluation.published import PUBLISHED_CROSS
 from utils.evaluation.results import (
@@ -29,7 +30,6 @@ from utils.evaluation.results import (
     summary_table,
     write_results,
 )
-from utils.experiment.layout import Experiment
 
 SROCC = np.array([0.5, 0.9, 0.7])
 

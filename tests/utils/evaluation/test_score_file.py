@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.evaluation.inference import Score
 from utils.evaluation.score_file import ScoreFile, read_scores
 
@@ -67,7 +67,7 @@ def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -
         with pytest.raises(UserError, match="give another --output"):
             add(path, Score(Path("a.png"), 0.5))
     assert path.read_bytes() == content
-    with pytest.raises(UserError, match="not a regular file"):
+    with pytest.raises(UserError, match="is a folder; expected a regular file"):
         add(tmp_path, Score(Path("a.png"), 0.5))
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.experiment import Experiment
 from tests.utils.experiment.test_wandb import SETTINGS, history, summary
 from utils.evaluation.protocol import METRICS, DatasetResult, Prediction
 from utils.evaluation.results import Results
 from utils.evaluation.wandb_results import log_test, named_scores
-from utils.experiment.layout import Experiment
 
 SYNTHETIC, AUTHENTIC = {"srocc": 0.9, "plcc": 0.8}, {"srocc": 0.5, "plcc": 0.6}
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.experiment.checkpoint import (
     TrainState,
     first_not_finite,
@@ -74,7 +74,7 @@ def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_gives_a_one_line_message(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "last_epoch_0.pth"
     path.write_bytes(content)
-    with pytest.raises(UserError, match=r"last_epoch_0\.pth: not a readable checkpoint") as error:
+    with pytest.raises(UserError, match=r"last_epoch_0\.pth: damaged") as error:
         load_checkpoint(path)
     assert "\n" not in str(error.value)
 
@@ -83,7 +83,7 @@ def test_a_truncated_checkpoint_gives_a_one_line_message(tmp_path: Path) -> None
     path = tmp_path / "last_epoch_0.pth"
     save_checkpoint(STATE, path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match="not a readable checkpoint"):
+    with pytest.raises(UserError, match="damaged, or not a file with the state of a training"):
         load_checkpoint(path)
 
 
@@ -140,7 +140,7 @@ def test_a_checkpoint_of_the_published_code_is_called_so(tmp_path: Path) -> None
     """It holds its configuration as an object of a class of its own."""
     path = tmp_path / "last_epoch_3.pth"
     torch.save({**STATE, "config": SimpleNamespace(seed=27)}, path)
-    with pytest.raises(UserError, match=r"objects of another program.*best_\*\.pth can be tested") as error:
+    with pytest.raises(UserError, match="objects of another program, which are not loaded") as error:
         load_checkpoint(path)
     assert "\n" not in str(error.value)
 

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import UserError
+from models.experiment import Experiment
 from utils.config.keys import Config
-from utils.errors import UserError
 from utils.experiment.checkpoint import PARTS, VALUES, save_checkpoint
-from utils.experiment.layout import Experiment
 from utils.experiment.resume import check_same_run, check_same_splits, previous_state
 
 BEFORE = {"experiment_name": "mine", "data_base_path": "d", "logging.use_wandb": False}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from utils.errors import UserError
-from utils.experiment.layout import Experiment
+from models.errors import UserError
+from models.experiment import Experiment
+from models.preprocess import normalize
 from utils.experiment.run_log import RunLog
-from utils.image import normalize
 
 COLUMNS = ["loss", "learning_rate", "srocc"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from models.experiment import Experiment
 from utils.config.keys import Config
-from utils.experiment.layout import Experiment
 from utils.experiment.run_log import RunLog, wandb_settings
 
 wandb_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from models.experiment import Experiment
 from utils.distortions import DISTORTIONS
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import METRICS, DatasetResult, Prediction
 from utils.evaluation.results import CrossResult, Results, write_results
-from utils.experiment.layout import Experiment
 from utils.metrics import all_metrics
 
 LONG = "photographs_of_the_second_floor_of_the_old_library_2024_11_26_with_a_phone"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import UserError
 from tests.processes import run
 from tests.utils.evaluation.test_comparison import frame, with_results
-from utils.errors import UserError
 from utils.report import __main__
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.evaluation.gmad import competition
 from utils.report import gmad
 
@@ -122,8 +122,8 @@ def test_mistakes_are_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) ->
         ((a, "other.csv"), r"other\.csv: not a file of scores"),
         ((a, "nan.csv"), r"nan\.csv: the score of photos/00\.png is 'nan'"),
         ((a, "twice.csv"), r"twice\.csv: has photos/00\.png twice"),
-        ((a, a, "--out", a.with_suffix(".png")), r"--out: .*a\.csv exists and was not written by this command"),
-        ((a, a, "--out", images[0]), r"--out: .*00\.png exists and was not written by this command"),
+        ((a, a, "--out", a.with_suffix(".png")), r"--out: .*a\.csv exists and does not look like"),
+        ((a, a, "--out", images[0]), r"--out: .*00\.png exists and does not look like"),
         ((a, a, "--out", "map.xyz"), r"--out: found map\.xyz; allowed: .*\.png"),
         ((a, a, "--out", "map.csv"), r"--out: found map\.csv; allowed: .*\.png"),
     ):

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from models.experiment import Experiment
 from tests.utils.evaluation.test_comparison import frame, with_results
 from tests.utils.report.examples import EXAMPLES, LONG
 from utils.evaluation.comparison import compare
-from utils.experiment.layout import Experiment
 from utils.report.comparison import write_comparison
 from utils.report.page import write_report
 
 FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
-WIDTHS = (390, 768, 1024, 1400, 2560)
+WIDTHS = (390, 1024, 2560)
 PAPER = 718  # an A4 page at 96 pixels per inch, without the browser's margins
 
 

@@ -13,15 +13,15 @@ import pytest
 from PIL import Image
 
 from data.photo_set import TEST_SET, make
+from models.errors import UserError
+from models.experiment import Experiment
 from tests.processes import run
 from tests.utils.evaluation.test_comparison import frame
 from tests.utils.experiment.test_wandb import history, summary
 from utils.distortions import DISTORTIONS
-from utils.errors import UserError
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import DatasetResult, Prediction
 from utils.evaluation.results import CrossResult, Results, write_results
-from utils.experiment.layout import Experiment
 from utils.report.page import write_report
 
 ROOT = Path(__file__).resolve().parents[3]

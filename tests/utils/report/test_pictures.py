@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.experiment import Experiment
 from utils.config.keys import VisualizationSection
-from utils.experiment.layout import Experiment
 from utils.report.pictures import draw_manifold
 
 

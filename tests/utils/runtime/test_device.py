@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from utils.errors import UserError
+from models.errors import UserError
 from utils.runtime.device import choose_algorithms, resolve_device, with_float64
 
 

@@ -5,15 +5,15 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pytest
 import torch
 
-from models.weights import write_whole as write_whole_for_the_hub
+from models.errors import UserError
+from models.files import write_atomic, write_folder, write_text
 from tests.processes import LIMIT, run
-from utils.errors import UserError
-from utils.runtime.files import GrowingFile, locked, make_folder_whole, write_text, write_whole
+from utils.runtime.files import GrowingFile, locked
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
@@ -25,10 +25,10 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match=r"a\.txt: cannot be written.*No space left") as error:
-        write_whole(path, fail)
+        write_atomic(path, fail)
     assert "\n" not in str(error.value)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(path, interrupt)
+        write_atomic(path, interrupt)
     assert path.read_text(encoding="utf-8") == "old é"
     assert list(path.parent.iterdir()) == [path]
 
@@ -53,10 +53,9 @@ class Interrupted:
         self.file.flush()
 
 
-@pytest.mark.parametrize("write", [write_whole, write_whole_for_the_hub])
-def test_ctrl_c_while_weights_are_written_is_a_stop_and_leaves_nothing(tmp_path: Path, write: Any) -> None:
+def test_ctrl_c_while_weights_are_written_is_a_stop_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        write(
+        write_atomic(
             tmp_path / "a.pth", lambda file: torch.save({"a": torch.ones(1000), "b": torch.ones(9)}, Interrupted(file))
         )
     assert list(tmp_path.iterdir()) == []
@@ -72,7 +71,7 @@ def test_two_writers_do_not_mix_their_content(tmp_path: Path) -> None:
         assert path.read_text() == "second"
         file.write(b"again")
 
-    write_whole(path, write_slowly)
+    write_atomic(path, write_slowly)
     assert path.read_text() == "first again"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -84,11 +83,11 @@ def test_a_folder_exists_only_when_it_is_complete(tmp_path: Path) -> None:
         assert not folder.exists()
         (inside / "a.txt").write_text("a")
 
-    make_folder_whole(folder, fill)
+    write_folder(folder, fill)
     assert [path.name for path in tmp_path.iterdir()] == ["made"] and (folder / "a.txt").read_text() == "a"
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        make_folder_whole(tmp_path / "file" / "made", fill)
+        write_folder(tmp_path / "file" / "made", fill)
 
 
 def test_appended_data_is_written_and_can_be_truncated(tmp_path: Path) -> None:
@@ -160,7 +159,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     script = f"""
 import resource, signal
 from pathlib import Path
-from utils.errors import UserError
+from models.errors import UserError
 from utils.runtime.files import GrowingFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with GrowingFile(Path({str(tmp_path / "grows.csv")!r})) as file:

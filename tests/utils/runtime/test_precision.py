@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.errors import UserError
 from train import training_step
-from utils.errors import UserError
 from utils.runtime.precision import arithmetic, check_precision
 
 CPU = torch.device("cpu")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import WeightsError
+from models.errors import UserError, WeightsError
 from tests.processes import run
-from utils.errors import UserError, run_command
+from utils.command import run_command
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from models import experiment_files
-from models.errors import WeightsError
-from utils.errors import UserError
-from utils.experiment.layout import Experiment
+from models.errors import UserError, WeightsError
+from models.experiment import Experiment
 
 
 @pytest.fixture
@@ -36,31 +34,26 @@ def test_file_names_have_three_decimals(experiment: Experiment) -> None:
     assert experiment.best_checkpoint(3, None).name == "best_epoch_3_not_validated.pth"
 
 
-def test_models_experiment_files_finds_the_same_files(experiment: Experiment) -> None:
-    folder = experiment.folder
-    with pytest.raises(UserError, match="train the experiment first"):
-        experiment.find_best_checkpoint()
+def test_the_best_checkpoint_is_that_of_the_latest_epoch(experiment: Experiment) -> None:
     with pytest.raises(WeightsError, match="train the experiment first"):
-        experiment_files.find_best_checkpoint(folder)
+        experiment.find_best_checkpoint()
     for epoch in (2, 10, 9):
         experiment.best_checkpoint(epoch, {"srocc": 0.5, "plcc": 0.5}).touch()
-        assert experiment.find_best_checkpoint() == experiment_files.find_best_checkpoint(folder)
+    (experiment.folder / "pretrain" / "best_epoch_copy.pth").touch()
     assert experiment.find_best_checkpoint().name.startswith("best_epoch_10_")
-    for name in ("best_epoch_10_srocc_0.9_plcc_0.1.pth", "best_epoch_11_srocc_0.1_plcc_0.1.pth", "best_epoch_copy.pth"):
-        (folder / "pretrain" / name).touch()
-        assert experiment.find_best_checkpoint() == experiment_files.find_best_checkpoint(folder)
-    assert experiment_files.is_training_run(folder) and not experiment_files.is_training_run(folder / "other")
-    experiment.regressor("mine").parent.mkdir()
-    experiment.regressor("mine").touch()
-    assert experiment_files.find_regressor(folder, "mine") == experiment.regressor("mine")
+
+
+def test_a_regressor_is_found_by_its_dataset(experiment: Experiment) -> None:
+    assert experiment.is_training_run and not experiment.full_reference.is_training_run
+    with pytest.raises(WeightsError, match=r"regressors for: no dataset .*full_reference true"):
+        experiment.find_regressor("mine")
+    for of in (experiment, experiment.full_reference):
+        of.regressor("mine").parent.mkdir(parents=True)
+        of.regressor("mine").touch()
+        assert of.find_regressor("mine") == of.folder / "regressors" / "regressor_mine.pth"
     assert experiment.regressors() == [experiment.regressor("mine")]
-    beside = experiment.full_reference.regressor("mine")
-    with pytest.raises(WeightsError, match="full_reference true"):
-        experiment_files.find_regressor(folder, "mine", full_reference=True)
-    beside.parent.mkdir(parents=True)
-    beside.touch()
-    assert experiment_files.find_regressor(folder, "mine", full_reference=True) == beside
-    assert beside == folder / "full_reference" / "regressors" / "regressor_mine.pth"
+    with pytest.raises(UserError, match="folder name"):
+        experiment.find_regressor("../mine")
 
 
 def test_tests_of_the_released_encoder_have_their_own_folder() -> None:

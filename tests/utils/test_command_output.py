@@ -14,8 +14,7 @@ PROGRAM = """
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from utils.errors import run_command
-from utils.output import output_dropped
+from utils.command import output_dropped, run_command
 def main():
     print("one", flush=True)
     print("two", file=sys.stderr)
@@ -54,7 +53,7 @@ def test_a_program_whose_output_is_not_read_goes_on(tmp_path: Path, unread: int,
 def test_a_full_device_is_said_once_and_the_program_goes_on(tmp_path: Path) -> None:
     line = "error: standard output cannot be written (No space left on device)\n"
     with Path("/dev/full").open("w") as full:
-        assert run(tmp_path, 0, full.fileno(), subprocess.PIPE) == (2, f"{line}two\n", "dropped: True")
+        assert run(tmp_path, 0, full.fileno(), subprocess.PIPE) == (2, f"two\n{line}", "dropped: True")
         assert run(tmp_path, 1, full.fileno(), full.fileno()) == (1, None, "dropped: True")
 
 

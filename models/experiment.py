@@ -1,16 +1,12 @@
-"""Where everything of a run is: the only module that spells the names inside an experiment's folder.
-
-`models/experiment_files.py` repeats the names that torch.hub needs, because a program that loads the hub model may
-have a package `utils` of its own.
-"""
+"""The folder of an experiment: the only module that spells the names of its files."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.names import check_name
-from utils.errors import UserError
+from .errors import WeightsError
+from .names import check_name
 
 NUMBERED = re.compile(r"best_epoch_(\d+)_")
 EXPERIMENTS = Path("experiments")  # in the working directory
@@ -23,12 +19,12 @@ class Experiment:
     """The folder of one run, usually experiments/<experiment_name>.
 
     Attributes:
-        folder: which need not exist.
-        title: for people.
+        folder: path of the folder, which may not exist.
+        title: display name.
     """
 
     folder: Path
-    title: str
+    title: str = ""
 
     @classmethod
     def named(cls, name: str) -> "Experiment":
@@ -94,8 +90,25 @@ class Experiment:
         return self.folder / "regressors" / f"regressor_{dataset}.pth"
 
     def regressors(self) -> list[Path]:
-        """The regressors that are there, by name."""
+        """The regressors that exist, by name."""
         return sorted(self.folder.glob("regressors/regressor_*.pth"))
+
+    def find_regressor(self, dataset: str) -> Path:
+        """The regressor that test.py fitted on a dataset.
+
+        Raises:
+            UserError: `dataset` is not the name of a dataset.
+            WeightsError: the file does not exist; the message lists the datasets that have a regressor.
+        """
+        check_name("regressor_dataset", dataset)
+        path = self.regressor(dataset)
+        if not path.is_file():
+            found = [each.stem.removeprefix("regressor_") for each in self.regressors()]
+            raise WeightsError(
+                f"{path}: no such file; {self.folder} has regressors for: {', '.join(found) or 'no dataset'} (test.py "
+                "fits them, full-reference ones with --test.full_reference true)"
+            )
+        return path
 
     def best_checkpoint(self, epoch: int, scores: Mapping[str, float] | None) -> Path:
         """The file of the best weights, made in that epoch (zero-based); `scores` is None if it was not validated."""
@@ -128,12 +141,17 @@ class Experiment:
         """The weights that validation found best.
 
         Raises:
-            UserError: there are none.
+            WeightsError: there are none.
         """
         found = self.best_checkpoints()
         if not found:
-            raise UserError(f"{self._pretrain}: has no best_epoch_*.pth; train the experiment first (main.py)")
+            raise WeightsError(f"{self._pretrain}: has no best_epoch_*.pth; train the experiment first (main.py)")
         return found[-1]
+
+    @property
+    def is_training_run(self) -> bool:
+        """Whether an encoder was trained here, and not only the released one tested."""
+        return self._pretrain.is_dir()
 
     def unfinished_files(self) -> list[Path]:
         """What a killed run left of a file that it was writing."""

@@ -1,0 +1,159 @@
+"""Atomic writes, and checks of output files."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import UserError, shorten
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file atomically: after a kill or a power failure it has the new or the old content.
+
+    Missing folders are created. The content goes to a hidden temporary file in the same folder, which replaces `path`
+    once it is on disk. A link is followed.
+
+    Args:
+        path: of the file.
+        write: gets the open binary file.
+
+    Raises:
+        UserError: the file cannot be written (disk full, no permission).
+    """
+    path = Path(os.path.realpath(path))
+    partial = _temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync(path.parent)
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
+        if isinstance(error.__context__, KeyboardInterrupt):  # and so it does Ctrl-C
+            raise KeyboardInterrupt from None
+        raise UserError(f"{path}: cannot be written ({shorten(error)}); nothing was changed") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file atomically."""
+    write_atomic(path, lambda file: file.write(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a UTF-8 text file atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Creates or replaces a folder, which is complete or absent after a kill.
+
+    `fill` writes into a temporary folder, which is then renamed. A link is followed.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    folder = Path(os.path.realpath(folder))
+    partial = _temporary(folder)
+    try:
+        partial.mkdir(parents=True)
+        fill(partial)
+        for path in partial.rglob("*"):
+            _sync(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Creates the folder and checks that it is writable.
+
+    Raises:
+        UserError: it is not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
+
+
+def check_regular(path: Path) -> None:
+    """Checks that reading `path` cannot wait for ever, as reading a pipe or a device can. A missing file passes.
+
+    Raises:
+        UserError: it exists and is not a regular file.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a pipe or a device'}; expected a regular file")
+
+
+def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:
+    """Checks the suffix of an output file.
+
+    Raises:
+        UserError: it is none of `suffixes`.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise UserError(f"{option}: found {path}; allowed: a file name that ends in {' or '.join(suffixes)}")
+
+
+def check_replaceable(option: str, path: Path, marker: bytes) -> None:
+    """Checks that a command may write to `path`, before it computes anything.
+
+    Args:
+        option: begins the message.
+        path: of the output file.
+        marker: bytes near the beginning or the end of every file that the command writes.
+
+    Raises:
+        UserError: there is something without the marker.
+    """
+    check_regular(path)
+    if path.exists() and not _has(path, marker):
+        raise UserError(
+            f"{option}: {path} exists and does not look like an output of this command; remove it or give another name"
+        )
+
+
+def _has(path: Path, marker: bytes) -> bool:
+    """Whether the marker is in the first or the last 64 KiB of a file; an empty file has every marker."""
+    size = 2**16
+    try:
+        with path.open("rb") as file:
+            start = file.read(size)
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return not start or marker in start or marker in file.read(size)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _temporary(path: Path) -> Path:
+    """A hidden name in the folder of `path` that no other process uses."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+
+
+def _sync(path: Path) -> None:
+    """Puts a file, or the names in a folder, on disk. Windows cannot, and some network file systems refuse it."""
+    if os.name == "nt":
+        return
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,98 @@
+"""How a command ends: a user's mistake and Ctrl-C give one line and a non-zero exit code, without a traceback."""
+
+import errno
+import io
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from models.errors import UserError
+
+READER_LEFT = (errno.EPIPE, errno.EINVAL) if os.name == "nt" else (errno.EPIPE,)
+
+
+def run_command(command: Callable[[], int | None]) -> None:
+    """Runs a script's main function and exits with its return value (None counts as 0).
+
+    A `UserError` and a file name that is too long print one line on standard error and exit with code 2, Ctrl-C with
+    130. Other exceptions are a programmer's mistake and keep their traceback. Output that cannot be written is dropped
+    and the command continues; if the cause is not a closed pipe (`| head -1`), an error line follows and the exit code
+    is not 0.
+    """
+    sys.stdout, sys.stderr = _Stream.replacing(sys.stdout), _Stream.replacing(sys.stderr)
+    code: Any
+    try:
+        code = command() or 0
+    except UserError as error:
+        code = _fail(f"error: {error}")
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        code = _fail(f"error: {error.filename!s:.60}...: {error.strerror}")
+    except KeyboardInterrupt:
+        code = _fail("stopped", 130)
+    except SystemExit as ended:  # --help
+        code = ended.code
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    failure = getattr(sys.stdout, "failure", None)
+    if failure is not None and failure.errno not in READER_LEFT:
+        code = code or _fail(f"error: standard output cannot be written ({failure.strerror})")
+    sys.exit(code)
+
+
+def output_dropped() -> bool:
+    """Whether standard output is known to be lost."""
+    return getattr(sys.stdout, "failure", None) is not None
+
+
+def _fail(line: str, code: int = 2) -> int:
+    print(line, file=sys.stderr)
+    return code
+
+
+class _Stream(io.TextIOWrapper):
+    """A standard stream that escapes what its encoding lacks and drops what cannot be written.
+
+    Attributes:
+        failure: the error after which everything is dropped.
+    """
+
+    failure: OSError | None = None
+
+    @classmethod
+    def replacing(cls, stream: Any) -> Any:
+        """The stream itself where it is of another kind, as in a test runner, or None, as without a console."""
+        if type(stream) is not io.TextIOWrapper:
+            return stream
+        return cls(
+            stream.buffer,
+            stream.encoding,
+            "backslashreplace",
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._drop(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._drop(error)
+
+    def close(self) -> None:
+        """Only flushes: the file belongs to the stream that this one replaces."""
+        self.flush()
+
+    def _drop(self, error: OSError) -> None:
+        self.failure = error
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())  # takes what the buffers hold, too
+        os.close(null)
