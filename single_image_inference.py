@@ -12,7 +12,7 @@ from models.errors import UserError
 from models.experiment import Experiment
 from models.files import check_suffix
 from models.image_file import open_image
-from models.preprocess import CROP_NAMES, resize_shorter_side
+from models.preprocess import CROP_NAMES, resize_shorter_side_bicubic
 from models.regressor import MAX_SIDE, RELEASED_SCORES
 from utils.command import output_dropped, run_command
 from utils.config.command_line import OneLineParser, integer, nonempty_path
@@ -90,7 +90,7 @@ def explain(arguments: argparse.Namespace, path: Path, model: ARNIQA, score: flo
     if arguments.explain:
         for name, crop in zip(CROP_NAMES, model.crop_scores(image).tolist(), strict=True):
             print(f"{name}: {crop:.6f}")
-    shown = resize_shorter_side(image, model.shorter_side)
+    shown = resize_shorter_side_bicubic(image, model.shorter_side)
     save_quality_map(arguments.quality_map, shown, model.quality_map(image).numpy(), score)
     if arguments.explain:
         print(f"quality map: {arguments.quality_map}")

@@ -23,7 +23,7 @@ from torch import Generator, Tensor
 from benchmarks.machine import seconds
 from data import fast_png, kadis700
 from data.fast_png import read_pixels
-from data.kadis700 import KADIS700Dataset, half_scale_pixels
+from data.kadis700 import KADIS700Dataset, half_scale_pixels_bicubic
 from models.errors import UserError
 from models.files import write_atomic
 from models.image_file import open_image
@@ -118,7 +118,7 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> str:
     times: dict[str, list[float]] = {name: [] for name in (DECODING, *DISTORTIONS)}
     calibrations = []
     image, photo = open_image(dataset.images[0]), read_pixels(dataset.images[0])
-    halving = seconds(lambda: half_scale_pixels(photo), repeats=25)
+    halving = seconds(lambda: half_scale_pixels_bicubic(photo), repeats=25)
     halving_by_pillow = seconds(lambda: half_scale_bicubic(image), repeats=25)
     timed = {name: replace(d, function=_timed(d.function, times[name])) for name, d in DISTORTIONS.items()}
     timed_reading = patch.object(kadis700, "read_pixels", _timed(read_pixels, times[DECODING]))

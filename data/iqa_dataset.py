@@ -31,7 +31,7 @@ from data.split_files import (
 )
 from models.errors import UserError
 from models.image_file import open_image
-from models.preprocess import five_crops, half_scale_bicubic, resize_shorter_side, to_pixels
+from models.preprocess import five_crops, half_scale_bicubic, resize_shorter_side_bicubic, to_pixels
 from utils.runtime.files import locked
 
 PSEUDO_SCORES = "PSEUDO_SCORES.txt"  # beside the folders of datasets whose scores no human gave
@@ -228,7 +228,7 @@ class IQADataset(Dataset):
 
     def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
         """Reads image `index` as RGB, at its `shorter_side`; `truncated` is as for `models.image_file.open_image`."""
-        return resize_shorter_side(open_image(self.images[index], truncated), self.shorter_side)
+        return resize_shorter_side_bicubic(open_image(self.images[index], truncated), self.shorter_side)
 
     def _groups_of(self, types: Sequence[str]) -> list[str]:
         for name, kind in zip(self.names, types, strict=True):

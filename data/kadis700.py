@@ -103,7 +103,7 @@ class KADIS700Dataset(Dataset):
         crops = {}
         for name, pixels in (("img_A", pixels_a), ("img_B", pixels_b)):
             crops[f"{name}_orig"] = random_crop(pixels, self.patch_size, generator)
-            crops[f"{name}_ds"] = random_crop(half_scale_pixels(pixels), self.patch_size, generator)
+            crops[f"{name}_ds"] = random_crop(half_scale_pixels_bicubic(pixels), self.patch_size, generator)
         composition: list[tuple[str, float]] = []
         if self.max_distortions > 0 and torch.rand((), generator=generator).item() >= self.pristine_prob:
             composition = sample_composition(generator, self.max_distortions, self.num_levels)
@@ -144,7 +144,7 @@ def sample_generator(seed: int, epoch: int, index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(mixed))
 
 
-def half_scale_pixels(pixels: Tensor) -> Tensor:
+def half_scale_pixels_bicubic(pixels: Tensor) -> Tensor:
     """Halves the size: 3 x H x W uint8 -> 3 x H // 2 x W // 2 uint8 (at least 1 x 1).
 
     Same as `half_scale_bicubic` (Pillow's), but several times faster. The filter weights have fewer bits, so a few

@@ -50,7 +50,7 @@ def half_scale_bicubic(image: Picture) -> Picture:
     return _half(image, Image.Resampling.BICUBIC)
 
 
-def resize_shorter_side(image: Picture, side: int | None) -> Picture:
+def resize_shorter_side_bicubic(image: Picture, side: int | None) -> Picture:
     """Resizes an image (bicubic) so that its shorter side has `side` pixels; None leaves it as it is.
 
     The longer side is int(side * w / h) or int(side / (w / h)).
@@ -77,11 +77,11 @@ def _resize(image: Image.Image | Tensor, width: int, height: int, how: Image.Res
 
 
 def two_scales(image: Image.Image | Tensor, shorter_side: int | None = None) -> tuple[Tensor, Tensor]:
-    """The image, after `resize_shorter_side`, and its half: 3 x H x W and 3 x H // 2 x W // 2.
+    """The image, after `resize_shorter_side_bicubic`, and its half: 3 x H x W and 3 x H // 2 x W // 2.
 
     They are uint8 for a Pillow image, and floats in [0, 1] for such a tensor.
     """
-    full = resize_shorter_side(image, shorter_side)
+    full = resize_shorter_side_bicubic(image, shorter_side)
     return to_pixels(full), to_pixels(half_scale_bilinear(full))
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from data import IQA_DATASETS, get_dataset
 from models.errors import UserError
 from models.image_file import open_image
-from models.preprocess import center_corners_crop, half_scale_bicubic, resize_shorter_side
+from models.preprocess import center_corners_crop, half_scale_bicubic, resize_shorter_side_bicubic
 from tests.data.layouts import make_small, write_annotation
 
 NAMES = list(IQA_DATASETS)
@@ -62,7 +62,7 @@ def test_a_small_dataset_in_the_original_layout(name: str, tmp_path: Path) -> No
     assert all(path.is_file() for path in dataset.images)
     item = dataset[7]
     image = open_image(dataset.images[7])
-    image = resize_shorter_side(image, 512) if name == "spaq" else image
+    image = resize_shorter_side_bicubic(image, 512) if name == "spaq" else image
     for key, scale in (("full", image), ("half", half_scale_bicubic(image))):
         expected = np.stack([np.asarray(crop).transpose(2, 0, 1) for crop in center_corners_crop(scale, 32)])
         np.testing.assert_array_equal(item[key].numpy(), expected)
@@ -301,7 +301,7 @@ def test_koniq10k_at_the_smaller_size(tmp_path: Path) -> None:
 )
 def test_spaqs_shorter_side_becomes_512(size: tuple[int, int], expected: tuple[int, int]) -> None:
     """The last size: 512 / (512 / 905) is a little less than 905 in floating point, and truncated as published."""
-    assert resize_shorter_side(Image.new("RGB", size), 512).size == expected
+    assert resize_shorter_side_bicubic(Image.new("RGB", size), 512).size == expected
 
 
 ANNOTATION_FILES = {

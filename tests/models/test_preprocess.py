@@ -14,7 +14,7 @@ from models.preprocess import (
     half_scale_bicubic,
     half_scale_bilinear,
     normalize,
-    resize_shorter_side,
+    resize_shorter_side_bicubic,
     size,
     to_pixels,
     to_tensor,
@@ -81,8 +81,8 @@ def test_the_shorter_side_is_resized_as_published(shape: tuple[int, int], side: 
         (side, int(side / (width / height))) if side and width < height else (int((side or 0) * (width / height)), side)
     )
     expected = image.resize(longer, Image.Resampling.BICUBIC) if side else image
-    np.testing.assert_array_equal(np.asarray(resize_shorter_side(image, side)), np.asarray(expected))
-    floats = resize_shorter_side(to_tensor(image), side)
+    np.testing.assert_array_equal(np.asarray(resize_shorter_side_bicubic(image, side)), np.asarray(expected))
+    floats = resize_shorter_side_bicubic(to_tensor(image), side)
     assert size(floats) == expected.size
     assert (floats - to_tensor(expected)).abs().max() <= 1.5 / 255  # Pillow rounds after each axis
 
