@@ -60,6 +60,14 @@ class TrainState:
                     print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
                 elif part is not None:
                     part.load_state_dict(state)
+            name = "optimizer"
+            for (
+                parameter,
+                values,
+            ) in self.optimizer.state.items():  # a fused step writes beyond a buffer that is smaller
+                for value in values.values():
+                    if isinstance(value, torch.Tensor) and value.ndim > 0 and value.shape != parameter.shape:
+                        raise ValueError(f"a buffer of shape {tuple(value.shape)} for {tuple(parameter.shape)} weights")
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             lines = str(error).splitlines() or [""]
             reason = lines[min(1, len(lines) - 1)].strip()  # PyTorch's first line only names the class

@@ -164,3 +164,15 @@ def test_a_checkpoint_that_was_changed_is_one_line(change: dict[str, object], ma
     with pytest.raises(UserError, match=match) as error:
         state(scaler).restore(state(scaler).save() | change, "last_epoch_0.pth")
     assert "\n" not in str(error.value) and str(error.value).startswith("last_epoch_0.pth: ")
+
+
+def test_a_buffer_of_another_shape_is_one_line() -> None:
+    """The fused step of SGD wrote beyond it, which ended the process."""
+    before = state(torch.amp.GradScaler("cpu", enabled=False))
+    before.model(torch.ones(1, 2)).sum().backward()
+    before.optimizer.step()
+    saved = before.save()
+    saved["optimizer_state_dict"]["state"][0]["momentum_buffer"] = torch.ones(1)
+    with pytest.raises(UserError, match=r"its optimizer_state_dict does not fit \(a buffer of shape \(1,\)") as error:
+        state(torch.amp.GradScaler("cpu", enabled=False)).restore(saved, "last_epoch_0.pth")
+    assert "\n" not in str(error.value)
