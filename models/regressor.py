@@ -25,6 +25,7 @@ TORCHSCRIPT_VARIABLE = "ARNIQA_ALLOW_TORCHSCRIPT"  # "1" trusts the code in Torc
 # Quantiles of the scores that the released regressors were fitted on, made by data/score_quantiles.py.
 SCORE_QUANTILES = Path(__file__).with_name("score_quantiles.json")
 EMBEDDING_DIM = 4096  # 2048 features of the full-scale image, then 2048 of the half-scale one
+LARGEST = 1e9  # of a score or a coefficient; beyond, float32 scores overflow
 MAX_SIDE = 8192  # pixels of a crop or a resized image; larger ones do not fit into memory
 
 # Nominal (lowest, highest) score that the released regressors predict, and whether a higher score ("mos") or a lower
@@ -100,8 +101,11 @@ class Regressor:
         except UserError as error:
             raise WeightsError(str(error)) from error
         bounds = self.mos_range
-        if not (isinstance(bounds, list | tuple) and len(bounds) == 2 and _finite(bounds) and bounds[0] < bounds[1]):
-            raise WeightsError(f"mos_range: found {shorten(repr(bounds))}; allowed: [lowest, highest], finite numbers")
+        numbers = isinstance(bounds, list | tuple) and len(bounds) == 2 and _finite(bounds)
+        if not (numbers and max(map(abs, bounds)) <= LARGEST and bounds[1] - bounds[0] >= 1 / LARGEST):
+            raise WeightsError(
+                f"mos_range: found {shorten(repr(bounds))}; allowed: [lowest, highest], numbers up to {LARGEST:.0e}"
+            )
         set_value(self, "mos_range", (float(bounds[0]), float(bounds[1])))
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
@@ -244,7 +248,8 @@ def _archive_content(path: Path) -> dict[str, Any]:
             ) from error
         state, about = _jit_load(path), None
     except Exception as error:  # zipfile and json raise many kinds
-        raise WeightsError(f"{path}: damaged ({shorten(error)}); delete it and download it again") from error
+        reason = shorten(error) or type(error).__name__
+        raise WeightsError(f"{path}: damaged ({reason}); delete it and download it again") from error
     if set(state) != {"weights", "biases"}:
         raise WeightsError(f"{path}: not a regressor (it has {', '.join(state)}); expected weights and biases")
     if isinstance(about, Mapping):
@@ -285,8 +290,8 @@ def _tensor(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
             found = f"{value.dtype}, {value.layout}, of shape {tuple(value.shape)}"
         raise WeightsError(f"{name}: found {found}; allowed: {size} real numbers")
     found = value.detach().to("cpu", torch.float32).reshape(shape).clone()  # type: ignore[attr-defined]
-    if not torch.isfinite(found).all():
-        raise WeightsError(f"{name}: has values that are not finite")
+    if not (found.abs() <= LARGEST).all():
+        raise WeightsError(f"{name}: has values that are not finite or beyond {LARGEST:.0e}")
     return found
 
 

@@ -38,7 +38,8 @@ def run_command(command: Callable[[], int | None]) -> None:
         sys.stdout.flush()
     failure = getattr(sys.stdout, "failure", None)
     if failure is not None and failure.errno not in READER_LEFT:
-        code = code or _fail(f"error: standard output cannot be written ({failure.strerror})")
+        failed = _fail(f"error: standard output cannot be written ({failure.strerror})")
+        code = code or failed
     sys.exit(code)
 
 

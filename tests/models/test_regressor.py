@@ -77,11 +77,13 @@ def test_an_unknown_dataset_is_one_line(released: Path) -> None:
 
 
 WRONG = {
-    "weights": [3, torch.ones(1, 7), torch.full((1, 4096), torch.inf), torch.ones(1, 4096, dtype=torch.complex64),
+    "weights": [3, torch.ones(1, 7), torch.full((1, 4096), torch.inf), torch.full((1, 4096), 3e38),
+                torch.ones(1, 4096, dtype=torch.complex64),
                 torch.ones(1, 4096).to_sparse(), torch.ones(1, 4096, device="meta"), None],
     "biases": ["0", torch.ones(2), torch.tensor(torch.nan)],
     "dataset": [3, "", "../x", ["mine"]],
-    "mos_range": [3, [0], [1, 0], [0, float("inf")], [0, float("nan")], ["0", "1"], [True, 5], None],
+    "mos_range": [3, [-1e308, 1e308], [0, 5e-324], [0], [1, 0], [0, float("inf")], [0, float("nan")],
+                  ["0", "1"], [True, 5], None],
     "mos_type": ["MOS", 3, None, ["mos"]],
     "alpha": ["1", [1], True],
     "encoder_hash": [3, ["a"], "x\ny", "A" * 16],
