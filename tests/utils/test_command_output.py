@@ -12,7 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # Prints at once and at the end, and leaves a file that says how far it came.
 PROGRAM = """
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from utils.command import output_dropped, run_command
 def main():
