@@ -23,13 +23,18 @@ COLUMNS = ["loss", "learning_rate", "srocc"]
 
 
 def records(path: Path) -> Iterator[Any]:
-    """The records of a .wandb file: a LevelDB log with a 7-byte header and chunks of crc, length, type and data."""
+    """The records of a .wandb file: a LevelDB log with a 7-byte header and chunks of crc, length, type and data.
+
+    W&B may still be writing the file: a chunk that is not there in full ends it.
+    """
     content, position, message = path.read_bytes(), 7, b""
     while position + 7 <= len(content):
         if BLOCK - position % BLOCK < 7:  # the end of a block is padding
             position += BLOCK - position % BLOCK
             continue
         _, length, kind = struct.unpack_from("<IHB", content, position)
+        if position + 7 + length > len(content):
+            return
         message += content[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # a whole message, or the last chunk of one
