@@ -8,13 +8,13 @@ from train import Stopped, train
 from utils.command import run_command
 from utils.config.command_line import parse_command_line
 from utils.evaluation.protocol import check_split_sizes
-from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import choose_algorithms, resolve_device
-from utils.runtime.distributed import is_main, process_group
+from utils.experiment.resume import resume_hint
+from utils.runtime.device import choose_algorithms, resolve_device, tune_malloc
+from utils.runtime.distributed import is_rank0, process_group
 
 
 def main() -> int:
-    keep_freed_memory()
+    tune_malloc()
     config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
     choose_algorithms(config.deterministic)
     phases = ("train", "val", "test") if config.test.grid_search else ("train", "test")
@@ -23,11 +23,11 @@ def main() -> int:
         check_split_sizes(dataset, phases, config.test.num_splits)
         if config.test.full_reference:
             dataset.references()
-    with process_group(resolve_device(config.device)) as device:
+    with process_group(resolve_device(config.device), f"resume with {resume_hint(config)}") as device:
         try:
             train(config, device)
         except Stopped as stopped:
-            if is_main():
+            if is_rank0():
                 print(stopped, file=sys.stderr)
             return 128 + stopped.signal_number
         return run_test(config, "scratch", device)

@@ -22,9 +22,7 @@ from utils.evaluation.score_file import ScoreFile
 from utils.report.figure_file import check_figure
 from utils.report.quality_map import QUALITY_MAP, save_quality_map
 from utils.report.scores import check_report, write_scores
-from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import resolve_device
-from utils.runtime.precision import DTYPES, arithmetic, check_precision
+from utils.runtime.device import DTYPES, check_precision, precision_context, resolve_device, tune_malloc
 
 SCORED_BY = {  # by `ARNIQA.score_kind`
     "human": "according to its human ratings",
@@ -36,12 +34,12 @@ OF_ONE_IMAGE = ("explain", "quality_map")  # options for a single image, incompa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 if every image has a score, else 1."""
-    keep_freed_memory()
+    tune_malloc()
     arguments = parse_arguments(argv)
     paths = find_files(arguments.img_path)
     check_outputs(arguments, paths)
     model, about = load_model(arguments)
-    with arithmetic(arguments.precision, model.regressor.weight.device):
+    with precision_context(arguments.precision, model.regressor.weight.device):
         return score(arguments, paths, model, about)
 
 

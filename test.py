@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from data import IQADataset, get_dataset
 from models.errors import UserError
 from models.experiment import FEATURES, Experiment
-from models.frozen import frozen
+from models.inference_encoder import inference_encoder
 from models.regressor import Regressor
 from models.resnet import ResNet
 from models.simclr import initial_model
@@ -30,18 +31,35 @@ from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.quantiles import score_quantiles
 from utils.evaluation.results import CrossResult, Results, render, write_results
 from utils.evaluation.wandb_results import log_test
-from utils.experiment.run_log import wandb_settings
+from utils.experiment.wandb_run import wandb_settings
 from utils.metrics import plcc, srocc
 from utils.regression import RidgePath
 from utils.report.page import write_report
 from utils.report.pictures import draw_manifold
-from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import choose_algorithms, resolve_device, with_float64
-from utils.runtime.distributed import check_same, is_main, on_main, process_group, shared_failure
-from utils.runtime.precision import check_precision
+from utils.runtime.device import check_precision, choose_algorithms, resolve_device, tune_malloc, with_float64
+from utils.runtime.distributed import check_same, is_rank0, process_group, raise_on_all_ranks, run_on_rank0
 
 Features = NDArray[np.float32]
-Fitted = tuple[NDArray[np.float64], float]  # coefficients (4096,) and intercept
+
+
+class Extracted(NamedTuple):
+    """Features of a dataset and the inputs of its regressor (N x 5 x 4096 each, on rank 0 only), and notes.
+
+    The inputs are the features, or in a full-reference test their distances to the features of the references. The
+    notes are about truncated images.
+    """
+
+    features: Features | None
+    inputs: Features | None
+    notes: list[str]
+
+
+class Tested(NamedTuple):
+    """A tested dataset, the inputs of its regressor (N x 5 x 4096), and the regressor's coefficients (4096,)."""
+
+    dataset: IQADataset
+    inputs: Features
+    coef: NDArray[np.float64]
 
 
 def run_test(config: Config, eval_type: str, device: torch.device) -> int:
@@ -59,7 +77,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         WeightsError: the encoder's file is damaged, or cannot be fetched.
     """
     trained = Experiment.named(config.experiment_name)
-    with shared_failure():
+    with raise_on_all_ranks():
         wandb = wandb_settings(config)
     check_precision("test.precision", config.test.precision, device)
 
@@ -69,7 +87,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         checkpoint = trained.find_best_checkpoint()
         return load_encoder(checkpoint), checkpoint.name
 
-    encoder, checkpoint = on_main(load)  # the other processes may not see its disk
+    encoder, checkpoint = run_on_rank0(load)  # the other processes may not see its disk
     experiment = trained.of(eval_type)
     if config.test.full_reference:
         experiment = experiment.full_reference
@@ -83,7 +101,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         results.untrained = untrained.whole()
         for name, figures in untrained.separability.items():
             results.separability.setdefault(name, {})["untrained"] = figures["trained"]
-    if is_main():
+    if is_rank0():
         if results.datasets:
             write_results(results, experiment)
         print(render(results))
@@ -99,114 +117,124 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
 def evaluate_encoder(
     encoder: ResNet, config: Config, device: torch.device, experiment: Experiment | None = None
 ) -> Results:
-    """Tests an encoder on `test.datasets` as the section `test` says.
+    """Tests an encoder on `test.datasets` with the settings of the section `test`.
 
-    If a dataset fails, standard error and `failures` say why, and the others are tested all the same. With several
-    processes all extract features, and the first one does the rest.
+    If a dataset fails, standard error and `failures` say why, and the others are tested all the same. All ranks
+    extract features; rank 0 does the rest, and the other ranks have only the `failures`.
 
     Args:
         encoder: to be tested.
-        config: of the test.
+        config: configuration of the test.
         device: where to compute.
         experiment: gets the regressors fitted on whole datasets, and the manifold; None saves neither.
     """
     results = Results(datasets=[], encoder_hash=encoder_hash(encoder), full_reference=config.test.full_reference)
-    used = frozen(encoder)
-
-    def extract(images: IQADataset) -> tuple[Features | None, list[int]]:
-        return cached_features(
-            used,
-            images,
-            config.test.batch_size,
-            config.test.num_workers,
-            device,
-            cache_dir=FEATURES,
-            encoder_hash=results.encoder_hash,
-            precision=config.test.precision,
-        )
-
-    fitted: dict[str, Fitted] = {}
-    tested: dict[str, tuple[IQADataset, Features]] = {}
+    used = inference_encoder(encoder)
+    tested: dict[str, Tested] = {}
     for name in config.test.datasets:
         try:
-            with shared_failure():
+            with raise_on_all_ranks():
                 dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
             check_same(f"annotation of {name}", dataset.annotation_hash)
-            if config.test.full_reference:
-                references, of_image = dataset.references()
-                with shared_failure():
-                    if is_main():
-                        check_sizes(dataset, references, of_image)
-            features, truncated = extract(dataset)
-            notes = truncated_note(dataset, truncated)
-            seen = features  # by the regressor
-            if config.test.full_reference:
-                clean, truncated = extract(references)
-                notes += truncated_note(references, truncated)
-                if features is not None and clean is not None:
-                    seen = distances(features, clean, of_image)
-            path = None if seen is None else RidgePath(seen, dataset.mos, with_float64(device))
-            found = [_evaluate(path, dataset, config, fraction) for fraction in config.test.train_fraction]
+            extracted = extract_features(used, dataset, config, device, results.encoder_hash)
+
+            def test(dataset: IQADataset = dataset, extracted: Extracted = extracted) -> None:
+                tested[dataset.name] = evaluate_dataset(dataset, extracted, config, device, results, experiment)
+
+            run_on_rank0(test)
         except UserError as error:
             results.failures[name] = str(error)
-            if is_main():
+            if is_rank0():
                 print(f"{name} failed: {error}", file=sys.stderr)
-            continue
-        for result in found:
-            result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
-            result.score_kind = dataset.score_kind
-            result.notes += dataset.order_note() + notes
-        results.datasets += found
-        if path is None or features is None or seen is None or not is_main():
-            continue
-        if is_degraded(dataset):
-            results.separability[name] = {"trained": separability(features, dataset)}
-        drawn = config.validation.visualize and name == to_draw(config.test.datasets)
-        if experiment is not None and drawn:
-            settings = config.validation.visualization
-            embeddings = manifold_embeddings(features, dataset)
-            draw_manifold(embeddings, dataset, settings, config.seed, experiment, title="Tested encoder")
-        # The saved regressor takes the alpha of the largest training fraction.
-        best = max(found, key=lambda result: result.train_fraction)
-        if experiment is not None or config.test.cross_dataset:
-            fitted[name] = path.fit(np.arange(len(dataset.mos)), best.alpha)
-            tested[name] = dataset, seen
-        if experiment is not None:
-            regressor = _regressor(dataset, fitted[name], best, results.encoder_hash, config.test)
-            regressor.save(experiment.regressor(name))
     if config.test.cross_dataset:
-        results.cross = cross_dataset(fitted, tested)
+        results.cross = cross_dataset(tested)
     return results
 
 
-def cross_dataset(fitted: Mapping[str, Fitted], tested: Mapping[str, tuple[IQADataset, Features]]) -> list[CrossResult]:
+def extract_features(
+    encoder: ResNet, dataset: IQADataset, config: Config, device: torch.device, encoder_hash: str
+) -> Extracted:
+    """Extracts the features of a dataset, and of its reference images in a full-reference test."""
+
+    def extract(images: IQADataset) -> Features | None:
+        test = config.test
+        features, truncated = cached_features(
+            encoder, images, test.batch_size, test.num_workers, device, FEATURES, encoder_hash, test.precision
+        )
+        notes.extend(truncated_note(images, truncated))
+        return features
+
+    notes: list[str] = []
+    if not config.test.full_reference:
+        features = extract(dataset)
+        return Extracted(features, features, notes)
+    references, of_image = dataset.references()
+    run_on_rank0(lambda: check_sizes(dataset, references, of_image))
+    features, clean = extract(dataset), extract(references)
+    inputs = None if features is None or clean is None else distances(features, clean, of_image)
+    return Extracted(features, inputs, notes)
+
+
+def evaluate_dataset(
+    dataset: IQADataset,
+    extracted: Extracted,
+    config: Config,
+    device: torch.device,
+    results: Results,
+    experiment: Experiment | None,
+) -> Tested:
+    """Evaluates on the splits of one dataset and fits its regressor on the whole of it; adds to `results`."""
+    features, inputs, notes = extracted
+    assert features is not None and inputs is not None
+    path = RidgePath(inputs, dataset.mos, with_float64(device))
+    test, alphas = config.test, ALPHAS if config.test.grid_search else [config.test.alpha]
+    found = [evaluate(path, dataset, "test", test.num_splits, alphas, f, config.seed) for f in test.train_fraction]
+    for result in found:
+        result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
+        result.score_kind = dataset.score_kind
+        result.notes += dataset.order_note() + notes
+    results.datasets += found
+    if is_degraded(dataset):
+        results.separability[dataset.name] = {"trained": separability(features, dataset)}
+    if experiment is not None and config.validation.visualize and dataset.name == to_draw(test.datasets):
+        settings = config.validation.visualization
+        embeddings = manifold_embeddings(features, dataset)
+        draw_manifold(embeddings, dataset, settings, config.seed, experiment, title="Tested encoder")
+    # The saved regressor takes the alpha of the largest training fraction.
+    best = max(found, key=lambda result: result.train_fraction)
+    coef, intercept = path.fit(np.arange(len(dataset.mos)), best.alpha)
+    if experiment is not None:
+        regressor = _regressor(dataset, coef, intercept, best, results.encoder_hash, test)
+        regressor.save(experiment.regressor(dataset.name))
+    return Tested(dataset, inputs, coef)
+
+
+def cross_dataset(tested: Mapping[str, Tested]) -> list[CrossResult]:
     """Each dataset's regressor on all images of every other dataset. A DMOS is negated, so that higher is better."""
-    if not fitted:
+    if not tested:
         return []
-    coefs = np.stack([coef for coef, _ in fitted.values()], axis=1)  # 4096 x n; the intercepts do not matter here
+    coefs = np.stack([each.coef for each in tested.values()], axis=1)  # 4096 x n; the intercepts do not matter here
     results = []
-    for other, (dataset, features) in tested.items():
-        predictions = np.array([crops.mean(axis=0, dtype=np.float64) @ coefs for crops in features])
+    for other, (dataset, inputs, _) in tested.items():
+        predictions = np.array([crops.mean(axis=0, dtype=np.float64) @ coefs for crops in inputs])
         scores = np.asarray(dataset.mos, np.float64)
-        for name, predicted in zip(fitted, predictions.T, strict=True):
+        for name, predicted in zip(tested, predictions.T, strict=True):
             if name != other:
-                same = tested[name][0].mos_type == dataset.mos_type
+                same = tested[name].dataset.mos_type == dataset.mos_type
                 aligned = predicted if same else -predicted
                 results.append(CrossResult(name, other, float(srocc(aligned, scores)), float(plcc(aligned, scores))))
     return results
 
 
-def _evaluate(path: RidgePath | None, dataset: IQADataset, config: Config, train_fraction: float) -> DatasetResult:
-    test = config.test
-    alphas = ALPHAS if test.grid_search else [test.alpha]
-    return evaluate(path, dataset, "test", test.num_splits, alphas, train_fraction, config.seed)
-
-
 def _regressor(
-    dataset: IQADataset, fitted: Fitted, result: DatasetResult, encoder: str, test: TestSection
+    dataset: IQADataset,
+    coef: NDArray[np.float64],
+    intercept: float,
+    result: DatasetResult,
+    encoder: str,
+    test: TestSection,
 ) -> Regressor:
     """A regressor that was fitted on a whole dataset, as its file holds it."""
-    coef, intercept = fitted
     return Regressor(
         weights=torch.from_numpy(coef),
         biases=torch.tensor(intercept),
@@ -236,10 +264,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main() -> int:
-    keep_freed_memory()
+    tune_malloc()
     config, arguments = parse_command_line("Test an encoder on datasets with scores.", _add_arguments)
     choose_algorithms(config.deterministic)
-    with process_group(resolve_device(config.device)) as device:
+    with process_group(resolve_device(config.device), "start again: extracted features are kept") as device:
         return run_test(config, arguments.eval_type, device)
 
 

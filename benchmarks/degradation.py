@@ -30,7 +30,7 @@ from models.image_file import open_image
 from models.preprocess import half_scale_bicubic, to_tensor
 from utils.command import run_command
 from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_group, sample_composition
-from utils.runtime.allocator import keep_freed_memory
+from utils.runtime.device import tune_malloc
 
 PATCH = 224
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"  # next to a development checkout
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.samples < 1:
         raise UserError(f"--samples: found {arguments.samples}; must be at least 1")
-    keep_freed_memory()  # same as in main.py
+    tune_malloc()  # same as in main.py
     torch.set_num_threads(1)
     datasets = [KADIS700Dataset(folder, patch_size=PATCH, images_folder=".") for folder in arguments.images]
     if arguments.figure:

@@ -19,8 +19,7 @@ from benchmarks.training import our_step, random_views
 from data.kadis700 import KADIS700Dataset
 from train import training_precision
 from utils.command import run_command
-from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import choose_algorithms, resolve_device
+from utils.runtime.device import choose_algorithms, resolve_device, tune_malloc
 
 KADIS700 = 140_000  # images
 BATCH = 16
@@ -46,7 +45,7 @@ def main() -> None:
     device = resolve_device(options.device)
     precision = training_precision(options.precision, device)
     choose_algorithms(deterministic=False)
-    keep_freed_memory()
+    tune_malloc()
     print(f"{description(device)}, {precision}")
     rate = BATCH / seconds(our_step(random_views(BATCH, PATCH, device), device, precision), options.repeats, device)
     print(f"a step of {BATCH} samples: {BATCH / rate:.3g} s, {rate:.1f} samples per second")

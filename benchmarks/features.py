@@ -20,15 +20,13 @@ from torch import Tensor
 
 from benchmarks.inference import FORWARD_MACS_224
 from benchmarks.machine import description, matmul_rate, seconds
-from models.frozen import frozen
 from models.image_file import open_image
+from models.inference_encoder import inference_encoder
 from models.preprocess import center_corners_crop, half_scale_bicubic, normalize, to_pixels, to_tensor
 from models.resnet import ResNet
 from utils.command import run_command
 from utils.evaluation.features import cached_features, forget_features
-from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import choose_algorithms, resolve_device
-from utils.runtime.precision import DTYPES, arithmetic
+from utils.runtime.device import DTYPES, choose_algorithms, precision_context, resolve_device, tune_malloc
 
 CROPS = 10
 BATCH = 16
@@ -75,13 +73,13 @@ def main() -> None:
 
     torch.manual_seed(0)
     encoder = ResNet(pretrained=False).to(device).eval()
-    folded = frozen(encoder)
+    folded = inference_encoder(encoder)
     with tempfile.TemporaryDirectory() as name:
         dataset, cache = Noise(Path(name), options.images, options.crop_size), Path(name) / "cache"
 
         def plain() -> Tensor:
             found = []
-            with torch.no_grad(), arithmetic(options.precision, device):
+            with torch.no_grad(), precision_context(options.precision, device):
                 for start in range(0, len(dataset), BATCH):
                     images = [open_image(path) for path in dataset.images[start : start + BATCH]]
                     scales = []
@@ -102,7 +100,7 @@ def main() -> None:
         floor = len(dataset) * CROPS * FORWARD_MACS_224 * (options.crop_size / 224) ** 2
         floor /= matmul_rate(device, options.precision)
         times = {"plain": seconds(plain, options.repeats, device)}
-        keep_freed_memory()
+        tune_malloc()
         times["ours"] = seconds(ours, options.repeats, device)
     print(f"largest difference between the features: {error:.1e}")
     for name, time in times.items():

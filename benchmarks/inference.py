@@ -28,9 +28,7 @@ from models.regressor import EMBEDDING_DIM, Regressor
 from models.resnet import ResNet
 from utils.command import run_command
 from utils.evaluation.inference import score_images
-from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import resolve_device
-from utils.runtime.precision import DTYPES, arithmetic
+from utils.runtime.device import DTYPES, precision_context, resolve_device, tune_malloc
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image.
 FORWARD_MACS_224 = 4.09e9
@@ -93,11 +91,11 @@ def main() -> None:
         imported, loaded, peak = map(float, subprocess.check_output(fresh, text=True).split())
 
         def run_plain() -> torch.Tensor:
-            with torch.no_grad(), arithmetic(options.precision, device):
+            with torch.no_grad(), precision_context(options.precision, device):
                 return torch.hstack(plain.features(torch.cat([full, half])).chunk(2))
 
         def run_ours(precision: str = options.precision) -> torch.Tensor:
-            with torch.inference_mode(), arithmetic(precision, device):
+            with torch.inference_mode(), precision_context(precision, device):
                 return ours(full, half, return_embedding=True)[1]
 
         error = (run_plain() - run_ours()).abs().max().item()
@@ -105,7 +103,7 @@ def main() -> None:
         run_onnx = exported_to_onnx(ours, device, options.precision)
         if run_onnx:
             times["ONNX Runtime"] = seconds(lambda: run_onnx(full, half), options.repeats)
-        keep_freed_memory()
+        tune_malloc()
         times["ours"] = seconds(run_ours, options.repeats, device)
         in_bfloat16 = seconds(lambda: run_ours("bfloat16"), options.repeats, device)
         moved = (run_ours() - run_ours("bfloat16")).norm(dim=1).max().item()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-from utils.runtime.precision import arithmetic
+from utils.runtime.device import precision_context
 
 CPU = torch.device("cpu")
 
@@ -35,7 +35,7 @@ def matmul_rate(device: torch.device = CPU, precision: str = "float32") -> float
     """Multiply-adds per second of a matrix product on the device, with the current number of torch threads."""
     size = 2048 if device.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=device) for _ in "ab")
-    with torch.no_grad(), arithmetic(precision, device):
+    with torch.no_grad(), precision_context(precision, device):
         return size**3 / seconds(lambda: a @ b, 5, device)
 
 

@@ -18,9 +18,7 @@ from benchmarks.machine import description, matmul_rate, seconds
 from models.simclr import SimCLR
 from train import training_precision, training_step
 from utils.command import run_command
-from utils.runtime.allocator import keep_freed_memory
-from utils.runtime.device import choose_algorithms, resolve_device
-from utils.runtime.precision import autocast, products
+from utils.runtime.device import autocast, choose_algorithms, resolve_device, tf32_allowed, tune_malloc
 from utils.runtime.transfer import Transfer
 
 # Multiply-adds of ResNet-50's convolutions for one 224 x 224 image. A step costs three times as much: the forward pass,
@@ -77,7 +75,7 @@ def main() -> None:
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
 
     def run_plain() -> None:
-        with products(precision):
+        with tf32_allowed(precision):
             with autocast(precision, device):
                 loss = plain(*(view.to(device) for view in views))
             optimizer.zero_grad()
@@ -88,7 +86,7 @@ def main() -> None:
     macs = PASSES * 4 * options.batch_size * FORWARD_MACS_224 * (options.patch_size / 224) ** 2
     floor = macs / matmul_rate(device, precision)
     times = {"plain": seconds(run_plain, options.repeats, device)}
-    keep_freed_memory()
+    tune_malloc()
     times["ours"] = seconds(our_step(views, device, precision), options.repeats, device)
     if options.compile:
         times["ours, compiled"] = seconds(our_step(views, device, precision, compile=True), options.repeats, device)

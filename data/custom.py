@@ -11,7 +11,7 @@ from data.iqa_dataset import Annotation, IQADataset
 from data.tables import numbers, read_table, texts
 from models.errors import UserError
 from utils.config.yaml_file import read_yaml
-from utils.runtime.distributed import is_main
+from utils.runtime.distributed import is_rank0
 
 LABELS = "labels.csv"
 SETTINGS = "dataset.yaml"
@@ -102,7 +102,7 @@ def _group_of_type(types: list[str] | None, groups: list[str], path: Path) -> di
 @cache
 def _say(_: Path, line: str) -> None:
     """Prints a line once for a folder, however often the dataset is opened."""
-    if is_main():
+    if is_rank0():
         print(line, file=sys.stderr)
 
 

@@ -16,7 +16,7 @@ from models.errors import UserError
 from models.image_file import FORMATS, find_images
 from models.preprocess import normalize
 from utils.distortions import degrade, sample_composition
-from utils.runtime.distributed import is_main
+from utils.runtime.distributed import is_rank0
 
 
 class KADIS700Dataset(Dataset):
@@ -58,7 +58,7 @@ class KADIS700Dataset(Dataset):
                 "(for KADIS700, see 'Train' in README.md; for a small example, run 'python -m data.quickstart')"
             )
         self.images, skipped = find_images(self.folder)
-        if skipped and is_main():
+        if skipped and is_rank0():
             print(skipped, file=sys.stderr)
         if not self.images:
             raise UserError(f"{self.folder}: no images found; expected files with {', '.join(sorted(FORMATS))}")

@@ -1,6 +1,9 @@
-"""The training data as the configuration describes them: images, batches, and the loader over both."""
+"""The training data: images, batches, the loader over both, and the report of images that cannot be read."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch.utils.data import DataLoader
 
@@ -9,7 +12,9 @@ from data.sampler import TrainingBatchSampler
 from models.errors import UserError
 from utils.config.keys import Config
 from utils.runtime.distributed import rank, world_size
-from utils.runtime.workers import leave_stopping_to_parent, worker_count
+from utils.runtime.workers import ignore_signals, worker_count
+
+UNREADABLE_LIMIT = 0.01  # largest share of training images that may be unreadable
 
 
 def training_set(config: Config) -> KADIS700Dataset:
@@ -62,5 +67,36 @@ def training_loader(
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
         prefetch_factor=4 if num_workers > 0 else None,
-        worker_init_fn=leave_stopping_to_parent,
+        worker_init_fn=ignore_signals,
     )
+
+
+class ImageReport:
+    """Reports unreadable and truncated training images on standard error, each once.
+
+    Args:
+        dataset: the training images.
+        unreadable: messages about images that an earlier part of the run reported; new ones are appended.
+    """
+
+    def __init__(self, dataset: KADIS700Dataset, unreadable: list[str]) -> None:
+        self.dataset, self.unreadable = dataset, unreadable
+        self._truncated: set[str] = set()
+
+    def report(self, batch: Mapping[str, Any]) -> None:
+        """Reports the images of a batch (see `collate`).
+
+        Raises:
+            UserError: too many images are unreadable.
+        """
+        for message in sorted({m for sample in batch["truncated"] for m in sample} - self._truncated):
+            self._truncated.add(message)
+            print(message, file=sys.stderr)
+        for message in sorted({m for sample in batch["unreadable"] for m in sample} - set(self.unreadable)):
+            self.unreadable.append(message)
+            print(f"replaced in training: {message}", file=sys.stderr)
+            if len(self.unreadable) > UNREADABLE_LIMIT * len(self.dataset):
+                raise UserError(
+                    f"{self.dataset.folder}: {len(self.unreadable)} of {len(self.dataset)} images cannot be read, "
+                    f"more than {UNREADABLE_LIMIT:.0%}; the last one: {message}"
+                )

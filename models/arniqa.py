@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .errors import ImageError, WeightsError
 from .experiment import Experiment
-from .frozen import frozen
 from .hub_module import HubModule
+from .inference_encoder import inference_encoder
 from .inputs import OneImage, one_by_one, read
 from .preprocess import crop_at, five_crops, normalize, size, to_unit, two_scales
 from .regressor import load_regressor
@@ -85,7 +85,7 @@ class ARNIQA(HubModule):
         else:
             encoder = published_encoder(weights_dir)
         fitted.check_fitted_on(encoder_hash(encoder), str(path))
-        self.encoder = frozen(encoder)
+        self.encoder = inference_encoder(encoder)
         self.regressor = fitted.linear()
         self.regressor_hash = fitted.hash
         self.dataset = fitted.dataset

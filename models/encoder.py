@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from .experiment import Experiment
-from .frozen import frozen
 from .hub_module import HubModule
+from .inference_encoder import inference_encoder
 from .weights import own_encoder, published_encoder
 
 
@@ -28,7 +28,7 @@ class Encoder(HubModule):
             encoder = published_encoder(weights_dir)
         else:
             encoder = own_encoder(Experiment(Path(experiment)), weights_dir)
-        self.encoder = frozen(encoder)
+        self.encoder = inference_encoder(encoder)
 
     def forward(self, images: Tensor) -> Tensor:
         """ImageNet-normalised images N x 3 x H x W of any size -> features N x 2048, as `ResNet.features`."""

@@ -118,13 +118,6 @@ class Experiment:
         """The file to resume from after `step` steps of that epoch; with `scores`, after its validation."""
         return self._checkpoint("last", epoch, _scores(scores) if scores else f"step_{step}")
 
-    def not_finite(self, step: int) -> Path:
-        """The state of a run whose loss was not finite at that step."""
-        return self._pretrain / f"not_finite_step_{step}.pth"
-
-    def not_finite_files(self) -> list[Path]:
-        return sorted(self._pretrain.glob("not_finite_step_*.pth"))
-
     def best_checkpoints(self) -> list[Path]:
         """All best_epoch_*.pth, the best (that of the latest epoch) last.
 
@@ -153,9 +146,10 @@ class Experiment:
         """Whether an encoder was trained here, and not only the released one tested."""
         return self._pretrain.is_dir()
 
-    def unfinished_files(self) -> list[Path]:
-        """What a killed run left of a file that it was writing."""
-        return sorted([*self.folder.glob(".*.partial"), *self._pretrain.glob(".*.partial")])
+    def remove_unfinished_files(self) -> None:
+        """Removes what a killed process left of files that it was writing."""
+        for path in [*self.folder.glob(".*.partial"), *self._pretrain.glob(".*.partial")]:
+            path.unlink(missing_ok=True)
 
     def _checkpoint(self, kind: str, epoch: int, rest: str) -> Path:
         return self._pretrain / f"{kind}_epoch_{epoch}_{rest}.pth"

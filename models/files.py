@@ -35,10 +35,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
         _sync(path.parent)
-    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
-        if isinstance(error.__context__, KeyboardInterrupt):  # and so it does Ctrl-C
+    except (OSError, RuntimeError) as error:
+        cause = error.__context__  # torch.save raises a RuntimeError while it handles a full disk or Ctrl-C
+        if isinstance(cause, KeyboardInterrupt):
             raise KeyboardInterrupt from None
-        raise UserError(f"{path}: cannot be written ({shorten(error)}); nothing was changed") from error
+        reason = cause if isinstance(cause, OSError) else error
+        raise UserError(f"{path}: cannot be written ({shorten(reason)}); nothing was changed") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

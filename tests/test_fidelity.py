@@ -12,7 +12,7 @@ from PIL import Image
 
 from data.kadis700 import half_scale_pixels_bicubic
 from models.arniqa import ARNIQA
-from models.frozen import frozen
+from models.inference_encoder import inference_encoder
 from models.preprocess import center_corners_crop, half_scale_bicubic, normalize, to_pixels, to_tensor, two_scale_crops
 from models.resnet import ResNet
 from models.simclr import nt_xent_loss
@@ -22,7 +22,7 @@ from tests.utils.distortions.test_parity import DETERMINISTIC, apply
 from utils.distortions import DISTORTIONS, degrade
 from utils.evaluation.protocol import ALPHAS
 from utils.regression import RidgePath, select_alpha
-from utils.runtime.precision import DTYPES
+from utils.runtime.device import DTYPES
 
 FIDELITY = Path(__file__).resolve().parents[1] / "docs" / "fidelity.md"
 SAME = table_rows(FIDELITY, "The same")
@@ -122,7 +122,7 @@ def test_features_in_half_precision_move_by_at_most_the_stated_amount(encoder: R
     found = re.findall(r"([\d.]+) in (float16|bfloat16)", size_of("precision of the features"))
     photos = [Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
     crops = normalize(torch.stack([to_pixels(center_corners_crop(photo, 224)[0]) for photo in photos]))
-    folded = frozen(encoder)
+    folded = inference_encoder(encoder)
     with torch.inference_mode():
         expected = encoder.features(crops)
         for limit, name in found:

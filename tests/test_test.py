@@ -277,9 +277,12 @@ def test_cross_dataset_handles_mos_and_dmos() -> None:
     rng = np.random.default_rng(0)
     mos = rng.uniform(0, 1, 30)
     features = mos[:, None, None] * rng.standard_normal(4) + rng.standard_normal((30, 5, 4)) / 100
-    tested = {"up": (Scored(mos, "mos"), features), "down": (Scored(100 - 90 * mos, "dmos"), features)}
-    fitted = {name: RidgePath(f, d.mos).fit(np.arange(len(d.mos)), 0.1) for name, (d, f) in tested.items()}
-    results = script.cross_dataset(fitted, tested)
+    datasets = {"up": Scored(mos, "mos"), "down": Scored(100 - 90 * mos, "dmos")}
+    tested = {
+        name: script.Tested(dataset, features, RidgePath(features, dataset.mos).fit(np.arange(30), 0.1)[0])
+        for name, dataset in datasets.items()
+    }
+    results = script.cross_dataset(tested)
     assert {(r.fitted_on, r.tested_on) for r in results} == {("up", "down"), ("down", "up")}
     assert all(r.srocc > 0.9 and r.plcc > 0.99 for r in results)
-    assert script.cross_dataset({}, {}) == []
+    assert script.cross_dataset({}) == []

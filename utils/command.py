@@ -1,4 +1,4 @@
-"""How a command ends: a user's mistake and Ctrl-C give one line and a non-zero exit code, without a traceback."""
+"""How a command ends: expected failures and Ctrl-C print one line, without a traceback, and exit with an error code."""
 
 import errno
 import io
@@ -7,18 +7,21 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from models.errors import UserError
+import torch
 
+from models.errors import UserError, shorten
+
+NAMED_ERRORS = {getattr(errno, name, None) for name in ("ENAMETOOLONG", "ENOSPC", "EDQUOT")}
 READER_LEFT = (errno.EPIPE, errno.EINVAL) if os.name == "nt" else (errno.EPIPE,)
 
 
 def run_command(command: Callable[[], int | None]) -> None:
     """Runs a script's main function and exits with its return value (None counts as 0).
 
-    A `UserError` and a file name that is too long print one line on standard error and exit with code 2, Ctrl-C with
-    130. Other exceptions are a programmer's mistake and keep their traceback. Output that cannot be written is dropped
-    and the command continues; if the cause is not a closed pipe (`| head -1`), an error line follows and the exit code
-    is not 0.
+    A `UserError`, memory that ran out, a full disk and a file name that is too long print one line on standard error
+    and exit with code 2, Ctrl-C with 130. Other exceptions are a programmer's mistake and keep their traceback. Output
+    that cannot be written is dropped and the command continues; if the cause is not a closed pipe (`| head -1`), an
+    error line follows and the exit code is not 0.
     """
     sys.stdout, sys.stderr = _Stream.replacing(sys.stdout), _Stream.replacing(sys.stderr)
     code: Any
@@ -27,9 +30,14 @@ def run_command(command: Callable[[], int | None]) -> None:
     except UserError as error:
         code = _fail(f"error: {error}")
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in NAMED_ERRORS:
             raise
-        code = _fail(f"error: {error.filename!s:.60}...: {error.strerror}")
+        code = _fail(f"error: {shorten(error.filename or 'a file')}: {error.strerror}")
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        line = shorten(str(error).strip().rpartition("DefaultCPUAllocator: can't allocate memory: ")[2] or "no details")
+        code = _fail(f"error: out of memory ({line}); use smaller batches or crops, or fewer num_workers")
     except KeyboardInterrupt:
         code = _fail("stopped", 130)
     except SystemExit as ended:  # --help
@@ -46,6 +54,11 @@ def run_command(command: Callable[[], int | None]) -> None:
 def output_dropped() -> bool:
     """Whether standard output is known to be lost."""
     return getattr(sys.stdout, "failure", None) is not None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or PyTorch could not allocate memory; PyTorch has an exception of its own on GPUs only."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _fail(line: str, code: int = 2) -> int:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data import KADIS700Dataset, get_dataset
 from utils.evaluation.inference import ImageFiles
-from utils.runtime.workers import batches, leave_stopping_to_parent
+from utils.runtime.workers import batches, ignore_signals
 
 NOT_FOR_SAMPLES = {"pandas", "scipy", "sklearn", "skimage", "matplotlib", "plotly", "wandb", "torchvision", "openpyxl"}
 METHODS = [method for method in multiprocessing.get_all_start_methods() if method != "fork"]
@@ -66,7 +66,7 @@ def test_a_worker_imports_what_a_sample_needs_and_gives_the_same(folder: Path, k
         WithModules(dataset, items),
         batch_size=None,
         num_workers=1,
-        worker_init_fn=leave_stopping_to_parent,
+        worker_init_fn=ignore_signals,
         multiprocessing_context=method,
         timeout=100,
     )

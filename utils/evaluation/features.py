@@ -18,12 +18,19 @@ from models.errors import UserError
 from models.image_file import check_header
 from models.preprocess import normalize
 from utils.evaluation.feature_file import CROPS, EMBEDDING_DIM, FeatureFile
-from utils.runtime.distributed import from_main, is_main, on_main, rank, shared_failure, world_size
+from utils.runtime.device import precision_context
+from utils.runtime.distributed import (
+    broadcast_from_rank0,
+    is_rank0,
+    progress_bar,
+    raise_on_all_ranks,
+    rank,
+    run_on_rank0,
+    world_size,
+)
 from utils.runtime.files import Taken, locked
-from utils.runtime.precision import arithmetic
-from utils.runtime.progress import progress_bar
 from utils.runtime.workers import batches as loaded_batches
-from utils.runtime.workers import leave_stopping_to_parent, worker_count
+from utils.runtime.workers import ignore_signals, worker_count
 
 FEATURES_VERSION = 3  # raise it when a change to the code changes the features
 About = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
@@ -59,9 +66,8 @@ def cached_features(
     """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
 
     They are kept in a `FeatureFile`, and only the images without features there are read and encoded. So an extraction
-    that was interrupted, or that found unreadable images, goes on where it was. With several processes each encodes its
-    share of every batch, the first one has the file, and all that see its disk map it, so that a machine holds the
-    features once.
+    that was interrupted, or that found unreadable images, continues where it was. With several ranks each encodes its
+    share of every batch, and rank 0 writes the file.
 
     Args:
         encoder: its method `features` maps normalised images M x 3 x c x c to M x 2048; in evaluation mode.
@@ -74,8 +80,8 @@ def cached_features(
         precision: of the encoder's arithmetic, as in `test.precision`. The features are float32 in any case.
 
     Returns:
-        The features, memory-mapped; None on a process, never the first one, that does not see the first one's disk.
-        And the numbers of the images whose files are truncated.
+        The features, memory-mapped, on rank 0, and None on the other ranks; and the numbers of the images whose files
+        are truncated.
 
     Raises:
         UserError: images cannot be read, the features of an image are not finite, there are no images, or the file
@@ -88,22 +94,21 @@ def cached_features(
         _lock(path, opened)
         file = FeatureFile(path, dataset.images)
         missing: list[int] = []
-        with shared_failure():
-            if is_main():
+        with raise_on_all_ranks():
+            if is_rank0():
                 missing = file.missing()
                 check_images(dataset, missing)
                 record = opened.enter_context(file.open_record()) if missing else None
-        missing = from_main(missing)
+        missing = broadcast_from_rank0(missing)
         for rows, batch, truncated in _encode(encoder, dataset, batch_size, num_workers, device, precision, missing):
-            with shared_failure():
-                if is_main():
+            with raise_on_all_ranks():
+                if is_rank0():
                     assert record is not None
                     file.write(record, rows, batch, truncated)
-        with shared_failure():
-            if is_main() and file.missing():
+        with raise_on_all_ranks():
+            if is_rank0() and file.missing():
                 raise UserError(f"{path}: was changed while it was written; start again")
-        features = file.read() if is_main() or not file.missing() else None  # mapped, it may be removed
-        return features, from_main(file.truncated())
+        return file.read() if is_rank0() else None, broadcast_from_rank0(file.truncated())
 
 
 def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
@@ -174,8 +179,8 @@ def _lock(path: Path, opened: ExitStack) -> None:
         return True
 
     said = False
-    while not on_main(attempt):
-        if is_main() and not said:
+    while not run_on_rank0(attempt):
+        if is_rank0() and not said:
             print(f"waiting for another process that extracts {path.name}", file=sys.stderr)
         said = True
 
@@ -221,7 +226,7 @@ def _encode(
         batch_sampler=batches[rank() :: world_size()],  # type: ignore[arg-type]
         num_workers=worker_count(num_workers),
         pin_memory=device.type == "cuda",
-        worker_init_fn=leave_stopping_to_parent,
+        worker_init_fn=ignore_signals,
     )
     encoder.to(device)
     loaded = loaded_batches(loader)
@@ -230,10 +235,10 @@ def _encode(
         for step in range(0, len(batches), world_size()):
             features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
             about: list[About] = []
-            with shared_failure():
+            with raise_on_all_ranks():
                 if step + rank() < len(batches):
                     batch = next(loaded)
-                    with arithmetic(precision, device):
+                    with precision_context(precision, device):
                         features = _encode_batch(encoder, batch, device)
                     facts = (batch["index"].tolist(), batch["truncated"].tolist(), batch["error"])
                     about = list(zip(*facts, strict=True))

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from models.errors import UserError
 from models.image_file import check_header, find_images
 from models.preprocess import read_crops
-from utils.runtime.workers import batches, leave_stopping_to_parent, worker_count
+from utils.runtime.workers import batches, ignore_signals, worker_count
 
 if TYPE_CHECKING:  # a data-loading worker needs no model
     from models.arniqa import ARNIQA
@@ -126,7 +126,7 @@ def score_images(
         batch_size,
         num_workers=worker_count(num_workers),
         collate_fn=collate,
-        worker_init_fn=leave_stopping_to_parent,
+        worker_init_fn=ignore_signals,
     )
     for about, crops in batches(files):
         scores = iter([] if crops is None else model.score_crops(crops[:, 0], crops[:, 1], embeddings).tolist())

@@ -14,7 +14,6 @@ from models.errors import UserError
 from utils.evaluation.bootstrap import RESAMPLES, SEED, interval, resampled, units
 from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
 from utils.regression import RidgePath, best_alpha
-from utils.runtime.distributed import share_out
 
 Array = NDArray[np.float64]
 METRICS = ("srocc", "plcc", "krocc", "rmse", "mae")
@@ -119,7 +118,7 @@ class DatasetResult:
 
 
 def evaluate(
-    path: RidgePath | None,
+    path: RidgePath,
     dataset: ScoredDataset,
     phase: str,
     num_splits: int,
@@ -129,10 +128,8 @@ def evaluate(
 ) -> DatasetResult:
     """Fits on the training images of each split and scores the predictions of the images of `phase`.
 
-    With several processes, those that have the features share out the splits, and all get the result.
-
     Args:
-        path: of the dataset's N x 5 x d features; None on a process that does not have them.
+        path: of the dataset's N x 5 x d features.
         phase: "val" or "test".
         num_splits: how many of the dataset's splits to use; all if it has fewer.
         alphas: one value is used as it is; of several, the one with the highest median validation SROCC is.
@@ -147,7 +144,6 @@ def evaluate(
 
     def fit(split: int) -> tuple[NDArray[np.int64], Array, Array | None]:
         """The split's images, their prediction for each alpha, and the validation SROCC of each alpha."""
-        assert path is not None
         train = training_part(dataset, split, train_fraction, seed)
         images = _phase(dataset, split, phase)
         val = _phase(dataset, split, "val") if search else images[:0]
@@ -156,7 +152,7 @@ def evaluate(
         validation = srocc(predictions[:, : len(val)], scores[val]) if search else None
         return images, predictions[:, len(val) :], validation
 
-    fitted = share_out(fit, min(num_splits, dataset.num_splits), able=path is not None)
+    fitted = [fit(split) for split in range(min(num_splits, dataset.num_splits))]
     grid = np.array([validation for _, _, validation in fitted]) if search else None
     alpha = best_alpha(grid, alphas) if grid is not None else float(alphas[0])
     row = list(alphas).index(alpha)

@@ -8,7 +8,7 @@ from models.experiment import Experiment
 from models.image_file import open_thumbnail
 from utils.evaluation.protocol import averages
 from utils.evaluation.results import Results, summary_table
-from utils.experiment.run_log import start_wandb
+from utils.experiment.wandb_run import start_wandb
 
 AVERAGES = {"synthetic": "synthetic_avg", "authentic": "authentic_avg", "all": "avg"}
 COLUMNS: list[str | int] = ["Image", "Predicted", "GT", "Difference", "Path"]

@@ -1,85 +1,166 @@
-"""Checkpoints of a training run: what is in one, writing it, and reading it back."""
+"""Checkpoints of a training run: `TrainState` is everything that a resumed run needs."""
 
+import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from models.errors import UserError
+from models.errors import UserError, shorten
 from models.files import write_atomic
+from models.simclr import SimCLR
 from models.weights_file import read_weights
 
 PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved by their state_dict
-VALUES = ("epoch", "step", "validated", "best", "unreadable")  # saved as they are
+BEST = {"epoch": int, "srocc": float, "plcc": float, "encoder_hash": str}  # keys of `TrainState.best`
 
 
 @dataclass
 class TrainState:
-    """Everything that a resumed run needs, besides the configuration.
+    """Everything that a resumed run needs besides the configuration.
 
     Attributes:
-        model, optimizer, scheduler, scaler: the modules of the training step; the scheduler is None for a constant
+        model, optimizer, scheduler, scaler: the objects of the training step; the scheduler is None for a constant
             learning rate.
         epoch, step: `step` steps of epoch `epoch` (zero-based) are done.
         validated: whether the validation of that epoch is done too.
-        best: `epoch`, `srocc` and `plcc` of the best validated epoch, if there is one.
+        best: `epoch`, `srocc`, `plcc` and `encoder_hash` of the best validated epoch; None before the first one.
         unreadable: a message for each training image that could not be read.
     """
 
-    model: nn.Module
+    model: SimCLR
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts | None
     scaler: torch.amp.GradScaler
     epoch: int = 0
     step: int = 0
     validated: bool = False
-    best: dict[str, float] | None = None
+    best: dict[str, Any] | None = None
     unreadable: list[str] = field(default_factory=list)
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer.param_groups[0]["lr"]
+
+    def advance(self, steps_per_epoch: int) -> None:
+        """Counts a step. The scheduler is stepped with the epoch as a fraction (paper section 4.1)."""
+        if self.scheduler is not None:
+            self.scheduler.step(self.epoch + self.step / steps_per_epoch)
+        self.step += 1
 
     def save(self) -> dict[str, Any]:
         """The content of a checkpoint: a state_dict for each part, and the values."""
         states = {f"{name}_state_dict": part.state_dict() if part is not None else {} for name, part in self._parts()}
         return states | {name: getattr(self, name) for name in VALUES}
 
-    def restore(self, saved: Mapping[str, Any], file: str = "the checkpoint") -> None:
-        """Takes up what `save` gave; the model and the rest must be built as they were then.
+    def restore(self, saved: Mapping[str, Any], file: str, steps_per_epoch: int) -> None:
+        """Restores what `save` returned into parts that were built with the same configuration.
 
-        `file` names it in messages. A scaler of a run that began without one (on the CPU, say) starts afresh.
+        If the run began without a gradient scaler (on the CPU, for example), the present one is kept.
+
+        Args:
+            saved: content of a checkpoint, see `load_checkpoint`.
+            file: name of the checkpoint, for messages.
+            steps_per_epoch: largest valid `step`.
 
         Raises:
             UserError: the content does not fit.
         """
+        if saved["step"] > steps_per_epoch:
+            raise UserError(
+                f"{file}: step: found {saved['step']}; allowed: 0 to {steps_per_epoch}, the steps of an epoch; "
+                "the file or the training images were changed"
+            )
+        name = ""
         try:
             for name, part in self._parts():
                 state = saved[f"{name}_state_dict"]
                 if name == "scaler" and not state and self.scaler.is_enabled():
                     print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
                 elif part is not None:
+                    if name != "model":  # whose load_state_dict checks everything itself
+                        _check_form(state, part.state_dict(), name)
                     part.load_state_dict(state)
             name = "optimizer"
-            for (
-                parameter,
-                values,
-            ) in self.optimizer.state.items():  # a fused step writes beyond a buffer that is smaller
-                for value in values.values():
-                    if isinstance(value, torch.Tensor) and value.ndim > 0 and value.shape != parameter.shape:
-                        raise ValueError(f"a buffer of shape {tuple(value.shape)} for {tuple(parameter.shape)} weights")
-        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            _check_buffers(self.optimizer)
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             lines = str(error).splitlines() or [""]
             reason = lines[min(1, len(lines) - 1)].strip()  # PyTorch's first line only names the class
-            raise UserError(f"{file}: its {name}_state_dict does not fit ({reason:.200}); it was changed") from error
+            raise UserError(f"{file}: {name}_state_dict does not fit ({shorten(reason)}); it was changed") from error
         for name in VALUES:
             setattr(self, name, saved[name])
-        if not all(type(value) is int and value >= 0 for value in (self.epoch, self.step)):
-            found = f"epoch {self.epoch!r} and step {self.step!r}"
-            raise UserError(f"{file}: its {found} must be integers; it was changed")
 
     def _parts(self) -> Iterable[tuple[str, Any]]:
         return ((name, getattr(self, name)) for name in PARTS)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_best(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, dict) and {name: type(found) for name, found in value.items()} == BEST
+
+
+def _is_splits(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    pairs = [pair for pair in value.values() if isinstance(pair, tuple) and len(pair) == 2]
+    return len(pairs) == len(value) and all(isinstance(text, str) for text in (*value, *sum(pairs, ())))
+
+
+VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {  # saved as they are: name -> check, what is allowed
+    "epoch": (_is_count, "an integer from 0 on"),
+    "step": (_is_count, "an integer from 0 on"),
+    "validated": (lambda value: type(value) is bool, "true or false"),
+    "best": (_is_best, f"null, or {', '.join(BEST)}"),
+    "unreadable": (lambda value: isinstance(value, list) and all(isinstance(m, str) for m in value), "a list of texts"),
+}
+GIVEN: dict[str, tuple[Callable[[Any], bool], str]] = {  # what the run was given: saved beside the state
+    "config": (lambda value: isinstance(value, dict), "a mapping"),
+    "splits": (_is_splits, "a kind and a hash for each dataset"),
+}
+
+
+def _check_form(saved: Any, present: Any, name: str) -> None:
+    """Raises ValueError unless `saved` has finite numbers, lists and mappings wherever `present` has them."""
+    fits = True
+    if isinstance(present, Mapping):
+        fits = isinstance(saved, Mapping)
+    elif isinstance(present, list | tuple):
+        fits = isinstance(saved, list | tuple) and len(saved) == len(present)
+    elif type(present) in (int, float):
+        fits = type(saved) in (int, float) and math.isfinite(saved)
+    if not fits:
+        raise ValueError(f"{name}: found {shorten(repr(saved))}")
+    if isinstance(present, Mapping):
+        for key, value in present.items():
+            _check_form(saved[key], value, f"{name}.{key}")
+    elif isinstance(present, list | tuple):
+        for number, value in enumerate(present):
+            _check_form(saved[number], value, f"{name}.{number}")
+
+
+def _check_buffers(optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError unless every parameter has the same buffers, with its own shape or a single number.
+
+    A fused step writes beyond the end of a smaller buffer.
+    """
+    names = {tuple(sorted(buffers)) for buffers in optimizer.state.values()}
+    if len(names) > 1:
+        raise ValueError("the buffers differ between parameters")
+    for parameter, buffers in optimizer.state.items():
+        for name, value in buffers.items():
+            if not isinstance(value, Tensor):
+                raise ValueError(f"{name} is not a tensor")
+            if value.ndim > 0 and value.shape != parameter.shape:
+                raise ValueError(f"{name}: found {tuple(value.shape)} for weights of shape {tuple(parameter.shape)}")
 
 
 def check_finite(content: Mapping[str, Any], when: str) -> None:
@@ -91,14 +172,14 @@ def check_finite(content: Mapping[str, Any], when: str) -> None:
     broken = first_not_finite(content)
     if broken is not None:
         raise UserError(
-            f"{broken} is not finite {when}, so the state is not saved; the last checkpoint is good; resume it, or "
-            "start again with a smaller training.lr"
+            f"{broken} is not finite {when}, so the state is not saved; resume from the last checkpoint, or start "
+            "again with a smaller training.lr"
         )
 
 
 def first_not_finite(content: Any, name: str = "") -> str | None:
     """Name of the first tensor in nested dicts and lists with a value that is not finite; None if there is none."""
-    if isinstance(content, torch.Tensor):
+    if isinstance(content, Tensor):
         return None if torch.isfinite(content).all() else name
     pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(content, Mapping):
@@ -109,33 +190,35 @@ def first_not_finite(content: Any, name: str = "") -> str | None:
     return next((each for each in found if each is not None), None)
 
 
-def save_checkpoint(content: Any, path: Path) -> None:
-    """`torch.save` by `write_atomic`.
+def save_checkpoint(content: Any, path: Path, others: Iterable[Path] = ()) -> None:
+    """Saves `content` atomically, then removes the other files, so that a complete one exists at any moment.
 
     Raises:
         UserError: the file cannot be written; what was there before is untouched.
     """
     write_atomic(path, lambda file: torch.save(content, file))
-
-
-def replace_checkpoint(content: Any, path: Path, others: Iterable[Path]) -> None:
-    """Saves `content` and then removes the other files, so that at any moment there is a complete one."""
-    save_checkpoint(content, path)
     for other in others:
         if other != path:
             other.unlink()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a last_epoch_*.pth file, on the CPU.
+    """The content of a last_epoch_*.pth file, on the CPU, with its values checked.
 
     Raises:
         WeightsError: the file is damaged or holds objects of another program.
-        UserError: it was not written by this project.
+        UserError: it was not written by this project, or was changed.
     """
     content = read_weights(path, "the state of a training")
-    required = {*(f"{name}_state_dict" for name in PARTS), *VALUES, "config", "splits"}
+    checks = VALUES | GIVEN
+    required = {*(f"{name}_state_dict" for name in PARTS), *checks}
     missing = required - set(content) if isinstance(content, dict) else required
     if missing:
         raise UserError(f"{path}: lacks {', '.join(sorted(missing))}, so no run can be resumed from it")
+    for name, (check, allowed) in checks.items():
+        if not check(content[name]):
+            raise UserError(
+                f"{path}: {name}: found {shorten(repr(content[name]))}; allowed: {allowed}; the file was changed, so "
+                "no run can be resumed from it"
+            )
     return content

@@ -34,31 +34,22 @@ MAY_DIFFER = (
 MUST_NOT_DIFFER = ("test.crop_size", "test.shorter_side", "test.precision")
 
 
-def take_up(config: Config, locks: ExitStack) -> dict[str, Any] | None:
-    """Locks the experiment, so that one run at a time reads and writes it, and then reads its last checkpoint.
+def load_resume_state(config: Config, locks: ExitStack) -> dict[str, Any] | None:
+    """Locks the experiment, so that one run at a time writes it, and reads the checkpoint to resume from.
 
     Args:
-        config: of the run.
-        locks: keeps the lock until it is closed.
+        config: configuration of the run.
+        locks: holds the lock until it is closed.
 
     Returns:
-        As `previous_state`.
+        The checkpoint, and its name as `file`; None to start from the beginning.
 
     Raises:
-        UserError: as `previous_state`, or another run of this experiment is under way.
-    """
-    locks.enter_context(locked(Experiment.named(config.experiment_name).folder))
-    return previous_state(config)
-
-
-def previous_state(config: Config) -> dict[str, Any] | None:
-    """The checkpoint that the run resumes from, and its name as `file`; None to start from the beginning.
-
-    Raises:
-        UserError: the experiment's folder exists and resuming was not asked for, or the configuration differs in a key
-            that would make it another run.
+        UserError: another run of this experiment is active; the experiment's folder exists and `resume_training` is
+            not set; or the configuration differs in a key that changes the result.
     """
     experiment = Experiment.named(config.experiment_name)
+    locks.enter_context(locked(experiment.folder))
     if not config.training.resume_training:
         if experiment.folder.exists():
             raise UserError(
@@ -72,7 +63,7 @@ def previous_state(config: Config) -> dict[str, Any] | None:
         return None
     print(f"resuming from {checkpoints[-1]}")
     saved = load_checkpoint(checkpoints[-1])
-    check_same_run(config, saved["config"])
+    check_same_run(config, saved["config"], f"{checkpoints[-1]}: ")
     return saved | {"file": str(checkpoints[-1])}
 
 
@@ -110,17 +101,16 @@ def begin_run(config: Config, splits: Splits) -> None:
     save_config(config, experiment.config)
     of_datasets = {f"splits of {name}": f"{kind} ({rows})" for name, (kind, rows) in splits.items()}
     write_text(experiment.environment, json.dumps(environment() | of_datasets, indent=2) + "\n")
-    for path in experiment.unfinished_files():
-        path.unlink(missing_ok=True)
+    experiment.remove_unfinished_files()
 
 
-def check_same_run(config: Config, before: Mapping[str, Any]) -> None:
-    """Refuses to resume if a key differs that changes what is computed; prints the other keys that differ.
+def check_same_run(config: Config, before: Mapping[str, Any], where: str = "") -> None:
+    """Refuses to resume if a key differs that changes the result; prints the other keys that differ.
 
     Raises:
-        UserError: such a key differs.
+        UserError: such a key differs, or `before` is not a valid configuration; `where` begins that message.
     """
-    differing = diff(Config.from_dict(before), config)
+    differing = diff(Config.from_dict(before, where), config)
     free = [d for d in differing if d[0] not in MUST_NOT_DIFFER and any(_is_in(d[0], key) for key in MAY_DIFFER)]
     fixed = [d for d in differing if d not in free]
     if fixed:

@@ -1,43 +1,46 @@
-"""Where a run's figures go: always to metrics.csv, and to Weights & Biases if the configuration says so."""
+"""The log of a training run: metrics.csv, and Weights & Biases if the configuration says so."""
 
 import csv
 import io
-import os
+import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
 
 from models.errors import UserError
 from models.experiment import Experiment
-from models.files import check_regular, write_text
 from models.preprocess import denormalize
-from utils.config.keys import Config
-from utils.runtime.distributed import is_main
+from utils.experiment.wandb_run import start_wandb
+from utils.runtime.distributed import is_rank0
 from utils.runtime.files import GrowingFile
 
-WANDB_MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
 PUBLISHED = {"learning_rate": "lr"}  # columns of metrics.csv that have another name in W&B
+Pictures = Mapping[str, Sequence[tuple[Image.Image, str]]]  # name in W&B -> pictures and their captions
 
 
 class RunLog:
-    """The scalars and images of one run.
+    """The scalars and pictures of one run.
 
     `metrics.csv` has one row per training step (`loss`, `learning_rate`, `images_per_second`) and one per validation
     (SROCC and PLCC of every dataset and their means). `step` counts finished training steps over all epochs, `epoch`
-    counts from zero. W&B gets the same under the names of the published code, over the number of images seen.
+    counts from zero. W&B gets the same under the names of the published code, over the number of images seen. Only
+    rank 0 writes; the other ranks check their losses.
 
     Args:
-        experiment: whose log it is.
+        experiment: its folder gets the files.
         columns: columns of metrics.csv after step and epoch.
-        step: last step to keep of an earlier part of this run; later rows are dropped, because they will be made again.
+        step: last step to keep of an earlier part of this run; later rows are dropped, because they are repeated.
         validated: whether the validation after that step is finished too.
         batch_size: images in a step.
-        wandb_settings: arguments of `wandb.init`, or None to do without. If W&B fails to start, one line says so and
-            the run goes on without it.
+        wandb_settings: arguments of `wandb.init`, or None for no W&B. If W&B fails to start, one line says so and the
+            run continues without it.
 
     Raises:
         UserError: metrics.csv cannot be written, or another process is writing to it.
@@ -54,96 +57,117 @@ class RunLog:
     ) -> None:
         self.columns = ["step", "epoch", *columns]
         self.batch_size = batch_size
-        self._file = GrowingFile(experiment.metrics)
-        try:
-            header = _as_csv(self.columns, [dict(zip(self.columns, self.columns, strict=True))])
-            kept, last = _covered(experiment.metrics, header, step, validated)
-            if last < step:
-                print(
-                    f"{experiment.metrics}: has no row of step {step}; the log continues after that step",
-                    file=sys.stderr,
-                )
-            self._file.truncate(kept)
-            if kept == 0:
-                self._file.append(header)
-        except BaseException:
-            self._file.close()
-            raise
-        self._images: dict[int, dict[str, Any]] = {}  # of steps whose scalars are not sent yet
-        self._wandb = start_wandb(experiment, wandb_settings) if wandb_settings is not None else None
+        self._pending: list[tuple[dict[str, Any], Tensor, Pictures]] = []  # rows, losses on the device, pictures
+        self._pictures: Pictures = {}  # for the next row
+        self._last_step = step
+        self._since = time.perf_counter()
+        self._file = self._open(experiment.metrics, step, validated) if is_rank0() else None
+        self._wandb = start_wandb(experiment, wandb_settings) if is_rank0() and wandb_settings is not None else None
 
-    def steps(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Appends training steps; each row has `step`, `epoch` and any of the columns."""
-        self._append(rows)
+    def pictures(self, pictures: Pictures) -> None:
+        """Adds pictures, which W&B gets with the next row."""
+        self._pictures = {**self._pictures, **pictures}
+
+    def step(self, row: Mapping[str, Any], loss: Tensor) -> None:
+        """Adds a training step: its `step`, `epoch` and `learning_rate`, and its loss, which `flush` reads."""
+        self._pending.append((dict(row), loss, self._pictures))
+        self._pictures = {}
+
+    def flush(self) -> float:
+        """Reads the losses of all added steps from the device and writes the rows. Returns the last loss.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        losses = torch.stack([loss for _, loss, _ in self._pending]).tolist()  # waits for the device
+        rate = len(losses) * self.batch_size / (time.perf_counter() - self._since)
+        rows = [{**row, "loss": loss} for (row, _, _), loss in zip(self._pending, losses, strict=True)]
         for row in rows:
-            self._send_images(row["step"] - 1)
-            self._to_wandb({PUBLISHED.get(k, k): v for k, v in row.items() if k != "step"}, row["step"])
-            self._send_images(row["step"])
+            if not math.isfinite(row["loss"]):
+                raise UserError(
+                    f"the loss is {row['loss']} at step {row['step']}, learning rate {row['learning_rate']:.3g}; "
+                    "resume from the last checkpoint, or start again with a smaller training.lr"
+                )
+            row["images_per_second"] = round(rate, 2)
+        self._write(rows)
+        for row, (_, _, pictures) in zip(rows, self._pending, strict=True):
+            values = {PUBLISHED.get(name, name): value for name, value in row.items() if name != "step"}
+            self._send(values, row["step"], pictures)
+        self._pending, self._since = [], time.perf_counter()
+        return losses[-1]
 
     def validation(self, row: Mapping[str, Any], published: Mapping[str, float]) -> None:
-        """Appends a validation: `row` has `step`, `epoch` and any of the columns, `published` is what W&B gets."""
-        self._append([row])
-        self._to_wandb(published, row["step"])
-
-    def images(self, step: int, name: str, images: Sequence[Any], captions: Sequence[str]) -> None:
-        """Sends images (PIL) with captions to W&B; does nothing without it.
-
-        They are sent with the scalars of that step, because W&B drops what arrives after a larger step.
-        """
-        if self._wandb is not None:
-            import wandb
-
-            content = [wandb.Image(i, caption=c) for i, c in zip(images, captions, strict=True)]
-            self._images.setdefault(step, {})[name] = content
-
-    def input_images(self, step: int, batch: Mapping[str, Any]) -> None:
-        """Sends a training batch (see `data.kadis700.collate`): a picture per pair, of A at full and half scale and B
-        at full and half scale, with the composition that degraded them."""
-        crops = torch.cat([view for name in "ab" for view in batch[f"view_{name}"].chunk(2)], dim=3)
-        images = [to_pil_image(denormalize(four)) for four in crops]
-        captions = [
-            f"{a}, {b}: " + (", ".join(f"{kind} {level:g}" for kind, level in composition) or "pristine")
-            for a, b, composition in zip(batch["img_A_name"], batch["img_B_name"], batch["composition"], strict=True)
-        ]
-        self.images(step, "input", images, captions)
+        """Writes a validation: `row` has `step`, `epoch` and any of the columns, `published` is what W&B gets."""
+        self._write([row])
+        self._send(published, row["step"], {})
+        self._since = time.perf_counter()
 
     def close(self, exit_code: int = 0) -> None:
         """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
-        self._send_images(max(self._images, default=0))
-        self._file.close()
+        if self._pictures:
+            self._send({}, self._last_step, self._pictures)
+        if self._file is not None:
+            self._file.close()
         if self._wandb is not None:
             self._wandb.finish(exit_code=exit_code)
 
-    def _send_images(self, until: int) -> None:
-        """Sends the images of all steps up to that one."""
-        for step in sorted(step for step in self._images if step <= until):
-            self._to_wandb(self._images.pop(step), step)
+    def _open(self, path: Path, step: int, validated: bool) -> GrowingFile:
+        file = GrowingFile(path)
+        try:
+            header = self._as_csv([dict(zip(self.columns, self.columns, strict=True))])
+            kept, last = _rows_until(path, header, step, validated)
+            if last < step:
+                print(f"{path}: has no row of step {step}; the log continues after that step", file=sys.stderr)
+            file.truncate(kept)
+            if kept == 0:
+                file.append(header)
+        except BaseException:
+            file.close()
+            raise
+        return file
 
-    def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._file.append(_as_csv(self.columns, rows))
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._last_step = rows[-1]["step"]
+        if self._file is not None:
+            self._file.append(self._as_csv(rows))
 
-    def _to_wandb(self, content: Mapping[str, Any], step: int) -> None:
+    def _send(self, values: Mapping[str, Any], step: int, pictures: Pictures) -> None:
         if self._wandb is None:
             return
         import wandb
 
         try:
-            self._wandb.log(dict(content), step=step * self.batch_size)
+            images = {n: [wandb.Image(image, caption=c) for image, c in found] for n, found in pictures.items()}
+            self._wandb.log({**values, **images}, step=step * self.batch_size)
         except (wandb.errors.Error, OSError) as error:
-            print(f"W&B stopped taking data ({error}); the run goes on without it", file=sys.stderr)
+            print(f"W&B does not accept data any more ({error}); the run continues without it", file=sys.stderr)
             self._wandb = None
 
+    def _as_csv(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self.columns).writerows(rows)
+        return text.getvalue().encode("utf-8")
 
-def _as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
-    text = io.StringIO(newline="")
-    csv.DictWriter(text, columns).writerows(rows)
-    return text.getvalue().encode("utf-8")
+
+def input_pictures(batch: Mapping[str, Any]) -> Pictures:
+    """The pictures of a training batch (see `data.kadis700.collate`): one per pair, with its composition as caption.
+
+    A picture shows A at full and half scale, then B at full and half scale.
+    """
+    crops = torch.cat([view for name in "ab" for view in batch[f"view_{name}"].chunk(2)], dim=3)
+    pictures = []
+    for four, a, b, composition in zip(
+        crops, batch["img_A_name"], batch["img_B_name"], batch["composition"], strict=True
+    ):
+        distortions = ", ".join(f"{kind} {level:g}" for kind, level in composition) or "pristine"
+        pictures.append((to_pil_image(denormalize(four)), f"{a}, {b}: {distortions}"))
+    return {"input": pictures}
 
 
-def _covered(path: Path, header: bytes, step: int, validated: bool) -> tuple[int, int]:
-    """Bytes of the header and of the rows that the run's checkpoint covers, and the step of the last of these rows.
+def _rows_until(path: Path, header: bytes, step: int, validated: bool) -> tuple[int, int]:
+    """Size in bytes of the header and of the rows up to a checkpoint's step, and the step of the last of these rows.
 
-    Both are 0 for a new run. What follows a row that cannot be read, after a power cut say, does not count.
+    Both are 0 for a new run. Rows after one that cannot be read (after a power cut, for example) do not count.
     """
     if step == 0:
         return 0, 0
@@ -157,66 +181,10 @@ def _covered(path: Path, header: bytes, step: int, validated: bool) -> tuple[int
     for line in lines[1:]:
         try:
             row = next(csv.DictReader([header.decode(), line.decode()]))
-            of = int(row["step"])
+            number = int(row["step"])
         except (ValueError, TypeError, StopIteration, csv.Error):
             break
-        if not line.endswith(b"\n") or of > step or (of == step and not (validated or row["loss"])):
+        if not line.endswith(b"\n") or number > step or (number == step and not (validated or row["loss"])):
             break
-        size, last = size + len(line), of
+        size, last = size + len(line), number
     return size, last
-
-
-def wandb_settings(config: Config) -> dict[str, Any] | None:
-    """Arguments of `wandb.init` for a run of that configuration, or None if it does without W&B.
-
-    The environment variable WANDB_MODE restricts what the configuration allows: "offline" or "disabled" win over
-    `logging.wandb.online`, and "online" does not bring a run to the servers that the configuration keeps off them.
-
-    Raises:
-        UserError: WANDB_MODE has another value.
-    """
-    where = config.logging.wandb
-    if not config.logging.use_wandb:
-        return None
-    if not os.environ.get("WANDB_MODE"):
-        os.environ.pop("WANDB_MODE", None)  # W&B does not take an empty value for an absent one
-    asked = os.environ.get("WANDB_MODE", "online")
-    if asked not in WANDB_MODES:
-        raise UserError(f"WANDB_MODE: found {asked!r}; allowed: {', '.join(WANDB_MODES)}")
-    mode = WANDB_MODES[asked]
-    if mode == "disabled":
-        if is_main():
-            print("W&B is off, because WANDB_MODE is disabled")
-        return None
-    online = where.online and mode == "online"
-    if online and where.project is None:
-        if is_main():
-            print("W&B is off, because logging.wandb.project is not set")
-        return None
-    return {
-        "project": where.project,
-        "entity": where.entity,
-        "name": config.experiment_name,
-        "mode": "online" if online else "offline",
-        "config": config.to_dict(),
-    }
-
-
-def start_wandb(experiment: Experiment, settings: Mapping[str, Any]) -> Any:
-    """The W&B run of an experiment: a new one, or the one whose identity was noted in its folder earlier.
-
-    Returns:
-        None if W&B does not start; one line says why.
-    """
-    import wandb
-
-    note = experiment.wandb_id
-    check_regular(note)
-    try:
-        run_id = note.read_text(encoding="utf-8").strip() if note.exists() else None
-        run = wandb.init(dir=str(experiment.folder.resolve()), id=run_id, resume="allow", **settings)
-        write_text(note, run.id + "\n")
-        return run
-    except (wandb.errors.Error, OSError, UserError) as error:
-        print(f"W&B did not start ({error}); the run goes on without it", file=sys.stderr)
-        return None

@@ -119,8 +119,6 @@ def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], ma
         validations = table.dropna(subset=["srocc"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: not a log of training ({str(error).splitlines()[0]})") from error
-    for broken in experiment.not_finite_files():
-        page.missing.append(f"training stopped on a loss that is not finite: its state is in {broken.name}")
     if steps.empty:
         page.missing.append("training has not logged a step yet")
         return

@@ -17,6 +17,8 @@ from utils.evaluation.manifold import DegradedDataset, Manifold, make_manifold
 
 GROUP_COLORS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 LEVELS = 5
+METHODS = ("t-SNE", "UMAP")
+PUBLISHED_PREFIXES = {"groups": "", "mos": "MOS_"}  # of the pictures' names in W&B, by what their colours show
 
 
 def draw_manifold(
@@ -65,13 +67,21 @@ def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> dic
     Raises:
         UserError: a file cannot be written.
     """
-    written = {}
     for method in manifold.points:
-        for kind, prefix in (("groups", ""), ("mos", "MOS_")):
-            path = written[prefix + method.upper()] = experiment.manifold_picture(method, kind)
+        for kind in PUBLISHED_PREFIXES:
             figure = draw(manifold, method, kind, title)
-            write_atomic(path, partial(figure.savefig, dpi=150, format="png"))
-    return written
+            write_atomic(experiment.manifold_picture(method, kind), partial(figure.savefig, dpi=150, format="png"))
+    return manifold_pictures(experiment)
+
+
+def manifold_pictures(experiment: Experiment) -> dict[str, Path]:
+    """The pictures in an experiment's folder by the names that the published code gives them, see `save_pictures`."""
+    paths = {
+        prefix + method.upper(): experiment.manifold_picture(method, kind)
+        for method in METHODS
+        for kind, prefix in PUBLISHED_PREFIXES.items()
+    }
+    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:

@@ -1,12 +1,26 @@
-"""The device that the configuration or the command line names."""
+"""The device, the precision of its arithmetic, and the memory allocator."""
 
+import ctypes
 import os
+import platform
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from models.errors import UserError
-from utils.runtime.distributed import is_main
+from utils.runtime.distributed import is_rank0
+
+DTYPES = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+SUPPORTED = {"cuda": ("float32", "tf32", "float16", "bfloat16"), "cpu": ("float32", "bfloat16")}
+ELSEWHERE = ("float32", "float16", "bfloat16")
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # parameters of mallopt, from glibc's malloc.h
 
 
 def resolve_device(value: int | str) -> torch.device:
@@ -15,12 +29,12 @@ def resolve_device(value: int | str) -> torch.device:
     `auto` is the GPU if there is one, else the CPU, and is printed.
 
     Raises:
-        UserError: this machine or this build of PyTorch does not have it.
+        UserError: this machine or this build of PyTorch does not have the device.
     """
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if value == "auto":
         device = torch.device(accelerator.type) if accelerator else torch.device("cpu")
-        if is_main():
+        if is_rank0():
             print(f"device: {device} (auto)", file=sys.stderr)
         return device
     if value in (-1, "cpu"):
@@ -39,9 +53,9 @@ def resolve_device(value: int | str) -> torch.device:
 
 
 def choose_algorithms(deterministic: bool) -> None:
-    """Lets PyTorch choose the fastest algorithms for the shapes that it meets, or deterministic ones only.
+    """Lets PyTorch choose the fastest algorithms, or only deterministic ones.
 
-    Where PyTorch has no deterministic algorithm, it warns and takes another one.
+    Where PyTorch has no deterministic algorithm, it warns and uses another one.
     """
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
@@ -50,5 +64,58 @@ def choose_algorithms(deterministic: bool) -> None:
 
 
 def with_float64(device: torch.device) -> torch.device:
-    """The device itself, or the CPU where it has no float64 (MPS)."""
+    """The device itself, or the CPU if the device has no float64 (MPS)."""
     return torch.device("cpu") if device.type == "mps" else device
+
+
+def check_precision(key: str, precision: str, device: torch.device) -> None:
+    """Checks that the device supports a precision.
+
+    Raises:
+        UserError: it does not; the message begins with `key`.
+    """
+    supported = SUPPORTED.get(device.type, ELSEWHERE)
+    if precision not in supported:
+        raise UserError(f"{key}: found {precision}; allowed on {device.type}: {', '.join(supported)}")
+
+
+@contextmanager
+def precision_context(precision: str, device: torch.device) -> Iterator[None]:
+    """Context in which an encoder on that device computes in this precision: `tf32_allowed` and `autocast`."""
+    with tf32_allowed(precision), autocast(precision, device):
+        yield
+
+
+@contextmanager
+def tf32_allowed(precision: str) -> Iterator[None]:
+    """Context in which CUDA uses TF32 for "tf32" and full float32 otherwise, in convolutions and matrix products.
+
+    PyTorch's default for convolutions is TF32, which rounds the factors to 10 bits. The backward pass must also run
+    inside the context.
+    """
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """PyTorch's autocast to float16 or bfloat16, for the forward pass only; does nothing at other precisions."""
+    dtype = DTYPES[precision]
+    return torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
+
+
+def tune_malloc() -> None:
+    """Makes glibc's malloc keep freed memory in the process. Does nothing with another C library.
+
+    By default, glibc returns large blocks to the system, which must clear the pages of the next ones. The process then
+    stays at its peak size. docs/speed.md has the measured gain.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(M_TOP_PAD, 64 * 2**20)

@@ -1,22 +1,25 @@
-"""One process or several: what `torchrun` started."""
+"""The processes (ranks) that `torchrun` started; a single rank without it."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from torch import nn
+from tqdm import tqdm
 
 from models.errors import UserError
 
 T = TypeVar("T")
 LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets for each process
+TIMEOUT = timedelta(hours=2)  # longer than any work of rank 0 for which the other ranks wait
 
 
 def rank() -> int:
-    """Number of this process among all of them; 0 if it is the only one."""
+    """Number of this process, 0 with a single process."""
     return int(os.environ.get("RANK", 0))
 
 
@@ -25,17 +28,24 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def is_main() -> bool:
+def is_rank0() -> bool:
     """Whether this is the process that writes files, logs and prints."""
     return rank() == 0
 
 
 @contextmanager
-def process_group(device: torch.device) -> Iterator[torch.device]:
+def process_group(device: torch.device, hint: str) -> Iterator[torch.device]:
     """Joins the processes that `torchrun` started, and yields the device of this one.
 
-    A device type without an index becomes this process's own: `cuda` on the second process of a machine is `cuda:1`.
-    With one process there is no group and the device is unchanged.
+    A device type without an index becomes the local rank's device: `cuda` on the second process of a machine is
+    `cuda:1`. With one process there is no group and the device is unchanged.
+
+    Args:
+        device: as configured.
+        hint: what to do if another process ends early, for the error message.
+
+    Raises:
+        UserError: torchrun's variables are missing, or another process ended early.
     """
     if world_size() == 1:
         yield device
@@ -46,15 +56,19 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     if device.type != "cpu":
         device = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
         torch.get_device_module(device).set_device(device)
-    dist.init_process_group(dist.get_default_backend_for_device(device))
+    dist.init_process_group(dist.get_default_backend_for_device(device), timeout=TIMEOUT)
     try:
         yield device
+    except RuntimeError as error:
+        if isinstance(error, dist.DistError) or "gloo" in str(error):
+            raise UserError(f"another process of this run ended; {hint}") from None
+        raise
     finally:
         dist.destroy_process_group()
 
 
 def any_rank(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set on any process; every process must ask at the same point."""
+    """Whether the flag is set on any rank; every rank must call this at the same point."""
     if world_size() == 1:
         return flag
     flags = torch.tensor(int(flag), device=device)
@@ -62,8 +76,8 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     return bool(flags.item())
 
 
-def from_main(value: T) -> T:
-    """The first process's value, on all of them; every process must ask at the same point."""
+def broadcast_from_rank0(value: T) -> T:
+    """Rank 0's value, on all ranks; every rank must call this at the same point."""
     if world_size() == 1:
         return value
     values = [value]
@@ -71,19 +85,16 @@ def from_main(value: T) -> T:
     return values[0]
 
 
-def on_main(work: Callable[[], T]) -> T:
-    """What `work` returns on the first process, on all of them; only that process calls it.
-
-    An exception there is raised on all, so that none waits for another.
-    """
-    with shared_failure():
-        result = work() if is_main() else None
-    return cast(T, from_main(result))
+def run_on_rank0(work: Callable[[], T]) -> T:
+    """Calls `work` on rank 0 only, and returns its result on all ranks. An exception is raised on all ranks."""
+    with raise_on_all_ranks():
+        result = work() if is_rank0() else None
+    return cast(T, broadcast_from_rank0(result))
 
 
 @contextmanager
-def shared_failure() -> Iterator[None]:
-    """If an exception leaves the context on one process, it leaves it on all, so that none waits for another."""
+def raise_on_all_ranks() -> Iterator[None]:
+    """Context that raises an exception of one rank on all ranks, so that no rank waits for another."""
     if world_size() == 1:
         yield
         return
@@ -99,41 +110,18 @@ def shared_failure() -> Iterator[None]:
         raise first
 
 
-def share_out(work: Callable[[int], T], count: int, able: bool) -> list[T]:
-    """[work(0), ..., work(count - 1)] on all processes; those that are able to work take turns.
-
-    An exception on one of them is raised on all. At least one process must be able.
-    """
-    if world_size() == 1:
-        return [work(i) for i in range(count)]
-    abilities: list[bool] = [False] * world_size()
-    dist.all_gather_object(abilities, able)
-    workers = [number for number, is_able in enumerate(abilities) if is_able]
-    with shared_failure():
-        done = {i: work(i) for i in range(count) if workers[i % len(workers)] == rank()}
-    results: list[dict[int, T]] = [{}] * world_size()
-    dist.all_gather_object(results, done)
-    merged = {i: result for part in results for i, result in part.items()}
-    return [merged[i] for i in range(count)]
-
-
-def is_lost_process(error: RuntimeError) -> bool:
-    """Whether an exchange between the processes failed because one of them has ended."""
-    return world_size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error))
-
-
-def share_buffers(model: nn.Module) -> None:
-    """Gives all processes the first one's buffers: batch-norm statistics that are not synchronised differ."""
+def broadcast_buffers(model: nn.Module) -> None:
+    """Copies rank 0's buffers to all ranks: batch-norm statistics that are not synchronised differ."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def check_same(what: str, value: object) -> None:
-    """Compares a value over the processes, whose machines may have different files.
+    """Compares a value over the ranks, whose machines may have different files.
 
     Raises:
-        UserError: on all of them, if it is not the same everywhere.
+        UserError: the value is not the same on all ranks; raised on all of them.
     """
     if world_size() == 1:
         return
@@ -145,6 +133,11 @@ def check_same(what: str, value: object) -> None:
 
 
 def barrier() -> None:
-    """Waits for all processes."""
+    """Waits for all ranks."""
     if world_size() > 1:
         dist.barrier()
+
+
+def progress_bar(title: str, total: int, done: int, unit: str) -> tqdm:
+    """A bar that starts at `done`; silent if standard error is not a terminal, and on all ranks but rank 0."""
+    return tqdm(desc=title, total=total, initial=done, unit=unit, disable=None if is_rank0() else True)

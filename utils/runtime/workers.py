@@ -1,4 +1,4 @@
-"""Data-loading worker processes: how many, what they import, how they stop, and what happens when one dies."""
+"""Data-loading worker processes: number, start, signals, and errors."""
 
 import atexit
 import multiprocessing
@@ -18,10 +18,10 @@ from torch.utils.data import DataLoader
 
 from models.errors import UserError
 
-NO_ROOM = re.compile(r"</torch_.*No space left on device")  # what PyTorch says if /dev/shm is full
+NO_ROOM = re.compile(r"</torch_.*No space left on device")  # PyTorch's error if /dev/shm is full
 
 if "forkserver" in multiprocessing.get_all_start_methods():  # the default on Linux from Python 3.14
-    multiprocessing.set_forkserver_preload(["torch"])  # workers then share what importing it takes
+    multiprocessing.set_forkserver_preload(["torch"])  # the workers share its memory
 
 
 class WorkerDied(UserError):
@@ -30,7 +30,7 @@ class WorkerDied(UserError):
 
 @cache
 def worker_count(wanted: int) -> int:
-    """The number of workers to start: as wanted, but not more than there are CPU cores, which is said once.
+    """Number of workers to start: at most one per CPU core; a smaller number than `wanted` is printed once.
 
     The processes that `torchrun` started on this machine share its cores.
     """
@@ -44,10 +44,10 @@ def worker_count(wanted: int) -> int:
     return min(wanted, most)
 
 
-def leave_stopping_to_parent(_: int) -> None:
-    """`worker_init_fn`: the worker ignores Ctrl-C and SIGTERM.
+def ignore_signals(_: int) -> None:
+    """`worker_init_fn` of a loader: its workers ignore Ctrl-C and SIGTERM.
 
-    Terminals and schedulers send both to every process of a job; only the main process decides what they mean.
+    Terminals and schedulers send both to every process of a job; only the main process handles them.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -55,8 +55,8 @@ def leave_stopping_to_parent(_: int) -> None:
 
 @atexit.register
 def _end_workers() -> None:
-    # A loader that was not read to its end still has workers when the program ends. multiprocessing would send them
-    # SIGTERM, which they ignore, and wait for ever.
+    # If a loader was not read to its end, its workers still run when the program ends. multiprocessing would send them
+    # SIGTERM, which they ignore, and wait forever.
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()
@@ -65,14 +65,14 @@ def _end_workers() -> None:
 def batches(loader: DataLoader) -> Iterator[Any]:
     """The loader's batches.
 
-    Its workers do not import the main script. So what the loader is made of must be defined in modules, unless the
-    dataset is defined in the script.
+    Its workers do not import the main script, unless it defines the dataset. So the loader's other parts must be
+    defined in modules.
 
     Raises:
-        WorkerDied: a worker died, or found no shared memory. It is raised where the next batch is taken. PyTorch would
-            raise it from a signal handler, at any point of the main program.
+        WorkerDied: a worker died or ran out of shared memory. The error is raised where the next batch is read;
+            PyTorch would raise it from a signal handler, at any point of the main program.
     """
-    with starting(loader.dataset):
+    with starting_processes(loader.dataset):
         loaded = iter(loader)
     workers = multiprocessing.active_children()
     if hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread():
@@ -88,15 +88,17 @@ def batches(loader: DataLoader) -> Iterator[Any]:
             ) from error
         if "DataLoader worker (pid" not in str(error):
             raise
-        raise WorkerDied(f"a data-loading worker died ({str(error).splitlines()[0]})") from error
+        raise WorkerDied(
+            f"a data-loading worker died ({str(error).splitlines()[0]}); if memory ran out, use fewer num_workers"
+        ) from error
 
 
 @contextmanager
-def starting(dataset: Any = None) -> Iterator[None]:
-    """For starting processes that are not forked: without the main script, and deaf to Ctrl-C and SIGTERM.
+def starting_processes(dataset: Any = None) -> Iterator[None]:
+    """Context for starting processes that are not forked: they skip the main script, and ignore Ctrl-C and SIGTERM.
 
-    The script imports hundreds of megabytes of which a sample needs nothing. If it defines the dataset, they import it.
-    Until such a process has imported PyTorch and got to `worker_init_fn`, a signal would end it.
+    The commands import about 280 MB that a worker does not need. A script that defines the dataset is imported. A
+    signal would end a process that has not reached `worker_init_fn` yet.
     """
     main = vars(sys.modules["__main__"])
     names = () if type(dataset).__module__ == "__main__" else ("__spec__", "__file__")
@@ -111,7 +113,7 @@ def starting(dataset: Any = None) -> Iterator[None]:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the end of the context; processes that are started within never get them."""
+    """Context that defers Ctrl-C and SIGTERM to its end; processes started in it inherit the blocked signals."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return

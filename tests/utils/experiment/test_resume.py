@@ -1,12 +1,14 @@
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from models.errors import UserError
 from models.experiment import Experiment
 from utils.config.keys import Config
-from utils.experiment.checkpoint import PARTS, VALUES, save_checkpoint
-from utils.experiment.resume import check_same_run, check_same_splits, previous_state
+from utils.experiment.checkpoint import PARTS, save_checkpoint
+from utils.experiment.resume import check_same_run, check_same_splits, load_resume_state
 
 BEFORE = {"experiment_name": "mine", "data_base_path": "d", "logging.use_wandb": False}
 
@@ -45,10 +47,11 @@ def test_the_checkpoint_comes_with_the_name_of_its_file(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     config = Config.from_dict({**BEFORE, "training.resume_training": True})
     path = Experiment.named("mine").last_checkpoint(0, 3, None)
-    content = (
-        {f"{name}_state_dict": {} for name in PARTS}
-        | dict.fromkeys(VALUES, 0)
-        | {"config": config.to_dict(), "splits": {}}
-    )
-    save_checkpoint(content, path)
-    assert previous_state(config) == content | {"file": str(path)}
+    content: dict[str, Any] = {f"{name}_state_dict": {} for name in PARTS}
+    content |= {"epoch": 0, "step": 3, "validated": False, "best": None, "unreadable": [], "splits": {}}
+    save_checkpoint(content | {"config": config.to_dict()}, path)
+    with ExitStack() as locks:
+        assert load_resume_state(config, locks) == content | {"config": config.to_dict(), "file": str(path)}
+    save_checkpoint(content | {"config": {"seed": "x"}}, path)
+    with ExitStack() as locks, pytest.raises(UserError, match=r"last_epoch_0_step_3\.pth: seed: found 'x'"):
+        load_resume_state(config, locks)

@@ -1,6 +1,6 @@
 import csv
+from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ import torch
 from models.errors import UserError
 from models.experiment import Experiment
 from models.preprocess import normalize
-from utils.experiment.run_log import RunLog
+from utils.experiment.run_log import RunLog, input_pictures
 
-COLUMNS = ["loss", "learning_rate", "srocc"]
+COLUMNS = ["loss", "learning_rate", "images_per_second", "srocc"]
 
 
 def read(folder: Path) -> list[dict[str, str]]:
@@ -20,9 +20,15 @@ def read(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def log_steps(log: RunLog, steps: Iterable[int]) -> None:
+    for step in steps:
+        log.step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step))
+    log.flush()
+
+
 def write_five(folder: Path) -> None:
     log = RunLog(Experiment(folder, "log"), COLUMNS)
-    log.steps([{"step": s, "epoch": 0, "loss": 1 / s, "learning_rate": 0.1} for s in range(1, 6)])
+    log_steps(log, range(1, 6))
     log.validation({"step": 5, "epoch": 0, "srocc": 0.5}, {"val_srocc_avg": 0.5})
     log.close()
 
@@ -62,11 +68,17 @@ def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
     assert read(tmp_path) == []
 
 
-def test_input_images_are_logged_as_pixels_with_their_compositions() -> None:
-    sent: dict[str, Any] = {}
-    log: Any = SimpleNamespace(
-        images=lambda step, name, images, captions: sent.update({name: (step, images, captions)})
-    )
+def test_a_loss_that_is_not_finite_is_an_error_and_is_not_written(tmp_path: Path) -> None:
+    log = RunLog(Experiment(tmp_path, "log"), COLUMNS)
+    log_steps(log, [1])
+    log.step({"step": 2, "epoch": 0, "learning_rate": 1e30}, torch.tensor(float("nan")))
+    with pytest.raises(UserError, match=r"the loss is nan at step 2, learning rate 1e\+30; resume"):
+        log.flush()
+    log.close(1)
+    assert [row["step"] for row in read(tmp_path)] == ["1"]
+
+
+def test_a_picture_shows_both_photos_at_both_scales_with_their_composition() -> None:
     crops = torch.randint(0, 256, (2, 6, 3, 8, 7), generator=torch.Generator().manual_seed(0))  # of three pairs
     batch: dict[str, Any] = {"composition": [[("gaublur", 2), ("jpeg", 7)], [], [("meanshift", 0.08)]]}
     for view, of_view in zip("AB", crops, strict=True):
@@ -74,12 +86,10 @@ def test_input_images_are_logged_as_pixels_with_their_compositions() -> None:
             f"view_{view.lower()}": normalize(of_view / 255),
             f"img_{view}_name": [f"{view}{i}.png" for i in range(3)],
         }
-    RunLog.input_images(log, 1001, batch)
-    step, images, captions = sent.pop("input")
-    assert not sent and step == 1001
+    (pictures,) = input_pictures(batch).values()
     what = ["gaublur 2, jpeg 7", "pristine", "meanshift 0.08"]
-    assert captions == [f"A{i}.png, B{i}.png: {distortions}" for i, distortions in enumerate(what)]
-    for i, image in enumerate(images):  # A at full and at half scale, B at full and at half scale
+    for i, (image, caption) in enumerate(pictures):
+        assert caption == f"A{i}.png, B{i}.png: {what[i]}"
         four = torch.cat([crops[0, i], crops[0, 3 + i], crops[1, i], crops[1, 3 + i]], dim=2).permute(1, 2, 0)
         assert np.abs(np.asarray(image).astype(int) - four.numpy()).max() <= 1
 
@@ -87,7 +97,7 @@ def test_input_images_are_logged_as_pixels_with_their_compositions() -> None:
 def test_a_second_run_of_the_same_experiment_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("utils.runtime.files.PATIENCE", 0.1)
     first = RunLog(Experiment(tmp_path, "log"), COLUMNS)
-    first.steps([{"step": 1, "epoch": 0, "loss": 1.0}])
+    log_steps(first, [1])
     with pytest.raises(UserError, match=r"metrics\.csv: another process is writing to it"):
         RunLog(Experiment(tmp_path, "log"), COLUMNS)
     first.close()
@@ -112,7 +122,7 @@ def test_rows_that_are_missing_are_reported(tmp_path: Path, capsys: pytest.Captu
     for content in (b"", b"\0\1\2", b"another,header\n1,2\n"):
         (tmp_path / "metrics.csv").write_bytes(content)
         log = RunLog(Experiment(tmp_path, "log"), COLUMNS, step=5)
-        log.steps([{"step": 6, "epoch": 1, "loss": 1.0}])
+        log_steps(log, [6])
         log.close()
         assert [row["step"] for row in read(tmp_path)] == ["6"]
         assert "metrics.csv: has no row of step 5; the log continues after that step" in capsys.readouterr().err

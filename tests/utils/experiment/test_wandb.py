@@ -8,18 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from models.experiment import Experiment
+from tests.utils.experiment.test_run_log import COLUMNS, log_steps
 from utils.config.keys import Config
-from utils.experiment.run_log import RunLog, wandb_settings
+from utils.experiment.run_log import RunLog
+from utils.experiment.wandb_run import wandb_settings
 
 wandb_pb2 = pytest.importorskip("wandb.proto.wandb_internal_pb2")
 
 SETTINGS = {"project": "p", "entity": None, "name": "n", "mode": "offline", "config": {"seed": 27}}
 BLOCK = 32768
-COLUMNS = ["loss", "learning_rate", "srocc"]
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -75,25 +78,26 @@ def test_scalars_and_images_are_logged_and_a_resumed_run_continues(
 ) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     log = RunLog(Experiment(tmp_path, "log"), COLUMNS, batch_size=16, wandb_settings=SETTINGS)
-    log.steps([{"step": s, "epoch": 0, "loss": 1 / s, "learning_rate": 0.1} for s in (1, 2)])
-    log.images(2, "input", [Image.new("RGB", (8, 8), "red")], ["a.png: gaublur 1"])
+    log_steps(log, [1])
+    log.pictures({"input": [(Image.new("RGB", (8, 8), "red"), "a.png: gaublur 1")]})
+    log_steps(log, [2])
     log.close()
     first = (tmp_path / "wandb_id.txt").read_text()
     log = RunLog(Experiment(tmp_path, "log"), COLUMNS, 2, batch_size=16, wandb_settings=SETTINGS)
-    log.steps([{"step": 3, "epoch": 0, "loss": 0.25}])
-    log.validation({"step": 3, "epoch": 0, "srocc": 0.7}, {"val_srocc_avg": 0.7, "val_srocc_live": 0.7})
+    log_steps(log, [4])
+    log.validation({"step": 4, "epoch": 0, "srocc": 0.7}, {"val_srocc_avg": 0.7, "val_srocc_live": 0.7})
     log.close()
 
     assert (tmp_path / "wandb_id.txt").read_text() == first
     assert {path.stem for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")} == {f"run-{first.strip()}"}
     rows = history(tmp_path)
     assert [row["loss"] for row in rows if "loss" in row] == [1, 0.5, 0.25]
-    assert [row["_step"] for row in rows if "loss" in row] == [16, 32, 48]  # images seen
-    assert [row.get("lr") for row in rows] == [0.1, 0.1, None] and "learning_rate" not in rows[0]
-    assert any("gaublur 1" in json.dumps(row) for row in rows)
+    assert [row["_step"] for row in rows if "loss" in row] == [16, 32, 64]  # images seen
+    assert [row.get("lr") for row in rows] == [0.1, 0.1, 0.1] and "learning_rate" not in rows[0]
+    assert ["gaublur 1" in json.dumps(row) for row in rows] == [False, True, False]
     assert (rows[2]["val_srocc_avg"], rows[2]["val_srocc_live"]) == (0.7, 0.7) and "srocc" not in rows[2]
     with (tmp_path / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        assert [row["learning_rate"] + row["srocc"] for row in csv.DictReader(file)] == ["0.1", "0.1", "", "0.7"]
+        assert [row["learning_rate"] + row["srocc"] for row in csv.DictReader(file)] == ["0.1", "0.1", "0.1", "0.7"]
 
 
 def test_training_continues_if_the_client_does_not_start(
@@ -106,26 +110,30 @@ def test_training_continues_if_the_client_does_not_start(
 
     monkeypatch.setattr(wandb, "init", refuse)
     log = RunLog(Experiment(tmp_path, "log"), COLUMNS, batch_size=16, wandb_settings=SETTINGS)
-    log.steps([{"step": 1, "epoch": 0, "loss": 1.0}])
+    log_steps(log, [1])
     log.close()
-    assert "W&B did not start (no network); the run goes on without it" in capsys.readouterr().err
-    assert "1,0,1.0" in (tmp_path / "metrics.csv").read_text()
+    assert "W&B did not start (no network); the run continues without it" in capsys.readouterr().err
+    assert "1,0,1.0,0.1" in (tmp_path / "metrics.csv").read_text()
 
 
-def test_no_loss_is_dropped_around_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses are sent ten steps late, after the images of a step in between."""
+def test_pictures_are_sent_with_the_next_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """W&B drops what arrives after a larger step, and losses are sent ten steps late."""
     monkeypatch.setenv("WANDB_SILENT", "true")
     log = RunLog(Experiment(tmp_path, "log"), COLUMNS, batch_size=16, wandb_settings=SETTINGS)
     for last in (10, 20):
-        for step in (last - 3, last):
-            log.images(step, "input", [Image.new("RGB", (8, 8))], [f"step {step}"])
-        log.steps([{"step": s, "epoch": 0, "loss": 1 / s} for s in range(last - 9, last + 1)])
-    log.images(20, "T-SNE", [Image.new("RGB", (8, 8))], ["after the last step"])
+        for step in range(last - 9, last + 1):
+            if step in (7, 10, 17):
+                log.pictures({"input": [(Image.new("RGB", (8, 8)), f"step {step}")]})
+            log.step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step))
+        log.flush()
+    log.pictures({"T-SNE": [(Image.new("RGB", (8, 8)), "after the last step")]})
     log.close()
     rows = history(tmp_path)
-    assert [row["loss"] for row in rows if "loss" in row] == [1 / s for s in range(1, 21)]
-    pictures = json.dumps(rows)
-    assert all(f'"step {step}"' in pictures for step in (7, 10, 17, 20)) and "after the last step" in pictures
+    np.testing.assert_allclose([row["loss"] for row in rows if "loss" in row], [1 / s for s in range(1, 21)])
+    with_pictures = {row["_step"]: json.dumps(row) for row in rows if "input" in json.dumps(row)}
+    assert set(with_pictures) == {16 * step for step in (7, 10, 17)}
+    assert all(f'"step {step // 16}"' in text for step, text in with_pictures.items())
+    assert "after the last step" in json.dumps(rows[-1]) and rows[-1]["_step"] == 320
 
 
 def test_online_without_a_project_is_off_and_said(capsys: pytest.CaptureFixture[str]) -> None:

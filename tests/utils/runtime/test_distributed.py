@@ -6,31 +6,40 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.errors import UserError
 from tests.processes import on_two_ranks, one_at_a_time
-from utils.runtime.distributed import rank, share_buffers, share_out
+from utils.runtime.distributed import (
+    any_rank,
+    broadcast_buffers,
+    broadcast_from_rank0,
+    check_same,
+    raise_on_all_ranks,
+    rank,
+    run_on_rank0,
+)
 
 pytestmark = one_at_a_time
-
-
-def test_one_process_does_all_the_work() -> None:
-    assert share_out(lambda i: i * i, 4, able=True) == [0, 1, 4, 9]
 
 
 def _on_rank(number: int, folder: Path) -> None:
     os.environ |= {"RANK": str(number), "WORLD_SIZE": "3"}
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=number, world_size=3)
     try:
-        done = share_out(lambda i: (i, rank()), 5, able=number != 1)
-        assert done == [(0, 0), (1, 2), (2, 0), (3, 2), (4, 0)]
+        assert run_on_rank0(rank) == broadcast_from_rank0(rank()) == 0
+        assert any_rank(number == 2, torch.device("cpu")) and not any_rank(False, torch.device("cpu"))
         norm = torch.nn.BatchNorm2d(4)
         norm.running_mean += number
-        share_buffers(norm)
+        broadcast_buffers(norm)
         assert norm.running_mean.tolist() == [0, 0, 0, 0]
-        with pytest.raises(ZeroDivisionError):  # on the last process only
-            share_out(lambda i: 1 / (3 - i), 5, able=True)
+        with pytest.raises(ZeroDivisionError):
+            run_on_rank0(lambda: 1 // 0)
+        with pytest.raises(ZeroDivisionError), raise_on_all_ranks():
+            1 // (2 - number)  # on the last rank only
+        with pytest.raises(UserError, match="rows: process 1 has 1, process 0 has 0"):
+            check_same("rows", number)
     finally:
         torch.distributed.destroy_process_group()
 
 
-def test_those_that_are_able_take_turns_and_all_get_everything(tmp_path: Path) -> None:
+def test_values_and_exceptions_reach_all_ranks(tmp_path: Path) -> None:
     on_two_ranks(_on_rank, tmp_path, ranks=3)

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from tests import processes
-from utils.runtime.workers import WorkerDied, batches, leave_stopping_to_parent, worker_count
+from utils.runtime.workers import WorkerDied, batches, ignore_signals, worker_count
 
 ROOT = Path(__file__).parents[3]
 LITTLE_SHARED_MEMORY = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=8m tmpfs /dev/shm && exec "$@"', "-"]
@@ -19,10 +19,10 @@ LITTLE_SHARED_MEMORY = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=8m
 LEFT_IN_THE_MIDDLE = """
 import torch
 from torch.utils.data import DataLoader, TensorDataset
-from utils.runtime.workers import batches, leave_stopping_to_parent
+from utils.runtime.workers import batches, ignore_signals
 
 data = TensorDataset(torch.arange(100))
-loader = DataLoader(data, 2, num_workers=2, worker_init_fn=leave_stopping_to_parent, persistent_workers={persistent})
+loader = DataLoader(data, 2, num_workers=2, worker_init_fn=ignore_signals, persistent_workers={persistent})
 left = batches(loader)
 print(next(left)[0].tolist())
 """
@@ -31,16 +31,16 @@ IMPORTING_MUCH = """
 import imported_by_the_script  # leaves the number of the process that imports it
 import torch
 from torch.utils.data import DataLoader, TensorDataset
-from utils.runtime.workers import batches, leave_stopping_to_parent
+from utils.runtime.workers import batches, ignore_signals
 
 data = TensorDataset(torch.arange(4))
-options = {{"num_workers": 1, "worker_init_fn": leave_stopping_to_parent, "multiprocessing_context": "{method}"}}
+options = {{"num_workers": 1, "worker_init_fn": ignore_signals, "multiprocessing_context": "{method}"}}
 print([batch[0].tolist() for batch in batches(DataLoader(data, 2, **options))], __file__)
 """
 
 OWN_DATASET = """
 from torch.utils.data import DataLoader, Dataset
-from utils.runtime.workers import batches, leave_stopping_to_parent
+from utils.runtime.workers import batches, ignore_signals
 
 class Own(Dataset):
     def __len__(self):
@@ -49,7 +49,7 @@ class Own(Dataset):
         return 7
 
 if __name__ == "__main__":
-    options = {{"num_workers": 1, "worker_init_fn": leave_stopping_to_parent, "multiprocessing_context": "{method}"}}
+    options = {{"num_workers": 1, "worker_init_fn": ignore_signals, "multiprocessing_context": "{method}"}}
     print([batch.tolist() for batch in batches(DataLoader(Own(), **options))])
 """
 
@@ -58,7 +58,7 @@ STOPPED_EARLY = """
 import os
 import signal
 from torch.utils.data import DataLoader, Dataset
-from utils.runtime.workers import batches, leave_stopping_to_parent
+from utils.runtime.workers import batches, ignore_signals
 
 if __name__ == "__mp_main__":
     os.killpg(0, signal.SIGINT)
@@ -74,7 +74,7 @@ if __name__ == "__main__":
     received = set()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: received.add(number))
-    options = {{"num_workers": 1, "worker_init_fn": leave_stopping_to_parent, "multiprocessing_context": "{method}"}}
+    options = {{"num_workers": 1, "worker_init_fn": ignore_signals, "multiprocessing_context": "{method}"}}
     print([batch.tolist() for batch in batches(DataLoader(Own(), **options))], sorted(received))
 """
 
@@ -204,7 +204,7 @@ def wrong_shape() -> None:
 
 
 def load_one(fail: Callable[[], None]) -> None:
-    loader = DataLoader(Failing(fail), num_workers=1, worker_init_fn=leave_stopping_to_parent)
+    loader = DataLoader(Failing(fail), num_workers=1, worker_init_fn=ignore_signals)
     next(batches(loader))
 
 

@@ -1,11 +1,11 @@
-"""models.frozen: the same features without batch norm, from a copy."""
+"""models.inference_encoder: the same features without batch norm, from a copy."""
 
 import copy
 
 import torch
 from torch import nn
 
-from models.frozen import frozen
+from models.inference_encoder import inference_encoder
 from models.resnet import ResNet
 from models.weights import encoder_hash
 
@@ -16,7 +16,7 @@ def features(encoder: ResNet) -> torch.Tensor:
 
 
 def test_the_features_are_those_of_the_encoder_and_no_batch_norm_is_left(encoder: ResNet) -> None:
-    folded = frozen(encoder)
+    folded = inference_encoder(encoder)
     torch.testing.assert_close(features(folded), features(encoder), rtol=0, atol=1e-5)
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in folded.modules())
     assert not any(p.requires_grad for p in folded.parameters())
@@ -25,7 +25,7 @@ def test_the_features_are_those_of_the_encoder_and_no_batch_norm_is_left(encoder
 def test_synchronised_batch_norm_is_folded_too(encoder: ResNet) -> None:
     synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(encoder))
     assert any(isinstance(m, nn.SyncBatchNorm) for m in synchronised.modules())
-    folded = frozen(synchronised)
+    folded = inference_encoder(synchronised)
     torch.testing.assert_close(features(folded), features(encoder), rtol=0, atol=1e-5)
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in folded.modules())
 
@@ -33,6 +33,6 @@ def test_synchronised_batch_norm_is_folded_too(encoder: ResNet) -> None:
 def test_the_encoder_itself_is_unchanged_and_can_be_trained_on(encoder: ResNet) -> None:
     trained = copy.deepcopy(encoder).train()
     before = encoder_hash(trained)
-    frozen(trained)
+    inference_encoder(trained)
     assert encoder_hash(trained) == before
     assert trained.training and all(p.requires_grad for p in trained.parameters())

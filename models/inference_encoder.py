@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from .resnet import ResNet
 
 
-def frozen(encoder: ResNet) -> ResNet:
+def inference_encoder(encoder: ResNet) -> ResNet:
     """A copy for inference: evaluation mode, batch norm folded, channels-last memory format.
 
     Its features agree with the encoder's to 1e-5. Its state dict is not that of an encoder, so it cannot be saved.

@@ -1,0 +1,92 @@
+"""utils.report.manifold_drawing: the training continues, and gets the pictures of a finished drawing once."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.experiment import Experiment
+from tests.processes import run
+from utils.config.keys import VisualizationSection
+from utils.report.manifold_drawing import ManifoldDrawing
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = """
+import sys
+from pathlib import Path
+from models.experiment import Experiment
+from utils.report.manifold_drawing import ManifoldDrawing
+ManifoldDrawing(Experiment(Path(sys.argv[1]))).start()
+print("over")
+"""
+
+
+class Degraded:
+    """Twelve images in three groups."""
+
+    name = "kadid10k"
+    images = [Path(f"{i}.png") for i in range(12)]
+    mos = np.arange(12.0)
+    ref_images = [str(i % 2) for i in range(12)]
+    distortion_types = [f"type {i % 3}" for i in range(12)]
+    distortion_groups = [f"group {i % 3}" for i in range(12)]
+    distortion_levels = [1 + i % 5 for i in range(12)]
+
+    def get_split_indices(self, split: int, phase: str) -> Any:
+        return np.arange(12)
+
+
+def start(drawing: ManifoldDrawing, factor: float = 1.0) -> None:
+    embeddings = factor * np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
+    drawing.start(embeddings, Degraded(), VisualizationSection(), 0, drawing.experiment, "Epoch 0")
+
+
+def test_the_pictures_of_a_finished_drawing_come_once(tmp_path: Path) -> None:
+    drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
+    assert drawing.pictures(wait=True) == {}
+    start(drawing)
+    assert drawing.pictures(wait=False) == {}  # it takes seconds to import its packages
+    pictures = drawing.pictures(wait=True)
+    assert {"T-SNE", "MOS_T-SNE"} <= set(pictures)
+    ((image, caption),) = pictures["T-SNE"]
+    assert caption == "manifold_tsne_groups" and min(image.size) > 500
+    assert drawing.pictures(wait=True) == {}
+
+
+def test_a_drawing_that_fails_has_no_pictures_and_one_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
+    start(drawing, factor=float("nan"))
+    assert drawing.pictures(wait=True) == {}
+    start(drawing)
+    (tmp_path / ".manifold.json.partial").touch()
+    drawing.stop()
+    assert not list(tmp_path.iterdir()) and drawing.pictures(wait=True) == {}
+
+
+def test_a_program_that_ends_does_not_wait(tmp_path: Path) -> None:
+    ended = run([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "over\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_fork_does_not_wait_for_the_drawing(tmp_path: Path) -> None:
+    """In a thread, it did forever, in one of some tens of forks."""
+    drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
+    start(drawing)
+    signal.alarm(120)
+    try:
+        deadline = time.monotonic() + 60
+        while drawing.pictures(wait=False) == {} and time.monotonic() < deadline:
+            child = os.fork()
+            if child == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
+            time.sleep(0.05)
+    finally:
+        signal.alarm(0)
+        drawing.stop()

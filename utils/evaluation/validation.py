@@ -1,0 +1,112 @@
+"""Validation of the encoder during training: SROCC and PLCC on IQA datasets (paper section 4.1)."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.experiment import FEATURES
+from models.files import check_writable
+from models.inference_encoder import inference_encoder
+from models.resnet import ResNet
+from models.weights import encoder_hash
+from utils.config.keys import Config
+from utils.evaluation.features import CropDataset, cached_features, check_images, truncated_note
+from utils.evaluation.manifold import DegradedDataset, manifold_embeddings, to_draw
+from utils.evaluation.protocol import ScoredDataset, check_split_sizes, evaluate
+from utils.regression import RidgePath
+from utils.runtime.device import check_precision, with_float64
+from utils.runtime.distributed import (
+    broadcast_buffers,
+    broadcast_from_rank0,
+    check_same,
+    is_rank0,
+    raise_on_all_ranks,
+    run_on_rank0,
+)
+
+
+class ValidationSet(CropDataset, ScoredDataset, DegradedDataset, Protocol):
+    """A dataset with crops, scores and splits."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def splits_hash(self) -> str: ...
+
+
+@dataclass
+class Validation:
+    """The result of one validation.
+
+    Attributes:
+        encoder_hash: identifies the encoder.
+        scores: dataset -> `srocc` and `plcc`, medians over its validation splits.
+        embeddings: features of the images to be drawn, on rank 0 and if the configuration asks for it.
+    """
+
+    encoder_hash: str
+    scores: dict[str, dict[str, float]]
+    embeddings: NDArray[np.float32] | None = None
+
+
+def check_validation(datasets: Sequence[ValidationSet], config: Config, device: torch.device) -> None:
+    """Finds before the training what would fail in a validation.
+
+    Raises:
+        UserError: an image is missing or is not an image, a split is too small, the device lacks the precision, the
+            features cannot be written, or a dataset is not the same on all ranks.
+    """
+    check_precision("test.precision", config.test.precision, device)
+    with raise_on_all_ranks():
+        for dataset in datasets:
+            check_images(dataset, range(len(dataset)))
+            check_split_sizes(dataset, ("train", "val"), config.validation.num_splits)
+        if datasets and is_rank0():
+            check_writable(FEATURES)
+    for dataset in datasets:
+        check_same(f"annotation of {dataset.name}", dataset.annotation_hash)
+        check_same(f"splits of {dataset.name}", dataset.splits_hash)
+
+
+def validate(encoder: ResNet, datasets: Sequence[ValidationSet], config: Config, device: torch.device) -> Validation:
+    """Fits a regressor for each validation split at the fixed `validation.alpha`, and tests its predictions.
+
+    All ranks extract features; rank 0 fits.
+
+    Raises:
+        UserError: an image cannot be read, or the features cannot be written.
+    """
+    broadcast_buffers(encoder)  # the checkpoint has those of rank 0
+    result = Validation(broadcast_from_rank0(encoder_hash(encoder)), {})
+    used = inference_encoder(encoder)
+    for dataset in datasets:
+        features, truncated = cached_features(
+            used,
+            dataset,
+            config.test.batch_size,
+            config.test.num_workers,
+            device,
+            cache_dir=FEATURES,
+            encoder_hash=result.encoder_hash,
+            precision=config.test.precision,
+        )
+        for note in truncated_note(dataset, truncated) if is_rank0() else []:
+            print(f"{dataset.name}: {note}", file=sys.stderr)
+
+        def fit(dataset: ValidationSet = dataset, features: NDArray[np.float32] | None = features) -> dict[str, float]:
+            assert features is not None
+            path = RidgePath(features, dataset.mos, with_float64(device))
+            validation = config.validation
+            found = evaluate(path, dataset, "val", validation.num_splits, [validation.alpha])
+            return {"srocc": found.srocc, "plcc": found.plcc}
+
+        result.scores[dataset.name] = run_on_rank0(fit)
+        drawn = config.validation.visualize and dataset.name == to_draw(config.validation.datasets)
+        if drawn and features is not None:
+            result.embeddings = manifold_embeddings(features, dataset)
+    return result
