@@ -1,19 +1,20 @@
-"""The training data: images, batches, the loader over both, and the report of images that cannot be read."""
+"""The training data: images, the order of the samples, the loader, and the report of images that cannot be read."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, Sampler
 
-from data.kadis700 import KADIS700Dataset, collate
-from data.sampler import TrainingBatchSampler
+from data.kadis700 import KADIS700Dataset, collate, sample_generator
 from models.errors import UserError
 from utils.config.keys import Config
 from utils.runtime.distributed import rank, world_size
 from utils.runtime.workers import ignore_signals, worker_count
 
+ORDER = 2**31  # used as index for the permutation's generator; larger than any image index, so seeds differ
 UNREADABLE_LIMIT = 0.01  # largest share of training images that may be unreadable
 
 
@@ -36,6 +37,54 @@ def training_set(config: Config) -> KADIS700Dataset:
         data.same_image,
         images_folder,
     )
+
+
+class TrainingBatchSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index) pairs. Each epoch is a permutation of all images that depends on (seed, epoch).
+
+    The last batch of an epoch is dropped if it is incomplete. With several ranks, each rank yields its share of every
+    global batch, so the global batches do not depend on the number of ranks.
+
+    Args:
+        num_images: number of training images.
+        batch_size: number of images in a global batch, over all ranks; must be a multiple of `world_size`.
+        seed: seed of the permutations.
+        rank: index of this process.
+        world_size: number of processes.
+
+    Raises:
+        ValueError: `batch_size` is not a multiple of `world_size`.
+    """
+
+    def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        if batch_size % world_size:
+            raise ValueError(f"batch_size {batch_size} is not a multiple of world_size {world_size}")
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.step = 0
+
+    def set_position(self, epoch: int, step: int = 0) -> None:
+        """Sets the epoch of the next iteration, and the number of its first batch."""
+        self.epoch = epoch
+        self.step = step
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.num_images // self.batch_size
+
+    def __len__(self) -> int:
+        return self.steps_per_epoch - self.step
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        generator = sample_generator(self.seed, self.epoch, ORDER)
+        order = torch.randperm(self.num_images, generator=generator).tolist()
+        for step in range(self.step, self.steps_per_epoch):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [(self.epoch, index) for index in batch[self.rank :: self.world_size]]
 
 
 def batch_sampler(dataset: KADIS700Dataset, config: Config) -> TrainingBatchSampler:

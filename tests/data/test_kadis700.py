@@ -7,7 +7,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from data.kadis700 import KADIS700Dataset, collate, random_crop, sample_generator
-from data.sampler import TrainingBatchSampler
+from data.training_loader import TrainingBatchSampler
 from models.errors import UserError
 from utils.distortions import DISTORTIONS
 

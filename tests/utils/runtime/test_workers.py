@@ -97,7 +97,7 @@ for score in score_images(Model(), [Path(sys.argv[1]) / "0.png"] * 8, num_worker
 TRAINING = """
 import sys
 from data.kadis700 import KADIS700Dataset
-from data.sampler import TrainingBatchSampler
+from data.training_loader import TrainingBatchSampler
 from data.training_loader import training_loader
 from utils.runtime.workers import batches
 

@@ -1,6 +1,6 @@
 import pytest
 
-from data.sampler import TrainingBatchSampler
+from data.training_loader import TrainingBatchSampler
 
 
 def test_an_epoch_is_a_permutation_without_its_incomplete_batch() -> None:
