@@ -4,26 +4,34 @@ import sys
 
 from data import get_dataset
 from test import run_test
-from train import Stopped, train
+from train import train
 from utils.command import run_command
 from utils.config.command_line import parse_command_line
+from utils.config.keys import Config
 from utils.evaluation.protocol import check_split_sizes
 from utils.experiment.resume import resume_hint
 from utils.runtime.device import choose_algorithms, resolve_device, tune_malloc
-from utils.runtime.distributed import is_rank0, process_group
+from utils.runtime.distributed import is_rank0, process_group, raise_on_all_ranks
+from utils.runtime.signals import Stopped
+
+
+def check_test_sets(config: Config) -> None:
+    """Opens the test sets, so that a missing or too small one ends the run before the training."""
+    phases = ("train", "val", "test") if config.test.grid_search else ("train", "test")
+    for name in config.test.datasets:
+        dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
+        check_split_sizes(dataset, phases, config.test.num_splits)
+        if config.test.full_reference:
+            dataset.references()
 
 
 def main() -> int:
     tune_malloc()
     config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
     choose_algorithms(config.deterministic)
-    phases = ("train", "val", "test") if config.test.grid_search else ("train", "test")
-    for name in config.test.datasets:  # a missing or too small dataset ends the run before the training, not after it
-        dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
-        check_split_sizes(dataset, phases, config.test.num_splits)
-        if config.test.full_reference:
-            dataset.references()
     with process_group(resolve_device(config.device), f"resume with {resume_hint(config)}") as device:
+        with raise_on_all_ranks():
+            check_test_sets(config)
         try:
             train(config, device)
         except Stopped as stopped:

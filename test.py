@@ -193,7 +193,6 @@ def evaluate_dataset(
         result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
         result.score_kind = dataset.score_kind
         result.notes += dataset.order_note() + notes
-    results.datasets += found
     if is_degraded(dataset):
         results.separability[dataset.name] = {"trained": separability(features, dataset)}
     if experiment is not None and config.validation.visualize and dataset.name == to_draw(test.datasets):
@@ -206,6 +205,7 @@ def evaluate_dataset(
     if experiment is not None:
         regressor = _regressor(dataset, coef, intercept, best, results.encoder_hash, test)
         regressor.save(experiment.regressor(dataset.name))
+    results.datasets += found
     return Tested(dataset, inputs, coef)
 
 

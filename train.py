@@ -16,7 +16,6 @@ from models.experiment import FEATURES, Experiment
 from models.simclr import initial_model, parallel_model
 from utils.config.keys import Config
 from utils.evaluation.features import forget_features
-from utils.evaluation.manifold import to_draw
 from utils.evaluation.protocol import mean_over_datasets
 from utils.evaluation.validation import Validation, check_validation, validate
 from utils.evaluation.wandb_results import named_scores
@@ -62,12 +61,12 @@ def train(config: Config, device: torch.device) -> None:
         try:
             with stop_on_signal(trainer.stop):
                 trainer.run()
-            trainer.close(exit_code=0)
         except BaseException as error:
             trainer.close(exit_code=1)
             if isinstance(error, WorkerDied):
                 raise UserError(f"{error}; resume with {resume_hint(config)}") from error
             raise
+        trainer.close(exit_code=0)
         barrier()
 
 
@@ -97,11 +96,12 @@ class Trainer:
             self.state.restore(saved, saved["file"], self.steps)
         self.model = parallel_model(self.state.model, device, config.training.compile)
         self.transfer = Transfer(device)
-        self.images = ImageReport(self.dataset, self.state.unreadable)
+        self.image_report = ImageReport(self.dataset, self.state.unreadable)
         self.drawing = ManifoldDrawing(self.experiment)
-        if is_rank0():
-            begin_run(config, self.splits)
-        self.log = self._open_log(wandb)
+        with raise_on_all_ranks():
+            if is_rank0():
+                begin_run(config, self.splits)
+            self.log = self._open_log(wandb)
 
     def run(self) -> None:
         """The training loop, from the position of the state to the last epoch."""
@@ -110,51 +110,51 @@ class Trainer:
         for epoch in range(state.epoch, training.epochs):
             self.model.train()
             self.sampler.set_position(epoch, state.step)
+            log.start_clock()
             with progress_bar(f"epoch {epoch + 1}/{training.epochs}", self.steps, state.step, "step") as bar:
                 for batch in batches(loader) if state.step < self.steps else ():
-                    self.images.report(batch)
-                    if training.log_images_frequency > 0 and state.step % training.log_images_frequency == 0:
-                        log.pictures(input_pictures(batch))
+                    self.image_report.report(batch)
+                    frequency = training.log_images_frequency
+                    if log.sends_pictures and frequency > 0 and state.step % frequency == 0:
+                        log.add_pictures(input_pictures(batch))
                     learning_rate = state.learning_rate
                     view_a, view_b = self.transfer(views(batch, training.data.half_scale))
                     loss = training_step(self.model, state.optimizer, state.scaler, view_a, view_b, self.precision)
                     state.advance(self.steps)
                     done = epoch * self.steps + state.step
-                    log.step({"step": done, "epoch": epoch, "learning_rate": learning_rate}, loss)
+                    log.add_step({"step": done, "epoch": epoch, "learning_rate": learning_rate}, loss)
                     bar.update()
                     end = state.step == self.steps
                     due = end or (training.checkpoint_frequency > 0 and state.step % training.checkpoint_frequency == 0)
                     stop_now = bool(self.stop) and world_size() == 1  # several ranks agree below
                     if not (due or stop_now or state.step % READ_LOSSES == 0):
                         continue
-                    log.pictures(self.drawing.pictures(wait=False))
+                    log.add_pictures(self.drawing.pictures(wait=False))
                     bar.set_postfix(loss=f"{log.flush():.3f}", refresh=False)
                     stopping = any_rank(bool(self.stop), self.device)
                     if due or stopping:
                         self.save_last()
                     if stopping:
                         raise self.stopped()
-            if self.validation_sets and not state.validated and (epoch + 1) % self.config.validation.frequency == 0:
+            if not state.validated and (epoch + 1) % self.config.validation.frequency == 0:
                 self.validate()
             state.epoch, state.step, state.validated = epoch + 1, 0, False
         if state.best is None:  # no epoch was validated: keep the last one
-            self.save_best(state.epoch - 1)
+            self.save_best(state.epoch - (state.step == 0))
         with self.interruptible():
-            log.pictures(self.drawing.pictures(wait=True))
+            log.add_pictures(self.drawing.pictures(wait=True))
 
     def validate(self) -> None:
         """Scores the encoder on the validation sets, keeps it if it is the best so far, and saves the state."""
         state, epoch = self.state, self.state.epoch
         with self.interruptible():  # an interrupted validation is repeated
             result = validate(state.model.encoder, self.validation_sets, self.config, self.device)
-            self.log.pictures(self.drawing.pictures(wait=True))
+            self.log.add_pictures(self.drawing.pictures(wait=True))
         mean = self.log_validation(result)
-        if result.embeddings is not None:
-            (dataset,) = (d for d in self.validation_sets if d.name == to_draw(self.config.validation.datasets))
+        if result.drawn is not None:
+            dataset, embeddings = result.drawn
             settings = self.config.validation.visualization
-            self.drawing.start(
-                result.embeddings, dataset, settings, self.config.seed, self.experiment, f"Epoch {epoch}"
-            )
+            self.drawing.start(embeddings, dataset, settings, self.config.seed, f"Epoch {epoch}")
         outdated: str | None = result.encoder_hash  # the test uses the best encoder's features
         if state.best is None or mean["srocc"] > state.best["srocc"]:
             outdated = state.best["encoder_hash"] if state.best else None
@@ -171,7 +171,9 @@ class Trainer:
         row: dict[str, Any] = {"step": (epoch + 1) * self.steps, "epoch": epoch, **mean}
         for name, score in scores.items():
             row |= {f"{name}_{metric}": value for metric, value in score.items()}
-        self.log.validation(row, named_scores("val", scores, [d.name for d in self.validation_sets if d.synthetic]))
+        self.log.write_validation(
+            row, named_scores("val", scores, [d.name for d in self.validation_sets if d.synthetic])
+        )
         if is_rank0():
             each = ", ".join(
                 f"{d.name} {scores[d.name]['srocc']:.3f}/{scores[d.name]['plcc']:.3f} on {d.splits_kind} splits"
@@ -209,7 +211,8 @@ class Trainer:
 
     def stopped(self) -> Stopped:
         """The exception that ends the run after a request to stop."""
-        where = f"epoch {self.state.epoch}, step {self.state.step} of {self.steps}"
+        state, done = self.state, self.state.epoch == self.config.training.epochs
+        where = "the end of the last epoch" if done else f"epoch {state.epoch}, step {state.step} of {self.steps}"
         number = self.stop.signal or signal.SIGTERM
         return Stopped(number, f"stopped at {where}, the state is saved; resume with {resume_hint(self.config)}")
 
@@ -221,8 +224,7 @@ class Trainer:
         state, columns = self.state, ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
         columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]
         done = state.epoch * self.steps + state.step
-        validated = state.validated or state.step == 0  # at step 0 the previous epoch is complete
-        return RunLog(self.experiment, columns, done, validated, self.config.training.batch_size, wandb)
+        return RunLog(self.experiment, columns, done, state.validated, self.config.training.batch_size, wandb)
 
 
 def initial_state(config: Config, device: torch.device, precision: str) -> TrainState:

@@ -4,7 +4,7 @@
 
 An image is ten crops, five at each scale. "plain" decodes and crops with the same functions, normalises each crop in
 float32 where it was cropped, and runs the encoder as it was trained, in the default memory format (NCHW). "ours" is
-`cached_features` with the frozen encoder and the allocator setting of the scripts; the setting cannot be undone, so
+`cached_features` with the inference encoder and the allocator setting of the scripts; the setting cannot be undone, so
 "ours" is measured second. Both read in the main process. Times are medians.
 """
 

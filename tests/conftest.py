@@ -8,8 +8,10 @@ from tests.models.arniqa_files import encoder, experiment, released
 
 __all__ = ["encoder", "experiment", "released"]
 
-# SIGTERM stops the tests as Ctrl-C does, so that they end the processes that they started.
+# SIGTERM stops the tests as Ctrl-C does, so that they end the processes that they started. A shell lets its background
+# jobs ignore Ctrl-C, and the processes that they start.
 signal.signal(signal.SIGTERM, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups

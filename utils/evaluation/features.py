@@ -34,7 +34,7 @@ from utils.runtime.workers import ignore_signals, worker_count
 
 FEATURES_VERSION = 3  # raise it when a change to the code changes the features
 About = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
-TURN = 5  # seconds that the processes wait for a file before they exchange a word
+TURN = 5  # seconds that the ranks wait for the file between two collectives
 NAMED = 3  # images that a line names; of the others it gives the number
 
 
@@ -166,9 +166,9 @@ def _first(texts: Sequence[str], separator: str) -> str:
 
 
 def _lock(path: Path, opened: ExitStack) -> None:
-    """Locks the file on the first process, until the stack is closed. While another program has it, all wait together.
+    """Locks the file on rank 0 until the stack is closed. While another program has it, all ranks wait together.
 
-    If the others waited alone, in their next exchange with the first one, that would end them after some minutes.
+    If the other ranks waited in a collective, the group's timeout would end them.
     """
 
     def attempt() -> bool:

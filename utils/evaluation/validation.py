@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -46,12 +47,13 @@ class Validation:
     Attributes:
         encoder_hash: identifies the encoder.
         scores: dataset -> `srocc` and `plcc`, medians over its validation splits.
-        embeddings: features of the images to be drawn, on rank 0 and if the configuration asks for it.
+        drawn: the dataset whose manifold is to be drawn and the embeddings of its images, on rank 0; None if the
+            configuration does not ask for it or the dataset has no types of distortion.
     """
 
     encoder_hash: str
     scores: dict[str, dict[str, float]]
-    embeddings: NDArray[np.float32] | None = None
+    drawn: tuple[ValidationSet, NDArray[np.float32]] | None = None
 
 
 def check_validation(datasets: Sequence[ValidationSet], config: Config, device: torch.device) -> None:
@@ -66,7 +68,7 @@ def check_validation(datasets: Sequence[ValidationSet], config: Config, device: 
         for dataset in datasets:
             check_images(dataset, range(len(dataset)))
             check_split_sizes(dataset, ("train", "val"), config.validation.num_splits)
-        if datasets and is_rank0():
+        if is_rank0():
             check_writable(FEATURES)
     for dataset in datasets:
         check_same(f"annotation of {dataset.name}", dataset.annotation_hash)
@@ -97,16 +99,17 @@ def validate(encoder: ResNet, datasets: Sequence[ValidationSet], config: Config,
         )
         for note in truncated_note(dataset, truncated) if is_rank0() else []:
             print(f"{dataset.name}: {note}", file=sys.stderr)
-
-        def fit(dataset: ValidationSet = dataset, features: NDArray[np.float32] | None = features) -> dict[str, float]:
-            assert features is not None
-            path = RidgePath(features, dataset.mos, with_float64(device))
-            validation = config.validation
-            found = evaluate(path, dataset, "val", validation.num_splits, [validation.alpha])
-            return {"srocc": found.srocc, "plcc": found.plcc}
-
-        result.scores[dataset.name] = run_on_rank0(fit)
+        result.scores[dataset.name] = run_on_rank0(partial(_scores, features, dataset, config, device))
         drawn = config.validation.visualize and dataset.name == to_draw(config.validation.datasets)
         if drawn and features is not None:
-            result.embeddings = manifold_embeddings(features, dataset)
+            embeddings = manifold_embeddings(features, dataset)
+            result.drawn = (dataset, embeddings) if len(embeddings) else None
     return result
+
+
+def _scores(
+    features: NDArray[np.float32], dataset: ValidationSet, config: Config, device: torch.device
+) -> dict[str, float]:
+    path = RidgePath(features, dataset.mos, with_float64(device))
+    found = evaluate(path, dataset, "val", config.validation.num_splits, [config.validation.alpha])
+    return {"srocc": found.srocc, "plcc": found.plcc}

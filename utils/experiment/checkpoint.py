@@ -82,8 +82,8 @@ class TrainState:
                 if name == "scaler" and not state and self.scaler.is_enabled():
                     print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
                 elif part is not None:
-                    if name != "model":  # whose load_state_dict checks everything itself
-                        _check_form(state, part.state_dict(), name)
+                    if name != "model":  # the model's load_state_dict checks its content
+                        _check_structure(state, part.state_dict(), name)
                     part.load_state_dict(state)
             name = "optimizer"
             _check_buffers(self.optimizer)
@@ -116,19 +116,19 @@ def _is_splits(value: object) -> bool:
 
 
 VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {  # saved as they are: name -> check, what is allowed
-    "epoch": (_is_count, "an integer from 0 on"),
-    "step": (_is_count, "an integer from 0 on"),
+    "epoch": (_is_count, "integer >= 0"),
+    "step": (_is_count, "integer >= 0"),
     "validated": (lambda value: type(value) is bool, "true or false"),
     "best": (_is_best, f"null, or {', '.join(BEST)}"),
-    "unreadable": (lambda value: isinstance(value, list) and all(isinstance(m, str) for m in value), "a list of texts"),
+    "unreadable": (lambda value: isinstance(value, list) and all(isinstance(m, str) for m in value), "list of strings"),
 }
-GIVEN: dict[str, tuple[Callable[[Any], bool], str]] = {  # what the run was given: saved beside the state
+INPUTS: dict[str, tuple[Callable[[Any], bool], str]] = {  # inputs of the run, saved with the state
     "config": (lambda value: isinstance(value, dict), "a mapping"),
     "splits": (_is_splits, "a kind and a hash for each dataset"),
 }
 
 
-def _check_form(saved: Any, present: Any, name: str) -> None:
+def _check_structure(saved: Any, present: Any, name: str) -> None:
     """Raises ValueError unless `saved` has finite numbers, lists and mappings wherever `present` has them."""
     fits = True
     if isinstance(present, Mapping):
@@ -141,10 +141,10 @@ def _check_form(saved: Any, present: Any, name: str) -> None:
         raise ValueError(f"{name}: found {shorten(repr(saved))}")
     if isinstance(present, Mapping):
         for key, value in present.items():
-            _check_form(saved[key], value, f"{name}.{key}")
+            _check_structure(saved[key], value, f"{name}.{key}")
     elif isinstance(present, list | tuple):
         for number, value in enumerate(present):
-            _check_form(saved[number], value, f"{name}.{number}")
+            _check_structure(saved[number], value, f"{name}.{number}")
 
 
 def _check_buffers(optimizer: torch.optim.Optimizer) -> None:
@@ -210,7 +210,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: it was not written by this project, or was changed.
     """
     content = read_weights(path, "the state of a training")
-    checks = VALUES | GIVEN
+    checks = VALUES | INPUTS
     required = {*(f"{name}_state_dict" for name in PARTS), *checks}
     missing = required - set(content) if isinstance(content, dict) else required
     if missing:
@@ -218,7 +218,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     for name, (check, allowed) in checks.items():
         if not check(content[name]):
             raise UserError(
-                f"{path}: {name}: found {shorten(repr(content[name]))}; allowed: {allowed}; the file was changed, so "
-                "no run can be resumed from it"
+                f"{path}: {name}: found {shorten(repr(content[name]))}; allowed: {allowed}; the file was changed, or "
+                "written by another version"
             )
     return content

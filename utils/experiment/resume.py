@@ -63,7 +63,13 @@ def load_resume_state(config: Config, locks: ExitStack) -> dict[str, Any] | None
         return None
     print(f"resuming from {checkpoints[-1]}")
     saved = load_checkpoint(checkpoints[-1])
-    check_same_run(config, saved["config"], f"{checkpoints[-1]}: ")
+    before = Config.from_dict(saved["config"], f"{checkpoints[-1]}: ")
+    check_same_run(config, before)
+    if saved["epoch"] >= before.training.epochs:
+        raise UserError(
+            f"{checkpoints[-1]}: epoch: found {saved['epoch']}; allowed: 0 to {before.training.epochs - 1}; the file "
+            "was changed"
+        )
     return saved | {"file": str(checkpoints[-1])}
 
 
@@ -104,13 +110,13 @@ def begin_run(config: Config, splits: Splits) -> None:
     experiment.remove_unfinished_files()
 
 
-def check_same_run(config: Config, before: Mapping[str, Any], where: str = "") -> None:
+def check_same_run(config: Config, before: Config) -> None:
     """Refuses to resume if a key differs that changes the result; prints the other keys that differ.
 
     Raises:
-        UserError: such a key differs, or `before` is not a valid configuration; `where` begins that message.
+        UserError: such a key differs.
     """
-    differing = diff(Config.from_dict(before, where), config)
+    differing = diff(before, config)
     free = [d for d in differing if d[0] not in MUST_NOT_DIFFER and any(_is_in(d[0], key) for key in MAY_DIFFER)]
     fixed = [d for d in differing if d not in free]
     if fixed:

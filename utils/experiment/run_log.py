@@ -60,15 +60,23 @@ class RunLog:
         self._pending: list[tuple[dict[str, Any], Tensor, Pictures]] = []  # rows, losses on the device, pictures
         self._pictures: Pictures = {}  # for the next row
         self._last_step = step
-        self._since = time.perf_counter()
+        self.start_clock()
         self._file = self._open(experiment.metrics, step, validated) if is_rank0() else None
         self._wandb = start_wandb(experiment, wandb_settings) if is_rank0() and wandb_settings is not None else None
 
-    def pictures(self, pictures: Pictures) -> None:
+    @property
+    def sends_pictures(self) -> bool:
+        return self._wandb is not None
+
+    def start_clock(self) -> None:
+        """Starts the measurement of `images_per_second`; `flush` starts it again."""
+        self._since = time.perf_counter()
+
+    def add_pictures(self, pictures: Pictures) -> None:
         """Adds pictures, which W&B gets with the next row."""
         self._pictures = {**self._pictures, **pictures}
 
-    def step(self, row: Mapping[str, Any], loss: Tensor) -> None:
+    def add_step(self, row: Mapping[str, Any], loss: Tensor) -> None:
         """Adds a training step: its `step`, `epoch` and `learning_rate`, and its loss, which `flush` reads."""
         self._pending.append((dict(row), loss, self._pictures))
         self._pictures = {}
@@ -93,19 +101,20 @@ class RunLog:
         for row, (_, _, pictures) in zip(rows, self._pending, strict=True):
             values = {PUBLISHED.get(name, name): value for name, value in row.items() if name != "step"}
             self._send(values, row["step"], pictures)
-        self._pending, self._since = [], time.perf_counter()
+        self._pending = []
+        self.start_clock()
         return losses[-1]
 
-    def validation(self, row: Mapping[str, Any], published: Mapping[str, float]) -> None:
+    def write_validation(self, row: Mapping[str, Any], published: Mapping[str, float]) -> None:
         """Writes a validation: `row` has `step`, `epoch` and any of the columns, `published` is what W&B gets."""
         self._write([row])
-        self._send(published, row["step"], {})
-        self._since = time.perf_counter()
+        self._send(published, row["step"], self._pictures)
+        self._pictures = {}
 
     def close(self, exit_code: int = 0) -> None:
         """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
         if self._pictures:
-            self._send({}, self._last_step, self._pictures)
+            self._send({}, self._last_step + 1, self._pictures)
         if self._file is not None:
             self._file.close()
         if self._wandb is not None:

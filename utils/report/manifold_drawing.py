@@ -1,14 +1,20 @@
 """Drawing the distortion manifold while the training continues."""
 
 import multiprocessing
+import os
 import sys
+import threading
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from models.experiment import Experiment
 from models.image_file import open_image
+from utils.config.keys import VisualizationSection
+from utils.evaluation.manifold import DegradedDataset
 from utils.report.pictures import draw_manifold, manifold_pictures
 from utils.runtime.workers import starting_processes
 
@@ -17,7 +23,7 @@ class ManifoldDrawing:
     """Draws the manifold of an experiment in a process of its own; t-SNE may take half a minute.
 
     A thread would not do: data-loading workers are forked, and a fork while another thread is in a matrix product can
-    block forever.
+    block forever. The process ends with the training, also if that is killed.
 
     Args:
         experiment: its folder gets the pictures.
@@ -27,11 +33,17 @@ class ManifoldDrawing:
         self.experiment = experiment
         self._process: BaseProcess | None = None
 
-    def start(self, *arguments: Any) -> None:
-        """Starts `draw_manifold` with these arguments, and ends a drawing that is not finished."""
-        self.stop()
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_draw, args=arguments, daemon=True)
+    def start(
+        self,
+        embeddings: NDArray[np.floating],
+        dataset: DegradedDataset,
+        settings: VisualizationSection,
+        seed: int,
+        title: str,
+    ) -> None:
+        """Starts a drawing, see `draw_manifold`; the previous one must be finished."""
+        arguments = (embeddings, dataset, settings, seed, self.experiment, title)
+        self._process = multiprocessing.get_context("spawn").Process(target=_draw, args=arguments, daemon=True)
         with starting_processes():
             self._process.start()
 
@@ -58,4 +70,12 @@ class ManifoldDrawing:
 
 
 def _draw(*arguments: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     sys.exit(0 if draw_manifold(*arguments) else 1)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -238,10 +238,10 @@ def _on_rank(rank: int, folder: Path, unreadable: Collection[int]) -> None:
                 cache = folder / f"machine{machine}" / f"cache{n}"
                 found, truncated = cached_features(FakeEncoder(), dataset, 2, 0, CPU, cache, "hash")
                 assert truncated == [0, 3, 6]
-                if machine == 0:
+                if rank == 0:
                     assert_expected(found, n)
-                else:  # it does not see the first one's disk
-                    assert found is None and not cache.exists()
+                else:
+                    assert found is None and cache.exists() == (machine == 0)
     except UserError as error:
         (folder / f"error{rank}").write_text(str(error), encoding="utf-8")
     finally:

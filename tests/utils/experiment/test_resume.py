@@ -28,7 +28,7 @@ BEFORE = {"experiment_name": "mine", "data_base_path": "d", "logging.use_wandb":
 )
 def test_only_what_does_not_change_the_run_may_differ(key: str, value: object, free: bool) -> None:
     config = Config.from_dict({**BEFORE, key: value})
-    before = Config.from_dict(BEFORE).to_dict()
+    before = Config.from_dict(BEFORE)
     if free:
         check_same_run(config, before)
         return
@@ -52,6 +52,9 @@ def test_the_checkpoint_comes_with_the_name_of_its_file(tmp_path: Path, monkeypa
     save_checkpoint(content | {"config": config.to_dict()}, path)
     with ExitStack() as locks:
         assert load_resume_state(config, locks) == content | {"config": config.to_dict(), "file": str(path)}
+    save_checkpoint(content | {"config": config.to_dict(), "epoch": 10**9}, path)  # trained nothing, with exit code 0
+    with ExitStack() as locks, pytest.raises(UserError, match="epoch: found 1000000000; allowed: 0 to 9"):
+        load_resume_state(config, locks)
     save_checkpoint(content | {"config": {"seed": "x"}}, path)
     with ExitStack() as locks, pytest.raises(UserError, match=r"last_epoch_0_step_3\.pth: seed: found 'x'"):
         load_resume_state(config, locks)

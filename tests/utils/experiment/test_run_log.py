@@ -22,14 +22,14 @@ def read(folder: Path) -> list[dict[str, str]]:
 
 def log_steps(log: RunLog, steps: Iterable[int]) -> None:
     for step in steps:
-        log.step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step))
+        log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step))
     log.flush()
 
 
 def write_five(folder: Path) -> None:
     log = RunLog(Experiment(folder, "log"), COLUMNS)
     log_steps(log, range(1, 6))
-    log.validation({"step": 5, "epoch": 0, "srocc": 0.5}, {"val_srocc_avg": 0.5})
+    log.write_validation({"step": 5, "epoch": 0, "srocc": 0.5}, {"val_srocc_avg": 0.5})
     log.close()
 
 
@@ -71,7 +71,7 @@ def test_a_new_run_starts_an_empty_file(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_is_an_error_and_is_not_written(tmp_path: Path) -> None:
     log = RunLog(Experiment(tmp_path, "log"), COLUMNS)
     log_steps(log, [1])
-    log.step({"step": 2, "epoch": 0, "learning_rate": 1e30}, torch.tensor(float("nan")))
+    log.add_step({"step": 2, "epoch": 0, "learning_rate": 1e30}, torch.tensor(float("nan")))
     with pytest.raises(UserError, match=r"the loss is nan at step 2, learning rate 1e\+30; resume"):
         log.flush()
     log.close(1)

@@ -79,13 +79,13 @@ def test_scalars_and_images_are_logged_and_a_resumed_run_continues(
     monkeypatch.setenv("WANDB_SILENT", "true")
     log = RunLog(Experiment(tmp_path, "log"), COLUMNS, batch_size=16, wandb_settings=SETTINGS)
     log_steps(log, [1])
-    log.pictures({"input": [(Image.new("RGB", (8, 8), "red"), "a.png: gaublur 1")]})
+    log.add_pictures({"input": [(Image.new("RGB", (8, 8), "red"), "a.png: gaublur 1")]})
     log_steps(log, [2])
     log.close()
     first = (tmp_path / "wandb_id.txt").read_text()
     log = RunLog(Experiment(tmp_path, "log"), COLUMNS, 2, batch_size=16, wandb_settings=SETTINGS)
     log_steps(log, [4])
-    log.validation({"step": 4, "epoch": 0, "srocc": 0.7}, {"val_srocc_avg": 0.7, "val_srocc_live": 0.7})
+    log.write_validation({"step": 4, "epoch": 0, "srocc": 0.7}, {"val_srocc_avg": 0.7, "val_srocc_live": 0.7})
     log.close()
 
     assert (tmp_path / "wandb_id.txt").read_text() == first
@@ -123,17 +123,17 @@ def test_pictures_are_sent_with_the_next_row(tmp_path: Path, monkeypatch: pytest
     for last in (10, 20):
         for step in range(last - 9, last + 1):
             if step in (7, 10, 17):
-                log.pictures({"input": [(Image.new("RGB", (8, 8)), f"step {step}")]})
-            log.step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step))
+                log.add_pictures({"input": [(Image.new("RGB", (8, 8)), f"step {step}")]})
+            log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step))
         log.flush()
-    log.pictures({"T-SNE": [(Image.new("RGB", (8, 8)), "after the last step")]})
+    log.add_pictures({"T-SNE": [(Image.new("RGB", (8, 8)), "after the last step")]})
     log.close()
     rows = history(tmp_path)
     np.testing.assert_allclose([row["loss"] for row in rows if "loss" in row], [1 / s for s in range(1, 21)])
     with_pictures = {row["_step"]: json.dumps(row) for row in rows if "input" in json.dumps(row)}
     assert set(with_pictures) == {16 * step for step in (7, 10, 17)}
     assert all(f'"step {step // 16}"' in text for step, text in with_pictures.items())
-    assert "after the last step" in json.dumps(rows[-1]) and rows[-1]["_step"] == 320
+    assert "after the last step" in json.dumps(rows[-1]) and rows[-1]["_step"] == 336
 
 
 def test_online_without_a_project_is_off_and_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.experiment import Experiment
-from tests.processes import run
+from tests.processes import run, started
 from utils.config.keys import VisualizationSection
 from utils.report.manifold_drawing import ManifoldDrawing
 
@@ -21,8 +21,9 @@ import sys
 from pathlib import Path
 from models.experiment import Experiment
 from utils.report.manifold_drawing import ManifoldDrawing
-ManifoldDrawing(Experiment(Path(sys.argv[1]))).start()
-print("over")
+from tests.utils.report.test_manifold_drawing import start
+start(ManifoldDrawing(Experiment(Path(sys.argv[1]), "title")))
+print("started", flush=True)
 """
 
 
@@ -43,7 +44,7 @@ class Degraded:
 
 def start(drawing: ManifoldDrawing, factor: float = 1.0) -> None:
     embeddings = factor * np.random.default_rng(0).standard_normal((12, 8)).astype(np.float32)
-    drawing.start(embeddings, Degraded(), VisualizationSection(), 0, drawing.experiment, "Epoch 0")
+    drawing.start(embeddings, Degraded(), VisualizationSection(), 0, "Epoch 0")
 
 
 def test_the_pictures_of_a_finished_drawing_come_once(tmp_path: Path) -> None:
@@ -70,7 +71,20 @@ def test_a_drawing_that_fails_has_no_pictures_and_one_that_is_stopped_leaves_not
 
 def test_a_program_that_ends_does_not_wait(tmp_path: Path) -> None:
     ended = run([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "over\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "started\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
+def test_a_drawing_ends_with_a_training_that_is_killed(tmp_path: Path) -> None:
+    """It went on, and could write into the experiment that a resumed training had locked."""
+    program = PROGRAM + "import time; time.sleep(600)"
+    with started([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) as process:
+        assert process.stdout is not None and process.stdout.readline() == "started\n"
+        process.kill()
+        process.wait(60)
+        time.sleep(20)  # a drawing takes about five
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
