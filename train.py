@@ -58,15 +58,16 @@ def train(config: Config, device: torch.device) -> None:
     with ExitStack() as locks:
         saved = run_on_rank0(lambda: load_resume_state(config, locks))  # other machines may not see rank 0's disk
         trainer = Trainer(config, device, saved)
-        try:
-            with stop_on_signal(trainer.stop):
+        with stop_on_signal(trainer.stop):
+            trainer.open_log()
+            try:
                 trainer.run()
-        except BaseException as error:
-            trainer.close(exit_code=1)
-            if isinstance(error, WorkerDied):
-                raise UserError(f"{error}; resume with {resume_hint(config)}") from error
-            raise
-        trainer.close(exit_code=0)
+            except BaseException as error:
+                trainer.close(exit_code=1)
+                if isinstance(error, WorkerDied):
+                    raise UserError(f"{error}; resume with {resume_hint(config)}") from error
+                raise
+            trainer.close(exit_code=0)
         barrier()
 
 
@@ -78,7 +79,7 @@ class Trainer:
         self.experiment = Experiment.named(config.experiment_name)
         self.stop = StopRequest()
         with raise_on_all_ranks():
-            wandb = wandb_settings(config)
+            self.wandb = wandb_settings(config)
             self.dataset = training_set(config)
             self.sampler = batch_sampler(self.dataset, config)
             self.validation_sets = [
@@ -98,10 +99,16 @@ class Trainer:
         self.transfer = Transfer(device)
         self.image_report = ImageReport(self.dataset, self.state.unreadable)
         self.drawing = ManifoldDrawing(self.experiment)
+
+    def open_log(self) -> None:
+        """Writes the configuration and the environment into the experiment's folder, and opens the log."""
         with raise_on_all_ranks():
             if is_rank0():
-                begin_run(config, self.splits)
-            self.log = self._open_log(wandb)
+                begin_run(self.config, self.splits)
+            state, columns = self.state, ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
+            columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]
+            done, batch_size = state.epoch * self.steps + state.step, self.config.training.batch_size
+            self.log = RunLog(self.experiment, columns, done, state.validated, batch_size, self.wandb)
 
     def run(self) -> None:
         """The training loop, from the position of the state to the last epoch."""
@@ -219,12 +226,6 @@ class Trainer:
     def close(self, exit_code: int) -> None:
         self.drawing.stop()
         self.log.close(exit_code)
-
-    def _open_log(self, wandb: Mapping[str, Any] | None) -> RunLog:
-        state, columns = self.state, ["loss", "learning_rate", "images_per_second", "srocc", "plcc"]
-        columns += [f"{d.name}_{metric}" for d in self.validation_sets for metric in ("srocc", "plcc")]
-        done = state.epoch * self.steps + state.step
-        return RunLog(self.experiment, columns, done, state.validated, self.config.training.batch_size, wandb)
 
 
 def initial_state(config: Config, device: torch.device, precision: str) -> TrainState:

@@ -108,8 +108,9 @@ def validate(encoder: ResNet, datasets: Sequence[ValidationSet], config: Config,
 
 
 def _scores(
-    features: NDArray[np.float32], dataset: ValidationSet, config: Config, device: torch.device
+    features: NDArray[np.float32] | None, dataset: ValidationSet, config: Config, device: torch.device
 ) -> dict[str, float]:
+    assert features is not None  # on rank 0
     path = RidgePath(features, dataset.mos, with_float64(device))
     found = evaluate(path, dataset, "val", config.validation.num_splits, [config.validation.alpha])
     return {"srocc": found.srocc, "plcc": found.plcc}
