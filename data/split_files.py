@@ -10,14 +10,13 @@ import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from models.errors import UserError
-from models.files import check_regular, write_folder
+from models.files import check_regular, parsing, write_folder
 
 Splits = dict[str, list[NDArray[np.int64]]]  # phase -> row numbers of each split, without padding
 
@@ -161,13 +160,9 @@ def splits_hash(splits: Splits) -> str:
 
 
 def _read(path: Path) -> list[NDArray[np.int64]]:
-    try:
-        with path.open("rb") as file:
-            rows = np.lib.format.read_array(file)
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; a splits folder must have train.npy, val.npy and test.npy") from None
-    except (OSError, ValueError, TypeError, SyntaxError, TokenError) as error:  # NumPy parses the header as Python
-        raise UserError(f"{path}: not a readable split file ({error}); remove it or copy it again") from error
+    remedy = "a splits folder must have train.npy, val.npy and test.npy; copy or create them again"
+    with parsing(path, "a readable split file", remedy), path.open("rb") as file:
+        rows = np.lib.format.read_array(file)
     if rows.ndim not in (1, 2) or rows.dtype.kind not in "iu" or len(rows) == 0:
         raise UserError(f"{path}: found {rows.dtype} of shape {rows.shape}; expected integers of shape (splits, n)")
     parts = [row[row != -1] for row in np.atleast_2d(rows.astype(np.int64))]
@@ -197,11 +192,9 @@ def check_record(folder: Path, names: Sequence[str], what: str) -> None:
     path = folder / RECORD
     if not path.exists():
         return
-    try:
+    with parsing(path, "a readable record", "create the splits again"):
         record = json.loads(path.read_text(encoding="utf-8"))
         rows, expected = record["rows"], record["names_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a readable record ({error}); create the splits again") from error
     if rows != len(names):
         raise UserError(f"{what} were made for {rows} rows, but the annotation has {len(names)}; {REMEDY}")
     if expected != names_hash(names):

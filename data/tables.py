@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import UserError
-from models.files import check_regular
+from models.errors import UserError, shorten
+from models.files import parsing
 
 if TYPE_CHECKING:  # a data-loading worker needs no tables
     import pandas as pd
@@ -21,9 +21,10 @@ def read_table(path: Path, columns: Sequence[str], source: str, optional: Sequen
     """Reads a CSV file whose first line names its columns; see `as_table`."""
     reader = csv.reader(io.StringIO(read_text(path, source)), skipinitialspace=True, strict=True)
     try:
-        return as_table(list(reader), columns, path, optional)
+        rows = list(reader)
     except csv.Error as error:
         raise UserError(f"{path}: not a readable table (line {reader.line_num}: {error})") from error
+    return as_table(rows, columns, path, optional)
 
 
 def read_text(path: Path, source: str) -> str:
@@ -32,13 +33,8 @@ def read_text(path: Path, source: str) -> str:
     Raises:
         UserError: the file is missing, or is no text; the message says where to get it.
     """
-    if not path.exists():
-        raise UserError(f"{path}: not found; the annotation file is distributed with the dataset ({source})")
-    check_regular(path)
-    try:
+    with parsing(path, "a readable table in UTF-8", f"it is distributed with the dataset ({source})"):
         return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable table ({error}); expected a text file in UTF-8") from error
 
 
 def as_table(
@@ -72,7 +68,7 @@ def as_table(
         if len(row) != len(names):
             raise UserError(
                 f"{path}: row {number} has {len(row)} fields, the header {len(names)}; they must be equal "
-                "(put a name that has a comma in quotes, write 3.5 and not 3,5)"
+                "(put a name that has a comma in quotes)"
             )
     if not body:
         raise UserError(f"{path}: the table has no rows")
@@ -91,9 +87,7 @@ def numbers(table: "pd.DataFrame", column: str, path: Path) -> NDArray[np.float6
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         value = table[column].iloc[bad[0]]
-        comma = re.fullmatch(r"\s*([+-]?\d+),(\d+)\s*", value)
-        hint = f", with a decimal point: {comma[1]}.{comma[2]}" if comma else ""
-        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {_shown(value)}; expected a number{hint}")
+        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {_shown(value)}; expected a number such as 3.5")
     return values
 
 
@@ -111,4 +105,4 @@ def texts(table: "pd.DataFrame", column: str, path: Path) -> list[str]:
 
 
 def _shown(value: str) -> str:
-    return repr(value) if value.strip() else "empty"
+    return shorten(repr(value)) if value.strip() else "empty"

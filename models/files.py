@@ -1,11 +1,11 @@
-"""Atomic writes, and checks of output files."""
+"""Atomic writes, checks of output files, and errors of parsers."""
 
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -102,6 +102,31 @@ def check_regular(path: Path) -> None:
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a pipe or a device'}; expected a regular file")
+
+
+@contextmanager
+def parsing(path: Path, expected: str, remedy: str = "") -> Iterator[None]:
+    """Context in which a parser reads a file: whatever it raises becomes one line.
+
+    Args:
+        path: of the file. A pipe is refused, because reading it can wait forever.
+        expected: what the file should be, "a readable split file".
+        remedy: what to do if it is not, "copy it again".
+
+    Raises:
+        UserError: the file is missing, or something else than expected.
+    """
+    advice = f"; {remedy}" if remedy else ""
+    try:
+        check_regular(path)
+        yield
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or shorten(error)}){advice}") from error
+    except Exception as error:  # parsers raise errors of any kind for damaged or hostile files
+        reason = f"lacks {error}" if isinstance(error, KeyError) else shorten(error) or type(error).__name__
+        raise UserError(f"{path}: not {expected} ({reason}){advice}") from error
 
 
 def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from models.errors import UserError
+from models.errors import UserError, shorten
 
 T = TypeVar("T")
 # As the published command line takes them.
@@ -136,7 +136,7 @@ def read(keys: Mapping[str, Key], values: Mapping[Any, Any], where: str) -> dict
         if inner and not value and (value is None or isinstance(value, Mapping)):
             continue
         if inner:
-            raise UserError(f"{where}{name}: found {value!r}, allowed: a section with {', '.join(inner)}")
+            raise UserError(f"{where}{name}: found {shorten(repr(value))}, allowed: a section with {', '.join(inner)}")
         if name not in keys:
             raise UserError(unknown_key(name, value, keys, where))
         if keys[name].required and (value is None or (value == "" and where != "--")):
@@ -149,7 +149,7 @@ def read(keys: Mapping[str, Key], values: Mapping[Any, Any], where: str) -> dict
             unquoted = keys[name].type is str and value is not None and not isinstance(value, str)
             hint = "; put the text in quotes" if unquoted else ""
             allowed = keys[name].describe()
-            raise UserError(f"{where}{name}: found {value!r}, allowed: {allowed}{hint}") from error
+            raise UserError(f"{where}{name}: found {shorten(repr(value))}, allowed: {allowed}{hint}") from error
     return parsed
 
 
@@ -179,7 +179,8 @@ def unknown_key(name: str, value: Any, keys: Mapping[str, Key | None], where: st
     nearest = max(keys, key=similarity)
     known = keys[nearest]
     allowed = f" ({known.describe()})" if known else ""
-    return f"{where}{name}: found {value!r}, but there is no such key; the nearest is {nearest}{allowed}"
+    found = shorten(repr(value))
+    return f"{where}{shorten(name)}: found {found}, but there is no such key; the nearest is {nearest}{allowed}"
 
 
 def _convert(value: Any, kind: Any) -> Any:
@@ -202,8 +203,8 @@ def _convert(value: Any, kind: Any) -> Any:
             raise ValueError("not true or false")
         return BOOLEANS[str(value).lower()]
     if kind is str:
-        if not isinstance(value, str) or not value.strip():
-            raise ValueError("not a text")
+        if not isinstance(value, str) or not value.strip() or re.search(r"[\x00-\x1f\x7f]", value):
+            raise ValueError("not a text on one line")
         return value
     # Numbers may come as text: command-line values are text, and YAML 1.1 reads 1e-3 as text.
     if isinstance(value, bool) or not isinstance(value, (int, str) if kind is int else (int, float, str)):

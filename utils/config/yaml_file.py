@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from models.errors import UserError
-from models.files import check_regular, write_text
+from models.files import parsing, write_text
 from utils.config.keys import KEYS, Config, complete
 from utils.config.schema import flatten, read
 
@@ -23,10 +23,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
         UserError: the file is missing or not YAML; a key is unknown, given twice, of the wrong type, out of
             range, or must be set and is not.
     """
-    try:
+    with parsing(Path(path), "a valid configuration"):
         values = read(KEYS, read_yaml(Path(path)), f"{path}: ")
-    except RecursionError as error:
-        raise UserError(f"{path}: not valid YAML (an anchor refers to itself)") from error
     return complete(values | read(KEYS, dict(overrides), "--"), f"{path}: ")
 
 
@@ -80,16 +78,12 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     Raises:
         UserError: the file cannot be read, is not YAML or something else than keys and values, or has a key twice.
     """
-    check_regular(path)
-    try:
-        content = yaml.load(path.read_bytes(), _Loader)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); a configuration file is expected") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-01
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"{path}{line}: not valid YAML ({problem})") from error
+    with parsing(path, "valid YAML"):
+        try:
+            content = yaml.load(path.read_bytes(), _Loader)
+        except yaml.MarkedYAMLError as error:
+            line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+            raise UserError(f"{path}{line}: not valid YAML ({error.problem})") from error
     if not isinstance(content, dict | None):
         raise UserError(f"{path}: found {type(content).__name__}, allowed: lines of the form 'key: value'")
     return content or {}

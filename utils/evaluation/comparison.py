@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from models.experiment import Experiment
-from models.files import check_regular
+from models.files import parsing
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
 from utils.evaluation.results import SCORE_KINDS, as_text
@@ -59,17 +59,13 @@ def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
         UserError: there is no such file, or it is not as `write_results` writes it.
     """
     path = experiment.predictions
-    if not path.exists():
-        raise UserError(f"{path}: not found; test the experiment (test.py), also if it was tested before this file was")
-    check_regular(path)
-    try:
+    with parsing(path, "as test.py writes it", "test the experiment again (test.py)"):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         if list(table.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
         table = table.astype({"train_fraction": float, "split": int, "row": int, "prediction": float, "score": float})
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not as test.py writes it ({reason}); test the experiment again") from error
+        if not np.isfinite(table[["prediction", "score"]]).all(axis=None):
+            raise ValueError("a prediction or score is not finite")
     whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
     return {str(name): of.reset_index(drop=True) for name, of in whole.groupby("dataset", sort=False)}
 
@@ -88,17 +84,10 @@ def _of_datasets(
 ) -> dict[str, str]:
     """Dataset -> a value from its part of results.json."""
     path = experiment.results("json")
-    if not path.exists():
-        raise UserError(f"{path}: not found; test the experiment (test.py)")
-    check_regular(path)
-    try:
+    with parsing(path, "as test.py writes it", "test the experiment again (test.py)"):
         content = json.loads(path.read_text(encoding="utf-8"))
-        parts = {found["dataset"]: found for found in content["datasets"]}
+        parts = {part["dataset"]: part for part in content["datasets"]}
         return {name: value(parts[name]) for name in names}
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: not as test.py writes it now ({error}); run the test again") from error
-    except KeyError as error:
-        raise UserError(f"{path}: not as test.py writes it now (lacks {error}); run the test again") from error
 
 
 def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:

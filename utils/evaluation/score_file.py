@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from models.errors import UserError
-from models.files import check_regular
+from models.files import parsing
 from utils.evaluation.inference import Score
 from utils.runtime.files import GrowingFile
 
@@ -67,7 +67,7 @@ class ScoreFile:
         """
         path = self._file.path
         results = []
-        for image, score, error, _, rank in _lines(_content(path))[1:]:
+        for image, score, error, _, rank in _lines(path, _content(path))[1:]:
             value = None if error else _number(path, image, score)
             results.append(Score(Path(image), value, error, _number(path, image, rank, "rank") if rank else None))
         return results
@@ -83,7 +83,7 @@ class ScoreFile:
         path = self._file.path
         content = _content(path)
         whole = content[: content.rfind(b"\n") + 1]
-        found = lines = _lines(whole)
+        found = lines = _lines(path, whole)
         if _as_csv([COLUMNS]).startswith(content):  # empty, or cut by a kill
             lines = [COLUMNS]
         if not _are_scores(lines):
@@ -111,7 +111,7 @@ def read_scores(path: Path) -> dict[str, float]:
     Raises:
         UserError: the file cannot be read, is something else, has no scores, or an image twice.
     """
-    lines = _lines(_content(path))
+    lines = _lines(path, _content(path))
     if not _are_scores(lines):
         raise UserError(
             f"{path}: not a file of scores ({','.join(COLUMNS)}); give one of single_image_inference.py --output"
@@ -153,15 +153,13 @@ def _rank_text(rank: float | None) -> str:
 
 
 def _content(path: Path) -> bytes:
-    check_regular(path)
-    try:
+    with parsing(path, "a file of scores"):
         return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _lines(content: bytes) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline="")))
+def _lines(path: Path, content: bytes) -> list[list[str]]:
+    with parsing(path, "a file of scores"):
+        return list(csv.reader(io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline="")))
 
 
 def _written(text: Path | str) -> str:

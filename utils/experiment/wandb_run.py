@@ -65,6 +65,6 @@ def start_wandb(experiment: Experiment, settings: Mapping[str, Any]) -> Any:
         run = wandb.init(dir=str(experiment.folder.resolve()), id=run_id, resume="allow", **settings)
         write_text(note, run.id + "\n")
         return run
-    except (wandb.errors.Error, OSError, UserError) as error:
+    except (wandb.errors.Error, OSError, ValueError, UserError) as error:
         print(f"W&B did not start ({error}); the run continues without it", file=sys.stderr)
         return None

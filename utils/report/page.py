@@ -18,7 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from models.errors import UserError
 from models.experiment import Experiment
-from models.files import check_regular, write_text
+from models.files import parsing, write_text
 from utils.config.yaml_file import read_yaml
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
@@ -57,15 +57,16 @@ class Page:
     outcome: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    summary: pd.DataFrame | None = None
-    types: pd.DataFrame | None = None
-    separability: pd.DataFrame | None = None
+    summary: Markup | None = None
+    types: Markup | None = None
+    separability: Markup | None = None
+    untrained: bool = False
     training: list[Figure] = field(default_factory=list)
     tests: list[Figure] = field(default_factory=list)
-    cross: dict[str, pd.DataFrame] = field(default_factory=dict)
+    cross: dict[str, Markup] = field(default_factory=dict)
     manifold: list[Figure] = field(default_factory=list)
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
-    facts: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     config: str = ""
     published: bool = False
     full_reference: bool = False
@@ -80,15 +81,17 @@ def write_report(experiment: Experiment) -> Path:
     if not experiment.folder.is_dir():
         raise UserError(f"{experiment.folder}: no such folder; training (main.py) makes it")
     page = Page(experiment.title, written=now())
-    results = _read_json(experiment.results("json"))
-    config = (read_yaml(experiment.config) if experiment.config.exists() else {}) or (results or {}).get("config") or {}
-    made_with = _read_json(experiment.environment) or {}
-    _add_training(page, experiment, config, made_with)
+    results, made_with = _read_json(experiment.results("json")), _read_json(experiment.environment) or {}
+    written = experiment.config.exists()
+    config = read_yaml(experiment.config) if written else (results or {}).get("config")
+    with parsing(experiment.config if written else experiment.results("json"), "as main.py writes it"):
+        config = dict(config or {})
+        epochs = dict(config.get("training") or {}).get("epochs")
+        page.config = yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else ""
+    _add_training(page, experiment, int(epochs) if isinstance(epochs, int) else None, made_with)
     _add_results(page, experiment, results)
     _add_manifold(page, experiment)
-    page.config = yaml.safe_dump(config, sort_keys=False, allow_unicode=True) if config else ""
-    made_with |= (results or {}).get("environment") or {}
-    page.facts = {"seed": str(config.get("seed", "unknown")), **{k: str(v) for k, v in made_with.items()}}
+    page.facts = {"seed": config.get("seed", "unknown"), **made_with, **page.facts}
     text = render_template("page.html.jinja", title=page.title, page=page, interactive=bool(page.manifold))
     write_text(experiment.report, text)
     return experiment.report
@@ -107,22 +110,23 @@ def drawn(caption: str, draw: Callable[..., Any], *arguments: Any) -> Figure:
     return Figure(svg(caption, draw, *arguments), caption)
 
 
-def _add_training(page: Page, experiment: Experiment, config: dict[str, Any], made_with: dict[str, Any]) -> None:
+def _add_training(page: Page, experiment: Experiment, epochs: int | None, made_with: dict[str, Any]) -> None:
     path = experiment.metrics
     if not path.exists():
         page.missing.append(f"no training: there is no {path.name}")
         return
-    check_regular(path)
-    try:
-        table = pd.read_csv(path, on_bad_lines="skip")
-        steps = table.dropna(subset=["loss"])
-        validations = table.dropna(subset=["srocc"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: not a log of training ({str(error).splitlines()[0]})") from error
+    with parsing(path, "a log of training"):
+        _add_log(page, experiment, pd.read_csv(path, on_bad_lines="skip"), epochs, made_with)
+
+
+def _add_log(
+    page: Page, experiment: Experiment, table: pd.DataFrame, epochs: int | None, made_with: dict[str, Any]
+) -> None:
+    steps, validations = table.dropna(subset=["loss"]), table.dropna(subset=["srocc"])
     if steps.empty:
         page.missing.append("training has not logged a step yet")
         return
-    last, epochs = steps.iloc[-1], config.get("training", {}).get("epochs")
+    last = steps.iloc[-1]
     lately = steps["loss"].tail(figures.SMOOTHING)
     step, planned = int(last["step"]), _planned_steps(steps, epochs)
     of_all = "" if planned is None else f" of {planned}"
@@ -163,16 +167,18 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
         page.outcome.append("; ".join(["Not tested yet", *page.notes[-1:]]) + ".")
         page.notes = page.notes[:-1]
         return
-    try:
+    with parsing(experiment.results("json"), "as test.py writes it", "run the test again"):
         summary = pd.DataFrame(results["summary"])
         shown = summary.drop(columns=NOT_SHOWN)
         page.full_reference = bool(results["full_reference"])
         page.published = bool(results["published"])
         if (shown["train_fraction"] == 1).all():
             shown = shown.drop(columns="train_fraction")
-        page.summary = shown[shown["group"] == GLOBAL].drop(columns="group")
+        page.untrained = "untrained_srocc" in shown
+        page.summary = _table(shown[shown["group"] == GLOBAL].drop(columns="group"))
         types = shown[shown["group"] != GLOBAL].drop(columns=["splits_kind", "alpha"])
-        page.types = types if len(types) else None
+        page.types = _table(types) if len(types) else None
+        page.facts = dict(results.get("environment") or {})
         if results["checkpoint"]:
             _add_checkpoint(page, experiment, results["checkpoint"])
         page.missing += [f"{name} has no result: {line}" for name, line in results["failures"].items()]
@@ -180,13 +186,10 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any] | N
             _add_dataset(page, found, results["summary"])
         for title, key in (("SROCC across datasets", "cross"), ("Published SROCC across datasets", "published_cross")):
             if results[f"{key}_dataset"]:
-                page.cross[title] = cross_table([CrossResult(**c) for c in results[f"{key}_dataset"]], "srocc")
+                cross = [CrossResult(**c) for c in results[f"{key}_dataset"]]
+                page.cross[title] = _table(cross_table(cross, "srocc"), index=True)
         if results["separability"]:
-            page.separability = separability_table(results["separability"])
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"{experiment.results('json')}: not as test.py writes it now ({error!r}); run the test again"
-        ) from error
+            page.separability = _table(separability_table(results["separability"]))
 
 
 def _add_checkpoint(page: Page, experiment: Experiment, tested: str) -> None:
@@ -242,14 +245,12 @@ def _add_manifold(page: Page, experiment: Experiment) -> None:
             "no manifold: validation.visualize is off, or no dataset has types and levels and ten validation images"
         )
         return
-    try:
+    with parsing(experiment.manifold, "as test.py writes it", "run the test again"):
         manifold = Manifold(**content)
         for method in manifold.points:
             for kind, color in (("groups", "group of distortion"), ("mos", "score")):
                 caption = f"{method} of {len(manifold.names)} images of {manifold.dataset}, coloured by {color}"
                 page.manifold.append(_interactive(caption, manifold, method, kind, page))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{experiment.manifold}: not in the present form ({error}); run the test again") from error
     if "UMAP" not in manifold.points:
         page.notes.append("UMAP is drawn too where the optional package umap-learn is installed")
 
@@ -306,11 +307,8 @@ def _table(frame: pd.DataFrame, index: bool = False) -> Markup:
 def _read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    check_regular(path)
-    try:
+    with parsing(path, "as it is written here", "run the test again, or delete the file"):
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); run the test again, or delete the file") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not as it is written here; run the test again, or delete the file")
-    return content
+        if not isinstance(content, dict):
+            raise ValueError(f"found {type(content).__name__}")
+        return content

@@ -2,8 +2,10 @@
 
 import json
 import os
+import random
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,9 +198,12 @@ def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("file", "content", "match"),
     [
-        ("results.json", "{", "not readable as JSON"),
-        ("results.json", "{}", "not as test.py writes it"),
-        ("manifold.json", '{"a": 1}', "not in the present form"),
+        ("results.json", "{", "not as it is written here"),
+        ("results.json", "[" * 10**5, "not as it is written here"),
+        ("results.json", "{}", "not as test.py writes it .lacks 'summary'"),
+        ("manifold.json", '{"a": 1}', "not as test.py writes it"),
+        ("config.yaml", "[" * 10**5, "config.yaml: not valid YAML"),
+        ("metrics.csv", "loss,srocc,epoch,step\n1,,x,y\n", "not a log of training"),
         ("config.yaml", "seed: 1\nseed: 2", "seed is given twice"),
         ("metrics.csv", "nothing\n1\n", "not a log of training"),
     ],
@@ -208,6 +213,39 @@ def test_a_damaged_file_gives_a_one_line_message(tmp_path: Path, file: str, cont
     with pytest.raises(UserError, match=match) as error:
         write_report(Experiment(tmp_path, "title"))
     assert str(tmp_path / file) in str(error.value)
+
+
+WRONG: list[Any] = [None, 3, "x", [3], {"a": 3}]
+
+
+@pytest.mark.parametrize("file", ["results.json", "manifold.json", "environment.json"])
+def test_a_file_that_was_edited_by_hand_is_shown_or_named(tmp_path: Path, file: str) -> None:
+    """Thirty values on two levels, and in the first items of lists, are replaced by values of other types."""
+    experiment = Experiment(tmp_path, "title")
+    write_results(results(), experiment)
+    manifold = {"dataset": "live", "points": {"t-SNE": [[0, 1], [1, 0]]}, "names": ["a", "b"], "types": ["x", "y"]}
+    manifold |= {"groups": ["x", "y"], "levels": [1, 2], "scores": [0.5, 1.0]}
+    (tmp_path / "manifold.json").write_text(json.dumps(manifold))
+    (tmp_path / "environment.json").write_text('{"Python": "3.11"}')
+    content = json.loads((tmp_path / file).read_text(encoding="utf-8"))
+    changes = [(place, key, value) for place, key in places(content) for value in WRONG]
+    for place, key, value in random.Random(0).sample(changes, min(30, len(changes))):
+        before, place[key] = place[key], value
+        (tmp_path / file).write_text(json.dumps(content), encoding="utf-8")
+        place[key] = before
+        try:
+            write_report(experiment)
+        except UserError as error:
+            assert file in str(error) and "\n" not in str(error) and len(str(error)) < 600
+
+
+def places(content: Any, depth: int = 2) -> Iterator[tuple[Any, Any]]:
+    """(mapping or list, key) of the values in nested mappings, and of the first item of lists."""
+    keys = list(content) if isinstance(content, dict) else [0] if isinstance(content, list) and content else []
+    for key in keys:
+        yield content, key
+        if depth > 1:
+            yield from places(content[key], depth - 1)
 
 
 def test_a_missing_experiment_is_an_error() -> None:
