@@ -1,1 +1,1 @@
-"""Commands that measure this code beside baselines."""
+"""Benchmarks: commands that time this code and a baseline in the same run."""

@@ -1,47 +1,49 @@
-"""Measures the time of the degradation model per type and level and per training sample, or draws a contact sheet.
+"""Measures the time of the degradation model: each type and level, and whole training samples.
 
-Samples are timed for each folder of photos, with the decoders of imagecodecs if it is installed and with Pillow alone.
+    python -m benchmarks.degradation [--images FOLDER ...] [--samples 500] [--only TYPE_OR_GROUP ...]
 
-python -m benchmarks.degradation [--images FOLDER ...] [--only TYPE_OR_GROUP ...] [--figure PATH]
+Samples are timed for each folder of photos, with imagecodecs if it is installed and with Pillow alone. The time is the
+CPU time of one thread, as in a data-loading worker. The unit of comparison between machines is a JPEG round trip of
+noise. An epoch of KADIS700's 140,000 images and the number of cores for a fast GPU are computed from the mean sample.
+
+JPEG 2000 takes more time than any other type, and the share of samples that have it, one in six, has a standard
+deviation of a tenth of that in 500 samples. So the samples with and without it are weighted by their expected shares.
 """
 
-import argparse
 import io
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
-from torch import Generator, Tensor
+from torch import Generator
 
-from benchmarks.machine import seconds
-from data import fast_png, kadis700
+from benchmarks.harness import benchmark_parser, machine, seconds
+from data import fast_png
 from data.fast_png import read_pixels
-from data.kadis700 import KADIS700Dataset, half_scale_pixels_bicubic
+from data.kadis700 import KADIS700Dataset, half_scale_pixels_bicubic, random_crop
 from models.errors import UserError
-from models.files import write_atomic
 from models.image_file import open_image
-from models.preprocess import half_scale_bicubic, to_tensor
+from models.preprocess import half_scale_bicubic
 from utils.command import run_command
-from utils.distortions import DISTORTIONS, GROUPS, Distortion, degrade, get_group, sample_composition
+from utils.distortions import DISTORTIONS, GROUPS, get_group
 from utils.runtime.device import tune_malloc
 
 PATCH = 224
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"  # next to a development checkout
 PRISTINE = [folder for folder in (SHARED / "pristine", SHARED / "pristine_png") if folder.is_dir()]  # JPEG and PNG
 QUICKSTART = [Path("quickstart_data/KADIS700/ref_imgs")]
-FIGURE_PATCH = 128
-DECODING = "decoding"
+KADIS700 = 140_000  # images
+CORES = 16
+GPU_RATE = 520  # samples per second: ten epochs in 45 minutes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark_parser("benchmarks.degradation", __doc__)
     parser.add_argument(
         "--images",
         type=Path,
@@ -51,44 +53,80 @@ def main() -> None:
         help="folders of pristine photos (default: %(default)s)",
     )
     parser.add_argument("--samples", type=int, default=500, help="samples to time per folder (default: %(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="time only these types or groups, and no samples")
-    parser.add_argument("--figure", type=Path, help="draw a contact sheet to this file and measure no times")
-    arguments = parser.parse_args()
-    if arguments.samples < 1:
-        raise UserError(f"--samples: found {arguments.samples}; must be at least 1")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[*GROUPS, *DISTORTIONS],
+        metavar="NAME",
+        help="time only these types or groups, and no samples",
+    )
+    options = parser.parse_args()
     tune_malloc()  # same as in main.py
     torch.set_num_threads(1)
-    datasets = [KADIS700Dataset(folder, patch_size=PATCH, images_folder=".") for folder in arguments.images]
-    if arguments.figure:
-        draw_contact_sheet(datasets[0].images, arguments.figure)
-        return
-    types = chosen_types(arguments.only or GROUPS)
-    image = _photo(datasets[0].images[0], PATCH)
+    print(machine())
+    datasets = [KADIS700Dataset(folder, patch_size=PATCH, images_folder=".") for folder in options.images]
+    time_types(datasets[0].images[0], options.only or GROUPS)
+    if not options.only:
+        print("mean sample / calibration: " + "; ".join(time_samples(each, options.samples) for each in datasets))
+
+
+def time_types(photo: Path, names: Sequence[str]) -> None:
+    """Prints the times of the distortion types with these names or in groups with these names."""
+    image = random_crop(read_pixels(photo), PATCH, Generator().manual_seed(0))
     print(f"ms per {PATCH} x {PATCH} image, levels 1 to 5 (median of 7)")
-    for distortion in types:
-        times = [
-            seconds(lambda d=distortion, v=level: d(image, v, Generator().manual_seed(0)), repeats=7)  # type: ignore[misc]
-            for level in distortion.levels
-        ]
-        print(f"{distortion.name:18s}" + "".join(f"{1000 * t:8.2f}" for t in times))
-    if not arguments.only:
-        print("mean sample / calibration: " + "; ".join(time_samples(each, arguments.samples) for each in datasets))
+    for distortion in DISTORTIONS.values():
+        if distortion.name in names or distortion.group in names:
+            times = [
+                seconds(lambda d=distortion, v=level: d(image, v, Generator().manual_seed(0)), repeats=7)  # type: ignore[misc]
+                for level in distortion.levels
+            ]
+            print(f"{distortion.name:18s}" + "".join(f"{1000 * each:8.2f}" for each in times))
 
 
-def chosen_types(names: Sequence[str]) -> list[Distortion]:
-    """The distortion types with these names; the name of a group selects all its types.
+def time_samples(dataset: KADIS700Dataset, count: int) -> str:
+    """Prints the mean CPU time of a training sample with each choice of decoders, and what follows from it.
+
+    The calibration and all choices are measured for every sample, so that they are measured under the same load.
+
+    Returns:
+        One line with the folder's name and, for each choice of decoders, the ratio of the mean to the calibration.
 
     Raises:
-        UserError: a name is neither a type nor a group; the message lists all names.
+        UserError: there are too few samples.
     """
-    types: list[Distortion] = []
-    for name in names:
-        if name not in GROUPS and name not in DISTORTIONS:
-            raise UserError(
-                f"--only: found {name!r}; use a group ({', '.join(GROUPS)}) or a type ({', '.join(DISTORTIONS)})"
-            )
-        types += get_group(name) if name in GROUPS else [DISTORTIONS[name]]
-    return types
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8))
+    decoders: dict[str, Any] = {"Pillow alone": None}
+    if fast_png.imagecodecs is not None:
+        decoders = {"imagecodecs": fast_png.imagecodecs, **decoders}
+    times: dict[str, dict[bool, list[float]]] = {choice: {True: [], False: []} for choice in decoders}
+    calibrations = []
+    for number in range(count):
+        jpeg_round_trip(noise)  # warm-up
+        calibrations += [cpu_time(lambda: jpeg_round_trip(noise))[0] for _ in range(3)]
+        for choice in list(decoders)[:: 1 if number % 2 else -1]:  # no choice is always the first to read the photos
+            with patch.object(fast_png, "imagecodecs", decoders[choice]):
+                spent, sample = cpu_time(lambda n=number: dataset[divmod(n, len(dataset))])  # type: ignore[misc]
+            times[choice]["jpeg2000" in dict(sample["composition"])].append(spent)
+    share = expected_share(dataset, "jpeg2000")
+    means = {choice: weighted_mean(with_it[True], with_it[False], share) for choice, with_it in times.items()}
+    unit = float(np.mean(calibrations))
+
+    photos = dataset.images[:50]
+    image, pixels = open_image(photos[0]), read_pixels(photos[0])
+    halving = seconds(lambda: half_scale_pixels_bicubic(pixels), repeats=25)
+    halving_by_pillow = seconds(lambda: half_scale_bicubic(image), repeats=25)
+    print(f"\n{count} samples of {dataset.folder.name}, patch {PATCH}, up to 4 distortions of 5 levels, 1 thread")
+    print(f"  calibration, a JPEG round trip of noise at quality 90: {1000 * unit:.2f} ms")
+    print(f"  downscaling a photo by 2: {1000 * halving:.2f} ms, with Pillow {1000 * halving_by_pillow:.2f} ms")
+    for choice, mean in means.items():
+        with patch.object(fast_png, "imagecodecs", decoders[choice]):
+            reading = cpu_time(lambda: [read_pixels(photo) for photo in photos])[0] / len(photos)
+        print(
+            f"  with {choice}: a sample takes {1000 * mean:.1f} ms = {mean / unit:.1f} x, reading a photo "
+            f"{1000 * reading:.2f} ms; {CORES} cores make an epoch of {KADIS700:,} samples in "
+            f"{KADIS700 * mean / CORES / 60:.1f} min, {GPU_RATE * mean:.1f} cores make {GPU_RATE} samples per second"
+        )
+    return f"{dataset.folder.name} " + ", ".join(f"{mean / unit:.1f} with {choice}" for choice, mean in means.items())
 
 
 def jpeg_round_trip(noise: Image.Image) -> None:
@@ -99,156 +137,31 @@ def jpeg_round_trip(noise: Image.Image) -> None:
         decoded.load()
 
 
-def time_samples(dataset: KADIS700Dataset, count: int) -> str:
-    """Prints the mean CPU time of a training sample and of its parts, and their ratios to the calibration.
-
-    The calibration and each choice of decoders are measured for every sample, so that all are measured under the same
-    load. CPU time of this one thread, because waiting for other programs would count more in a long sample.
-
-    Returns:
-        One line with the folder's name and, for each choice of decoders, the ratio of the mean to the calibration.
-    """
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (PATCH, PATCH, 3), dtype=np.uint8))
-    positions = typical_positions(dataset, count)
-    choices: dict[str, Any] = {"Pillow alone": None}
-    if fast_png.imagecodecs is not None:
-        choices = {"imagecodecs": fast_png.imagecodecs, **choices}
-    samples: dict[str, list[float]] = {choice: [] for choice in choices}
-    spent = {choice: dict.fromkeys((DECODING, *DISTORTIONS), 0.0) for choice in choices}
-    times: dict[str, list[float]] = {name: [] for name in (DECODING, *DISTORTIONS)}
-    calibrations = []
-    image, photo = open_image(dataset.images[0]), read_pixels(dataset.images[0])
-    halving = seconds(lambda: half_scale_pixels_bicubic(photo), repeats=25)
-    halving_by_pillow = seconds(lambda: half_scale_bicubic(image), repeats=25)
-    timed = {name: replace(d, function=_timed(d.function, times[name])) for name, d in DISTORTIONS.items()}
-    timed_reading = patch.object(kadis700, "read_pixels", _timed(read_pixels, times[DECODING]))
-    with patch.dict(DISTORTIONS, timed), timed_reading:
-        for number, position in enumerate(positions):
-            jpeg_round_trip(noise)  # warm-up
-            calibrations += [cpu_seconds(lambda: jpeg_round_trip(noise)) for _ in range(3)]
-            for choice in list(choices)[:: 1 if number % 2 else -1]:  # none is always the first to read the photos
-                with patch.object(fast_png, "imagecodecs", choices[choice]):
-                    samples[choice].append(cpu_seconds(lambda p=position: dataset[p]))  # type: ignore[misc]
-                for name, durations in times.items():
-                    spent[choice][name] += sum(durations) / count
-                    durations.clear()
-    unit = float(np.mean(calibrations))
-    means = {choice: float(np.mean(durations)) for choice, durations in samples.items()}
-
-    def part(label: str, of: Callable[[str], float]) -> None:
-        """Prints milliseconds, ratio to the calibration and share of the sample for each choice of decoders."""
-        cells = (f"{1000 * of(c):.1f} ms = {of(c) / unit:.1f} x, {100 * of(c) / means[c]:.0f} %" for c in choices)
-        print(f"  {label:38s}" + "".join(f"{cell:>27s}" for cell in cells))
-
-    def others(choice: str) -> float:
-        return sum(spent[choice][name] for name in DISTORTIONS if name != "jpeg2000")
-
-    print(f"\n{count} samples of {dataset.folder.name}, patch {PATCH}, up to 4 distortions of 5 levels, 1 thread")
-    print(f"  calibration, a JPEG round trip of noise at quality 90: {1000 * unit:.2f} ms")
-    print(f"  JPEG 2000: {expected_calls(dataset, 'jpeg2000'):.2f} calls per sample, which is the expected number")
-    print(" " * 40 + "".join(f"{choice:>27s}" for choice in choices))
-    part("decoding the two photos", lambda choice: spent[choice][DECODING])
-    part("JPEG 2000", lambda choice: spent[choice]["jpeg2000"])
-    part("the other 23 types", others)
-    first = next(iter(choices))
-    for slow in sorted(set(DISTORTIONS) - {"jpeg2000"}, key=lambda name: -spent[first][name])[:6]:
-        part(f"  of which {slow}", lambda choice, name=slow: spent[choice][name])  # type: ignore[misc]
-    part("resizing, cropping, normalising", lambda choice: means[choice] - sum(spent[choice].values()))
-    print(f"    downscaling a photo by 2: {1000 * halving:.2f} ms, with Pillow {1000 * halving_by_pillow:.2f} ms")
-    part("mean per sample", lambda choice: means[choice])
-    ratios = (f"{means[choice] / unit:.1f} with {choice}" for choice in choices)
-    return f"{dataset.folder.name} {', '.join(ratios)}"
+def cpu_time(work: Callable[[], Any]) -> tuple[float, Any]:
+    """CPU time of this thread in seconds, and the result. Waiting for other programs does not count."""
+    begin = time.thread_time()
+    result = work()
+    return time.thread_time() - begin, result
 
 
-def typical_positions(dataset: KADIS700Dataset, count: int) -> list[tuple[int, int]]:
-    """The first `count` samples, without those that would make JPEG 2000 more or less frequent than it is expected.
-
-    JPEG 2000 takes the most time. The share of samples that have it, one in six, has a standard deviation of a tenth
-    of that in 500 samples.
-    """
-    share = expected_calls(dataset, "jpeg2000") / 4
-    left = {True: round(share * count), False: count - round(share * count)}
-    positions: list[tuple[int, int]] = []
-    number = 0
-    while len(positions) < count:
-        position = divmod(number, len(dataset))
-        number += 1
-        has_it = any(name == "jpeg2000" for name, _ in dataset[position]["composition"])
-        if left[has_it]:
-            left[has_it] -= 1
-            positions.append(position)
-    return positions
+def expected_share(dataset: KADIS700Dataset, name: str) -> float:
+    """Expected share of the samples that have a distortion type."""
+    groups_per_sample = (1 - dataset.pristine_prob) * (1 + dataset.max_distortions) / 2
+    return groups_per_sample / len(GROUPS) / len(get_group(DISTORTIONS[name].group))
 
 
-def expected_calls(dataset: KADIS700Dataset, name: str) -> float:
-    """Expected number of calls of a type for the four crops of a sample."""
-    composed, groups = 1 - dataset.pristine_prob, (1 + dataset.max_distortions) / 2
-    return 4 * composed * groups / len(GROUPS) / len(get_group(DISTORTIONS[name].group))
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    start = time.thread_time()
-    work()
-    return time.thread_time() - start
-
-
-def _timed(function: Callable[..., Tensor], times: list[float]) -> Callable[..., Tensor]:
-    """Wraps a function so that the duration of each call is appended to `times`."""
-
-    def run(*args: Any, **options: Any) -> Tensor:
-        start = time.thread_time()
-        result = function(*args, **options)
-        times.append(time.thread_time() - start)
-        return result
-
-    return run
-
-
-def draw_contact_sheet(images: list[Path], path: Path) -> None:
-    """Draws 24 types x 5 levels on one photo and ten random compositions on other photos, with labels.
+def weighted_mean(with_type: list[float], without: list[float], share: float) -> float:
+    """Mean time of a sample, if `share` of the samples have the type.
 
     Raises:
-        UserError: there are fewer than two images, the suffix is not an image format, or the file cannot be written.
+        UserError: there are no samples with, or none without the type.
     """
-    if len(images) < 2:
-        raise UserError(f"{images[0].parent}: {len(images)} image; the figure needs at least 2")
-    # In the quickstart data, this image contains sky, edges, leaves and colours.
-    photo = _photo(images[len(images) // 3], FIGURE_PATCH)
-    cells: list[tuple[str, Tensor]] = []
-    for distortion in DISTORTIONS.values():
-        for number, level in enumerate(distortion.levels, 1):
-            options = {"angle": 30} if distortion.name == "motionblur" else {}
-            degraded = distortion(photo, level, Generator().manual_seed(number), **options)
-            cells.append((f"{distortion.name} {level:g}", degraded))
-    for seed in range(10):
-        generator = Generator().manual_seed(seed)
-        composition = sample_composition(generator)
-        other = _photo(images[(seed * 37) % len(images)], FIGURE_PATCH)
-        title = "\n".join(f"{name} {level:g}" for name, level in composition)
-        cells.append((title, degrade(other, composition, generator)))
-    # Each row of ten shows two types; the last row shows the compositions.
-    figure = Figure(figsize=(15, 23.5))
-    axes = figure.subplots(13, 10, gridspec_kw={"hspace": 0.25, "wspace": 0.05})
-    for axis, (title, image) in zip(axes.flat, cells, strict=True):
-        axis.imshow(image.permute(1, 2, 0).numpy())
-        axis.set_title(title, fontsize=8)
-        axis.axis("off")
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.985, bottom=0.005)
-    for axis in axes[-1]:  # leave space for titles of up to four lines
-        box = axis.get_position()
-        axis.set_position((box.x0, box.y0 - 0.004, box.width, box.height * 0.72))
-    try:
-        write_atomic(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=80))
-    except ValueError as error:  # unknown suffix
-        raise UserError(f"{path}: {error}") from error
-    print(f"written to {path}")
-
-
-def _photo(path: Path, size: int) -> Tensor:
-    """The centre crop of a photo: 3 x size x size."""
-    image = open_image(path)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return to_tensor(image.crop((left, top, left + size, top + size)))
+    if not with_type or not without:
+        count = len(with_type) + len(without)
+        raise UserError(
+            f"--samples: found {count}; too few to have samples with and without JPEG 2000, use 100 or more"
+        )
+    return share * float(np.mean(with_type)) + (1 - share) * float(np.mean(without))
 
 
 if __name__ == "__main__":

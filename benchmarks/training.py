@@ -8,29 +8,39 @@ A step is forward, loss, backward and update on 4 x batch_size crops. "plain" is
 main.py, which cannot be undone. All begin with the crops in the loader's memory. Times are medians.
 """
 
-import argparse
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
-from benchmarks.machine import description, matmul_rate, seconds
+from benchmarks.harness import forward_bound, network_parser, print_times, seconds, start
 from models.simclr import SimCLR
-from train import training_precision, training_step
+from train import training_step
 from utils.command import run_command
-from utils.runtime.device import autocast, choose_algorithms, resolve_device, tf32_allowed, tune_malloc
+from utils.runtime.device import autocast, choose_algorithms, tf32_allowed, tune_malloc
 from utils.runtime.transfer import Transfer
 
-# Multiply-adds of ResNet-50's convolutions for one 224 x 224 image. A step costs three times as much: the forward pass,
-# the gradients of the inputs and the gradients of the weights.
-FORWARD_MACS_224 = 4.09e9
-PASSES = 3
+PASSES = 3  # forward, gradients of the inputs, gradients of the weights: each has as many multiply-adds
 ENCODER = {"embedding_dim": 128, "pretrained": False, "use_norm": True}
+SGD: dict[str, Any] = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
 
 
-def random_views(batch_size: int, patch_size: int, device: torch.device) -> list[torch.Tensor]:
-    """Two views of a batch as they come from the loader, of noise."""
-    views = [torch.randn(2 * batch_size, 3, patch_size, patch_size) for _ in "ab"]
-    return [view.pin_memory() for view in views] if device.type == "cuda" else views
+def plain_step(views: list[torch.Tensor], device: torch.device, precision: str) -> Callable[[], object]:
+    """A step as in a plain PyTorch loop."""
+    model = SimCLR(ENCODER, 0.1).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), **SGD)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+    def step() -> None:
+        with tf32_allowed(precision):
+            with autocast(precision, device):
+                loss = model(*(view.to(device) for view in views))
+            optimizer.zero_grad()
+            scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+
+    return step
 
 
 def our_step(
@@ -40,7 +50,7 @@ def our_step(
     model = SimCLR(ENCODER, 0.1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
         model.compile()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4, fused=True)
+    optimizer = torch.optim.SGD(model.parameters(), fused=True, **SGD)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     transfer = Transfer(device)
 
@@ -52,48 +62,28 @@ def our_step(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser = network_parser("benchmarks.training", __doc__, repeats=2, precision="auto")
     parser.add_argument("--batch_size", type=int, default=16, help="batch size in images (default: %(default)s)")
     parser.add_argument(
         "--patch_size", type=int, default=224, help="side of the crops in pixels (default: %(default)s)"
     )
-    parser.add_argument("--repeats", type=int, default=2, help="timed steps per variant (default: %(default)s)")
     parser.add_argument("--compile", action="store_true", help="also time our step with torch.compile")
-    parser.add_argument("--device", default="cpu", help="where to compute (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", help="as training.precision (default: %(default)s)")
-    options = parser.parse_args()
-    device = resolve_device(options.device)
-    precision = training_precision(options.precision, device)
+    options = start(parser)
+    device, precision, batch_size, side = options.device, options.precision, options.batch_size, options.patch_size
     choose_algorithms(deterministic=False)
-    print(f"{description(device)}, {precision}")
+    views = [torch.randn(2 * batch_size, 3, side, side) for _ in "ab"]
+    if device.type == "cuda":
+        views = [view.pin_memory() for view in views]
+    bound = PASSES * forward_bound(4 * batch_size, side, device, precision)
 
-    torch.manual_seed(0)
-    plain = SimCLR(ENCODER, 0.1).to(device)
-    views = random_views(options.batch_size, options.patch_size, device)
-    optimizer = torch.optim.SGD(plain.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-
-    def run_plain() -> None:
-        with tf32_allowed(precision):
-            with autocast(precision, device):
-                loss = plain(*(view.to(device) for view in views))
-            optimizer.zero_grad()
-            scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-
-    macs = PASSES * 4 * options.batch_size * FORWARD_MACS_224 * (options.patch_size / 224) ** 2
-    floor = macs / matmul_rate(device, precision)
-    times = {"plain": seconds(run_plain, options.repeats, device)}
+    times = {"plain": seconds(plain_step(views, device, precision), options.repeats, device)}
     times["ours, malloc as it is"] = seconds(our_step(views, device, precision), options.repeats, device)
     tune_malloc()
     times["ours"] = seconds(our_step(views, device, precision), options.repeats, device)
     if options.compile:
         times["ours, compiled"] = seconds(our_step(views, device, precision, compile=True), options.repeats, device)
-    times["matrix-product bound"] = floor
-    for name, time in times.items():
-        print(f"{name:22s} {time:7.3g} s per step, {time / times['plain']:.2f} x plain, {time / floor:.2f} x the bound")
-    print(f"ours / plain: {times['ours'] / times['plain']:.2f}")
+    print(f"ours: {batch_size / times['ours']:.1f} samples per second")
+    print_times(times, "step", bound)
 
 
 if __name__ == "__main__":

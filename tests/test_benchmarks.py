@@ -3,14 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from benchmarks import degradation, ridge
 from benchmarks.__main__ import COMMANDS, ON_A_DEVICE, page
-from benchmarks.degradation import chosen_types, draw_contact_sheet, expected_calls, time_samples, typical_positions
+from benchmarks.harness import print_times
 from data import fast_png
 from data.kadis700 import KADIS700Dataset
 from models.errors import UserError
-from utils.distortions import DISTORTIONS, GROUPS
+from utils.distortions import sample_composition
 
 
 def test_the_page_shows_the_last_line_of_each_benchmark_as_its_result() -> None:
@@ -33,54 +35,58 @@ def test_every_command_is_a_module_that_accepts_its_options(
     assert all(option in printed for option in options if option.startswith("--"))
 
 
-def test_types_can_be_selected_by_name_and_by_group() -> None:
-    assert [d.name for d in chosen_types(["jitter", "jpeg"])] == ["jitter", "jpeg2000", "jpeg"]
-    assert [d.name for d in chosen_types(GROUPS)] == list(DISTORTIONS)
-    with pytest.raises(UserError, match=r"--only: found 'colour'; .*color_distortion.*gaublur"):
-        chosen_types(["jpeg", "colour"])
+def test_a_table_of_times_has_the_ratios_to_plain_and_to_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    print_times({"plain": 4, "ours": 2, "ONNX Runtime": 2.5}, "step", bound=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert " ".join(lines[1].split()) == "ours 2 s per step, 0.50 x plain, 2.00 x the bound"
+    assert len(lines) == 5 and lines[-1] == "ours / plain: 0.50, ours / ONNX Runtime: 0.80"
+
+
+def test_the_grid_search_gives_the_same_scores_as_scikit_learn(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ["--datasets", "tid2013", "--shrink", "20", "--columns", "32", "--splits", "2"]
+    monkeypatch.setattr("sys.argv", ["ridge", *quick])
+    ridge.main()
+    printed = capsys.readouterr().out
+    assert "tid2013: 150 x 5 x 32 float32" in printed and "for all 200 fits" in printed
+    assert float(printed.split("largest difference in SROCC: ")[1].split()[0]) < 1e-9
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> list[Path]:
-    paths = [tmp_path / f"{i}.png" for i in range(2)]
-    for i, path in enumerate(paths):
-        Image.fromarray(np.random.default_rng(i).integers(0, 256, (130, 140, 3), dtype=np.uint8)).save(path)
-    return paths
+def dataset(tmp_path: Path) -> KADIS700Dataset:
+    for i in range(2):
+        noise = np.random.default_rng(i).integers(0, 256, (130, 140, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    return KADIS700Dataset(tmp_path, patch_size=32, images_folder=".")
 
 
-def test_the_contact_sheet_has_13_rows_of_10(photos: list[Path], tmp_path: Path) -> None:
-    path = tmp_path / "made" / "sheet.png"
-    draw_contact_sheet(photos, path)
-    inked = np.asarray(Image.open(path).convert("L")) < 250
-    gaps = [np.flatnonzero(np.diff(inked.any(axis=axis).astype(int)) == 1).size for axis in (0, 1)]
-    assert gaps[0] == 10 and gaps[1] >= 13
+def test_the_expected_share_is_that_of_many_samples(dataset: KADIS700Dataset) -> None:
+    generator, count = torch.Generator().manual_seed(0), 4000
+    found = sum("jpeg2000" in dict(sample_composition(generator)) for _ in range(count)) / count
+    assert degradation.expected_share(dataset, "jpeg2000") == pytest.approx(0.95 * found, rel=0.1)
 
 
-def test_unwritable_contact_sheet_gives_a_one_line_message(photos: list[Path], tmp_path: Path) -> None:
-    for path in (tmp_path / "sheet.xyz", photos[0] / "sheet.png"):
-        with pytest.raises(UserError, match=path.name):
-            draw_contact_sheet(photos, path)
-    with pytest.raises(UserError, match="at least 2"):
-        draw_contact_sheet(photos[:1], tmp_path / "sheet.png")
-
-
-def test_the_timed_samples_have_jpeg2000_as_often_as_expected(photos: list[Path]) -> None:
-    dataset = KADIS700Dataset(photos[0].parent, patch_size=32, images_folder=".")
-    positions = typical_positions(dataset, 60)
-    compositions = [dict(dataset[position]["composition"]) for position in positions]
-    # a sample has 0.95 x 2.5 / 7 types of the group on average, half of which are JPEG 2000
-    assert sum("jpeg2000" in composition for composition in compositions) == round(60 * 0.95 * 2.5 / 7 / 2)
-    assert len(set(positions)) == 60
-    assert expected_calls(dataset, "jpeg2000") == pytest.approx(4 * 0.95 * 2.5 / 7 / 2)
+def test_samples_with_and_without_a_type_count_as_often_as_expected() -> None:
+    assert degradation.weighted_mean([5, 7], [1, 2, 3], share=0.25) == 0.25 * 6 + 0.75 * 2
+    with pytest.raises(UserError, match="--samples: found 2; too few"):
+        degradation.weighted_mean([], [1, 2], share=0.25)
 
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_samples_are_timed_with_each_choice_of_decoders(
-    installed: bool, photos: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    installed: bool, dataset: KADIS700Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(fast_png, "imagecodecs", object() if installed else None)
-    before = dict(DISTORTIONS)
-    line = time_samples(KADIS700Dataset(photos[0].parent, patch_size=32, images_folder="."), 3)
-    assert before == DISTORTIONS  # nothing stays wrapped
+    line = degradation.time_samples(dataset, 12)
     assert ("with imagecodecs" in line) == installed and "with Pillow alone" in line
-    assert "decoding the two photos" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("cores make an epoch of 140,000 samples") == 1 + installed
+
+
+def test_types_can_be_selected_by_name_and_by_group(
+    dataset: KADIS700Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(degradation, "seconds", lambda work, repeats: work() is None or 0.002)
+    degradation.time_types(dataset.images[0], ["jitter", "jpeg"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [[name, *["2.00"] * 5] for name in ("jpeg2000", "jpeg", "jitter")]

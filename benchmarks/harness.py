@@ -1,0 +1,116 @@
+"""Harness of the benchmarks: options, description of the machine, timing, lower bound, and the table of times."""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from train import training_precision
+from utils.runtime.device import check_precision, precision_context, resolve_device
+
+CPU = torch.device("cpu")
+FORWARD_MACS_224 = 4.09e9  # multiply-adds of ResNet-50's convolutions for one 224 x 224 image
+BASELINES = ("plain", "ONNX Runtime")
+
+
+def benchmark_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Parser of a benchmark's options."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+
+
+def network_parser(module: str, description: str | None, repeats: int, precision: str) -> argparse.ArgumentParser:
+    """Parser for a benchmark of the network, with --device, --precision and --repeats."""
+    parser = benchmark_parser(module, description)
+    parser.add_argument("--device", default="cpu", help="compute device (default: %(default)s)")
+    parser.add_argument(
+        "--precision", default=precision, help="precision as in the configuration, or auto (default: %(default)s)"
+    )
+    parser.add_argument("--repeats", type=int, default=repeats, help="timed calls per variant (default: %(default)s)")
+    return parser
+
+
+def start(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Reads the options of a `network_parser`, prints the machine and seeds PyTorch.
+
+    Returns:
+        The options, with a torch.device in `device` and the resolved `precision`.
+
+    Raises:
+        UserError: this machine does not have the device, or the device does not support the precision.
+    """
+    options = parser.parse_args()
+    options.device = resolve_device(options.device)
+    if options.precision == "auto":
+        options.precision = training_precision("auto", options.device)
+    check_precision("--precision", options.precision, options.device)
+    print(f"{machine(options.device)}, {options.precision}")
+    torch.manual_seed(0)
+    return options
+
+
+def machine(device: torch.device = CPU) -> str:
+    """One line with the processor, system, number of threads, versions of Python and torch, and device."""
+    processor = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line for line in cpuinfo.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        processor = names[0].split(":", 1)[1].strip() if names else processor
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return (
+        f"{processor}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}, {torch.get_num_threads()} "
+        f"threads, Python {platform.python_version()}, torch {torch.__version__}, {name}"
+    )
+
+
+def seconds(work: Callable[[], object], repeats: int, device: torch.device = CPU) -> float:
+    """Median time in seconds of `repeats` calls, after one warm-up call (two on an accelerator, which tunes itself)."""
+
+    def synchronize() -> None:
+        if device.type != "cpu":
+            torch.get_device_module(device).synchronize(device)
+
+    for _ in range(1 if device.type == "cpu" else 2):
+        work()
+    times = []
+    for _ in range(repeats):
+        synchronize()
+        begin = time.perf_counter()
+        work()
+        synchronize()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def forward_bound(crops: int, side: int, device: torch.device, precision: str) -> float:
+    """Lower bound in seconds of the encoder's forward pass: its multiply-adds at the rate of a large matrix product."""
+    size = 2048 if device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=device) for _ in "ab")
+    with torch.no_grad(), precision_context(precision, device):
+        rate = size**3 / seconds(lambda: a @ b, 5, device)
+    return crops * FORWARD_MACS_224 * (side / 224) ** 2 / rate
+
+
+def print_times(times: dict[str, float], unit: str, bound: float) -> None:
+    """Prints a table of times in seconds per `unit`, and as the last line the ratios of "ours" to the baselines."""
+    for name, value in {**times, "matrix-product bound": bound}.items():
+        ratios = f"{value / times['plain']:.2f} x plain, {value / bound:.2f} x the bound"
+        print(f"{name:22s} {value:7.3g} s per {unit}, {ratios}")
+    print(", ".join(f"ours / {name}: {times['ours'] / times[name]:.2f}" for name in BASELINES if name in times))
+
+
+def noise_images(folder: Path, count: int) -> list[Path]:
+    """Writes `count` PNG files of noise, 512 x 384."""
+    pixels = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)
+    paths = [folder / f"{number}.png" for number in range(count)]
+    for path in paths:
+        Image.fromarray(pixels).save(path)
+    return paths
