@@ -17,8 +17,8 @@ except Exception:  # not installed, or broken in any way
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EIGHT_BIT_RGB = bytes((8, 2, 0, 0, 0))  # end of a header: bit depth, colour type, and no interlacing
-# Chunks that change the pixels Pillow returns, or make libpng print a warning.
-SPECIAL = (b"tRNS", b"acTL", b"iCCP")
+# Chunks that change the pixels that Pillow returns.
+SPECIAL = (b"tRNS", b"acTL")
 
 
 def read_pixels(path: Path, truncated: list[str] | None = None) -> Tensor:
@@ -43,7 +43,7 @@ def decode_png(path: Path) -> npt.NDArray[np.uint8] | None:
         header = data[: data.find(b"IDAT")]
         if header[:8] != SIGNATURE or header[24:29] != EIGHT_BIT_RGB or any(name in header for name in SPECIAL):
             return None
-        pixels = imagecodecs.png_decode(data)
+        pixels = imagecodecs.spng_decode(data)
     except Exception:  # a damaged file or a broken package
         return None
     return pixels if pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.dtype == np.uint8 else None

@@ -17,6 +17,7 @@ FAST = {
     "plain.png": lambda path: RGB.save(path),
     "compressed.PNG": lambda path: RGB.save(path, "PNG", compress_level=9),
     "dpi.png": lambda path: RGB.save(path, dpi=(72, 72)),
+    "profile.png": lambda path: RGB.save(path, icc_profile=b"any"),
 }
 SLOW = {
     "photo.jpg": lambda path: RGB.save(path),
@@ -24,7 +25,6 @@ SLOW = {
     "alpha.png": lambda path: RGB.convert("RGBA").save(path),
     "palette.png": lambda path: RGB.quantize(16).save(path),
     "transparent.png": lambda path: RGB.save(path, transparency=(0, 0, 0)),
-    "profile.png": lambda path: RGB.save(path, icc_profile=b"any"),
     "animated.png": lambda path: RGB.save(path, save_all=True, append_images=[RGB.rotate(180)]),
     "a jpeg.png": lambda path: RGB.save(path, "JPEG"),
 }
