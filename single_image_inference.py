@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, about: str) -> int:
     """Scores the images as the arguments say; returns the exit code of `main`."""
     options = (arguments.batch_size, arguments.num_workers, arguments.reference)
-    ranked_among = f"{model.dataset}'s images, {SCORED_BY[model.score_kind]}"
+    compared_with = f"{model.dataset}'s images, {SCORED_BY[model.score_kind]}"
     if arguments.output:
-        with ScoreFile(arguments.output, about, paths, model.rank) as file:
+        with ScoreFile(arguments.output, about, paths) as file:
             results = score_images(model, file.todo, *options)
             for result in tqdm(results, total=len(file.todo), unit="image", disable=None):
                 file.add(result)
@@ -61,23 +61,23 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, about
             everything.append(result)
             if output_dropped() and not arguments.report:
                 break  # nobody gets the scores
-            print_score(result, len(paths) > 1, ranked_among)
+            print_score(result, len(paths) > 1, compared_with)
         failed = sum(result.value is None for result in everything)
     if arguments.report:
-        write_scores(arguments.report, everything, about, ranked_among)
+        write_scores(arguments.report, everything, about, compared_with)
     if arguments.quality_map and not failed:
         explain(arguments, paths[0], model, everything[0].value)
     return int(failed > 0)
 
 
-def print_score(result: Score, with_path: bool, ranked_among: str) -> None:
+def print_score(result: Score, with_path: bool, compared_with: str) -> None:
     """Prints the score, after which a script can stop reading, and what it means; or the error."""
     if result.value is None:
         print(f"error: {result.error}", file=sys.stderr)
         return
     text = f"{result.value:.6f}"
-    if result.rank is not None:
-        text += f"  better than {100 * result.rank:.0f} % of {ranked_among}"
+    if result.percentile is not None:
+        text += f"  better than {result.percentile:.0f} % of {compared_with}"
     print(f"{result.path}: {text}" if with_path else text, flush=True)
 
 

@@ -275,8 +275,8 @@ class ARNIQA(HubModule):
             full, half = self._features(img), self._features(img_ds)
         return torch.hstack([full, half]).to(self.regressor.weight.dtype)
 
-    def rank(self, score: Number) -> Number | None:
-        """The share of the images that the regressor was fitted on that have a lower score in their dataset.
+    def percentile(self, score: Number) -> Number | None:
+        """Percentage of the regressor's dataset with a lower score.
 
         It is interpolated between the quantiles of the dataset's scores; `score_kind` says whose scores they are.
 
@@ -284,7 +284,7 @@ class ARNIQA(HubModule):
             score: one number or a tensor of any shape, as `forward` gives them with `scale_score`.
 
         Returns:
-            A number in [0, 1], or float32 ones of the tensor's shape; 0 below the lowest score, 1 above the highest.
+            A number in [0, 100], or a float32 tensor of the same shape: 0 below all scores, 100 above them.
             None if the scores are not known, as those of the released KonIQ-10k regressor.
         """
         if self.score_quantiles is None:
@@ -296,8 +296,8 @@ class ARNIQA(HubModule):
         low, high = quantiles[above - 1], quantiles[above]
         # Many images may have one score; then two quantiles are equal.
         part = (scores - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
-        shares = (above - 1 + part.clamp(0, 1)) / steps
-        return shares if isinstance(score, Tensor) else shares.item()
+        percentiles = 100 * (above - 1 + part.clamp(0, 1)) / steps
+        return percentiles if isinstance(score, Tensor) else percentiles.item()
 
     def _features(self, images: Tensor) -> Tensor:
         return self.encoder.features(images.contiguous(memory_format=torch.channels_last))

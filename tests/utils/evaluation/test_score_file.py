@@ -5,10 +5,9 @@ import pytest
 
 from models.errors import UserError
 from utils.evaluation.inference import Score
-from utils.evaluation.score_file import ScoreFile, read_scores
+from utils.evaluation.score_file import ScoreFile
 
-HEADER = b"image,score,error,model,rank\r\n"
-EARLIER = b"image,score,error,model\r\n"
+HEADER = b"image,score,error,model,percentile\r\n"
 
 
 def add(path: Path, *results: Score, images: list[Path] | None = None) -> list[Path]:
@@ -30,11 +29,14 @@ def test_all_rows_can_be_read_back(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     earlier = [Score(Path("=1.png"), 0.25), Score(Path("sub/\udcff.png"), error="sub/\udcff.png: broken, cut")]
     add(path, *earlier)
-    now = Score(Path("b.png"), -0.5, rank=0.125)
+    now = Score(Path("b.png"), -0.5, percentile=12.5)
     with ScoreFile(path, "m", [now.path]) as file:
         file.add(now)
         assert file.results() == [*earlier, now]
-    for row, message in ((b"a.png,half,,m,", r"score of a\.png is 'half'"), (b"a.png,1,,m,x", r"rank of a\.png is")):
+    for row, message in (
+        (b"a.png,half,,m,", r"score of a\.png is 'half'"),
+        (b"a.png,1,,m,x", r"percentile of a\.png is"),
+    ):
         path.write_bytes(HEADER + row + b"\r\n")
         with ScoreFile(path, "m", [now.path]) as file, pytest.raises(UserError, match=message):
             file.results()
@@ -58,7 +60,7 @@ def test_a_name_that_is_not_utf_8_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"other,file\r\n1,2\r\n", HEADER + b"a.png,0.5,,another model,\r\n", EARLIER + b"a.png,0.5,,another\r\n"],
+    [b"other,file\r\n1,2\r\n", HEADER + b"a.png,0.5,,another model,\r\n"],
 )
 def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scores.csv"
@@ -81,27 +83,3 @@ def test_no_name_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, monkeypatch:
     assert rows[1][2] == f"./{name}.jpg: not a readable image"
     assert Path(rows[0][0]) == image  # a script finds the same file
     assert add(path, images=[image, broken]) == [broken]
-
-
-def test_a_file_of_an_earlier_version_gets_the_ranks_of_its_scores(tmp_path: Path) -> None:
-    path = tmp_path / "scores.csv"
-    rows = b"a.png,0.500000,,m\r\nb.png,,b.png: broken,m\r\nother.png,,other.png: broken,m\r\n"
-    path.write_bytes(EARLIER + rows)
-    assert read_scores(path) == {"a.png": 0.5}
-    path.write_bytes(EARLIER + rows + b"c.png,0.2")  # cut by a kill
-    a, b, c = (Path(f"{name}.png") for name in "abc")
-    with ScoreFile(path, "m", [a, b, c], rank=lambda score: score / 2) as file:
-        assert file.todo == [b, c]
-        file.add(Score(b, 0.25, rank=0.125))
-        file.add(Score(c, error="c.png: broken"))
-    kept = b"a.png,0.500000,,m,0.2500\r\nother.png,,other.png: broken,m,\r\n"
-    assert path.read_bytes() == HEADER + kept + b"b.png,0.250000,,m,0.1250\r\nc.png,,c.png: broken,m,\r\n"
-    assert read_scores(path) == {"a.png": 0.5, "b.png": 0.25}
-
-
-def test_an_earlier_row_without_a_number_is_one_line_and_the_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "scores.csv"
-    path.write_bytes(EARLIER + b"a.png,good,,m\r\n")
-    with pytest.raises(UserError, match=r"scores\.csv: the score of a\.png is 'good'; expected a number"):
-        ScoreFile(path, "m", [Path("a.png")], rank=lambda score: score)
-    assert path.read_bytes() == EARLIER + b"a.png,good,,m\r\n"

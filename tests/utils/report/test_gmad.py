@@ -14,8 +14,7 @@ from models.errors import UserError
 from utils.evaluation.gmad import competition
 from utils.report import gmad
 
-HEADER = "image,score,error,model,rank\n"
-EARLIER = "image,score,error,model\n"
+HEADER = "image,score,error,model,percentile\n"
 
 
 @pytest.fixture
@@ -78,16 +77,6 @@ def test_a_picture_and_a_table_of_both_ways_round(photos: Path, monkeypatch: pyt
             assert row[f"{kind}_image"] == str(images[index].relative_to(photos.parent))
             assert float(row[f"{kind}_score"]) == attacker[index]
             assert float(row[f"{kind}_score_equal_for"]) == defender[index]
-
-
-def test_files_without_ranks_are_compared_too(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of earlier versions."""
-    images = sorted(photos.iterdir())
-    scores = np.random.default_rng(2).uniform(size=12).round(6)
-    a, b = (write(photos.parent / f"{name}.csv", images, scores) for name in "ab")
-    b.write_text(b.read_text(encoding="utf-8").replace(HEADER, EARLIER).replace(",m,0.5\n", ",m\n"), encoding="utf-8")
-    run(monkeypatch, a, b)
-    assert (photos.parent / "gmad.png").exists()
 
 
 @pytest.mark.parametrize("quantiles", [1, 4])

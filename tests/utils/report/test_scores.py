@@ -54,7 +54,11 @@ def gallery(folder: Path) -> list[Score]:
     sizes = [(400, 300), (300, 400), (4000, 20), (1, 1), (20, 900)]
     names = [*STRANGE, *(f"sub/{i:02}.png" for i in range(30))]
     results = [
-        Score(photo(folder / name, i, sizes[i % len(sizes)]), (7 * i % len(names)) / 40, rank=None if i % 2 else i / 60)
+        Score(
+            photo(folder / name, i, sizes[i % len(sizes)]),
+            (7 * i % len(names)) / 40,
+            percentile=None if i % 2 else i / 0.6,
+        )
         for i, name in enumerate(names)
     ]
     results.append(Score(folder / "gone.png", 0.4321))
@@ -334,7 +338,7 @@ def test_the_top_says_what_was_scored(browser: Any, page: Path) -> None:
     with opened(browser, page) as tab:
         top = tab.locator("header").inner_text()
         assert f"Scores of {len(values) + 3} images" in top and MODEL in top
-        assert f"“Better than” is a share of {AMONG}." in top
+        assert f"“Better than” is the percentile among {AMONG}." in top
         assert str(page.parent / "photos") in top and re.search(r"Written 20\d\d-\d\d-\d\d \d\d:\d\d", top)
         facts = dict(zip(tab.locator("dt").all_text_contents(), tab.locator("dd").all_text_contents(), strict=True))
         expected = {"median": np.median(values), "mean": np.mean(values), "worst": min(values), "best": max(values)}
@@ -397,8 +401,8 @@ def test_a_screen_reader_hears_lists_of_named_links(browser: Any, page: Path) ->
         assert cards.nth(6).get_attribute("aria-setsize") == str(cards.count())
         place = names(tab).index("sub/07.png")
         position = len(STRANGE) + 7
-        rank = f" better than {100 * position / 60:.0f} %" if position % 2 == 0 else ""
-        name = f"{shown_scores(tab)[place]:.3f}{rank} sub/07.png"
+        place_of = f" better than {100 * position / 60:.0f} %" if position % 2 == 0 else ""
+        name = f"{shown_scores(tab)[place]:.3f}{place_of} sub/07.png"
         assert images.get_by_role("link", name=name, exact=True).count() == 1
         assert tab.get_by_role("region", name="Without a score").get_by_role("listitem").count() == 3
         assert tab.get_by_role("group", name="Order").get_by_role("button").count() == 2
