@@ -227,12 +227,12 @@ def test_references_are_extracted_once_and_the_images_features_are_those_of_the_
     shutil.copytree(experiment / "experiments" / "tried" / "pretrain", tmp_path / "experiments/tried/pretrain")
     monkeypatch.chdir(tmp_path)
     assert script.run_test(configuration(base, grid_search=False), "scratch", CPU) == 0
-    (before,) = (tmp_path / "experiments" / ".features").glob("*.images")
+    (before,) = (tmp_path / "experiments" / ".features").glob("*.npy")
     content = before.read_bytes()
     assert script.run_test(configuration(base, grid_search=False, full_reference=True), "scratch", CPU) == 0
     assert before.read_bytes() == content
-    (added,) = {*before.parent.glob("*.images")} - {before}
-    assert len(added.read_text().split("\n")) == 1 + REFERENCES
+    (added,) = {*before.parent.glob("*.npy")} - {before}
+    assert len(np.load(added)) == REFERENCES
 
 
 def test_full_reference_without_its_references_is_one_line(

@@ -1,78 +1,75 @@
-"""Features of a dataset's images on disk, and which images they are of."""
+"""Features of a dataset's images on disk, and which images they belong to."""
 
+import io
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UserError
-from utils.runtime.files import GrowingFile
+from models.files import check_regular, write_bytes
 
 CROPS = 5
 EMBEDDING_DIM = 4096  # as in models/weights.py: 2048 features of the full-scale crop, then 2048 of the half-scale crop
 ROW = CROPS * EMBEDDING_DIM * 4  # bytes of an image's features
+STATE = np.dtype([("size", "<i8"), ("mtime", "<i8"), ("truncated", "?")])  # of an image file; size -1: no features
 
 
 class FeatureFile:
-    """A file with a row of features for each image, and beside it a record of the images that have theirs.
+    """A file with a row of features for each image, and an .npy file with the state of each image at that time.
 
-    The record is a text file with a line `row size mtime truncated` for each image. It is written once the features are
-    on disk, so what a killed process or a power cut left is told from what is whole. Size and modification time stand
-    for the content: the features of an image that has changed since are missing, those of the others are kept.
+    A state is written once the features are on disk, so rows that a killed process or a power failure left unfinished
+    are known. Size and modification time stand for the content: if an image has changed, only its features are missing.
 
     Args:
-        path: of the file.
-        images: their files; image i has row i.
+        path: path of the features.
+        images: the image files; image i has row i.
+
+    Raises:
+        UserError: one of the two files is a pipe or a folder.
     """
 
     def __init__(self, path: Path, images: Sequence[Path]) -> None:
-        self.path, self.images = path, images
-        self._states = [_state(image) for image in images]
+        self.path, self.states_path = path, path.with_suffix(".npy")
+        self.states = np.array([_state(image) for image in images], STATE)
+        check_regular(self.path)
+        check_regular(self.states_path)
 
     def missing(self) -> list[int]:
         """The images without features, in order."""
-        kept = self._kept()
-        return [row for row in range(len(self.images)) if row not in kept]
+        kept = self._saved_states()
+        same = (kept["size"] == self.states["size"]) & (kept["mtime"] == self.states["mtime"]) & (kept["size"] >= 0)
+        return np.flatnonzero(~same).tolist()
 
     def truncated(self) -> list[int]:
-        """The images whose features are of a truncated file, in order."""
-        return sorted(row for row, truncated in self._kept().items() if truncated)
+        """The images with features of a truncated file, in order."""
+        truncated = self._saved_states()["truncated"]
+        truncated[self.missing()] = False
+        return np.flatnonzero(truncated).tolist()
 
-    def open_record(self) -> AbstractContextManager[GrowingFile]:
-        """The record, for `write`. One process at a time has it open.
-
-        Raises:
-            UserError: it cannot be opened, or another process has it open.
-        """
-        if not self._has_right_size():
-            self._record.unlink(missing_ok=True)
-        return GrowingFile(self._record)
-
-    def write(
-        self, record: GrowingFile, rows: Sequence[int], features: NDArray[np.float32], truncated: Sequence[int]
-    ) -> None:
-        """Keeps the features (n, 5, 4096) of n images; `truncated` are those of the images that are truncated.
+    def write(self, rows: Sequence[int], features: NDArray[np.float32], truncated: Sequence[int]) -> None:
+        """Writes the features (n, 5, 4096) of n images; `truncated` are those of the images that are truncated.
 
         Raises:
-            UserError: they cannot be written (disk full); what the files held before is kept.
+            UserError: the files cannot be written (disk full); they keep their content.
         """
+        states = self.states[rows]
+        states["truncated"] = np.isin(rows, truncated)
         try:
-            self.path.touch()
+            self._create()
             with self.path.open("r+b") as file:
-                if not self._has_right_size():
-                    file.truncate(len(self.images) * ROW)
                 for row, values in zip(rows, features, strict=True):
                     file.seek(row * ROW)
-                    file.write(values.astype("<f4").tobytes())
+                    file.write(values.astype("<f4").tobytes())  # a full disk would kill a process that writes to a map
                 file.flush()
                 os.fsync(file.fileno())
+            saved = np.lib.format.open_memmap(self.states_path, "r+")
+            saved[rows] = states
+            saved.flush()
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error}); it keeps what it held before") from error
-        # A line begins with its line break, so that it is whole whatever a power cut left before it.
-        record.append("".join(f"\n{row} {self._states[row]} {int(row in truncated)}" for row in rows).encode())
+            raise UserError(f"{self.path}: cannot be written ({error}); it keeps its content") from error
 
     def read(self) -> NDArray[np.float32]:
         """All features (N, 5, 4096), memory-mapped.
@@ -81,42 +78,45 @@ class FeatureFile:
             UserError: the file cannot be read.
         """
         try:
-            return np.memmap(self.path, "<f4", mode="r", shape=(len(self.images), CROPS, EMBEDDING_DIM))
+            return np.memmap(self.path, "<f4", mode="r", shape=(len(self.states), CROPS, EMBEDDING_DIM))
         except (OSError, ValueError) as error:
-            raise UserError(f"{self.path}: not readable ({error}); remove it to extract anew") from error
+            raise UserError(f"{self.path}: not readable ({error}); remove it to extract the features again") from error
 
     def remove(self) -> None:
-        """Removes the file and its record, the record first: what is left of a kill is then no features."""
-        self._record.unlink(missing_ok=True)
+        """Removes both files, the states first: after a kill, features without states do not count."""
+        self.states_path.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
-    @property
-    def _record(self) -> Path:
-        return self.path.with_suffix(".images")
-
-    def _kept(self) -> dict[int, bool]:
-        """Whether the file was truncated, for each image whose features are kept and which has not changed."""
-        try:
-            lines = self._record.read_text(encoding="ascii", errors="replace").splitlines()
-        except OSError:
-            return {}
+    def _create(self) -> None:
+        """Creates the files, unless both have their size and form."""
         if not self._has_right_size():
-            return {}
-        last = {fields[0]: fields[1:] for fields in map(str.split, lines) if len(fields) == 4}
-        states = ((row, state, last.get(str(row))) for row, state in enumerate(self._states))
-        return {row: found[2] == "1" for row, state, found in states if found and " ".join(found[:2]) == state}
+            self.states_path.unlink(missing_ok=True)
+            self.path.touch()
+            os.truncate(self.path, len(self.states) * ROW)
+        if self._load() is None:
+            content = io.BytesIO()
+            np.save(content, self._saved_states())
+            write_bytes(self.states_path, content.getvalue())
+
+    def _saved_states(self) -> NDArray[np.void]:
+        saved = self._load() if self._has_right_size() else None
+        return np.full(len(self.states), np.array((-1, 0, False), STATE)) if saved is None else saved
+
+    def _load(self) -> NDArray[np.void] | None:
+        try:
+            states = np.load(self.states_path)
+        except Exception:  # missing or damaged in any way
+            return None
+        return states if states.dtype == STATE and states.shape == self.states.shape else None
 
     def _has_right_size(self) -> bool:
-        try:
-            return self.path.stat().st_size == len(self.images) * ROW
-        except OSError:
-            return False
+        return self.path.exists() and self.path.stat().st_size == len(self.states) * ROW
 
 
-def _state(image: Path) -> str:
-    """Size and modification time of a file; empty if it is missing, which is the state of no image with features."""
+def _state(image: Path) -> tuple[int, int, bool]:
+    """Size and modification time of a file; size -1 if the file is missing."""
     try:
-        about = image.stat()
+        status = image.stat()
     except OSError:
-        return ""
-    return f"{about.st_size} {about.st_mtime_ns}"
+        return -1, 0, False
+    return status.st_size, status.st_mtime_ns, False

@@ -92,23 +92,19 @@ def cached_features(
     path = cache_dir / f"{cache_key(dataset, encoder_hash, precision)}.float32"
     with ExitStack() as opened:
         _lock(path, opened)
-        file = FeatureFile(path, dataset.images)
-        missing: list[int] = []
         with raise_on_all_ranks():
-            if is_rank0():
-                missing = file.missing()
-                check_images(dataset, missing)
-                record = opened.enter_context(file.open_record()) if missing else None
+            file = FeatureFile(path, dataset.images) if is_rank0() else None
+            missing = file.missing() if file else []
+            check_images(dataset, missing)
         missing = broadcast_from_rank0(missing)
         for rows, batch, truncated in _encode(encoder, dataset, batch_size, num_workers, device, precision, missing):
             with raise_on_all_ranks():
-                if is_rank0():
-                    assert record is not None
-                    file.write(record, rows, batch, truncated)
+                if file:
+                    file.write(rows, batch, truncated)
         with raise_on_all_ranks():
-            if is_rank0() and file.missing():
+            if file and file.missing():
                 raise UserError(f"{path}: was changed while it was written; start again")
-        return file.read() if is_rank0() else None, broadcast_from_rank0(file.truncated())
+        return file.read() if file else None, broadcast_from_rank0(file.truncated() if file else [])
 
 
 def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:

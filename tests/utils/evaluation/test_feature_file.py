@@ -1,6 +1,7 @@
 """What utils.evaluation.feature_file keeps when a write fails; test_features.py has the rest."""
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,34 @@ def test_a_full_disk_is_one_line_and_what_was_written_before_is_kept(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with file.open_record() as record:
-        file.write(record, [3, 0], values(3, 0), truncated=[3])
-        with monkeypatch.context() as patch:
-            patch.setattr(feature_file.os, "fsync", full)
-            with pytest.raises(UserError, match=r"kept\.float32: cannot be written \(.*No space left") as error:
-                file.write(record, [1], values(1), truncated=[])
+    file.write([3, 0], values(3, 0), truncated=[3])
+    with monkeypatch.context() as patch:
+        patch.setattr(feature_file.os, "fsync", full)
+        with pytest.raises(UserError, match=r"kept\.float32: cannot be written \(.*No space left") as error:
+            file.write([1], values(1), truncated=[])
     assert "\n" not in str(error.value)
     again = FeatureFile(tmp_path / "kept.float32", images)
     assert (again.missing(), again.truncated()) == ([1, 2], [3])
     np.testing.assert_array_equal(again.read()[[0, 3]], values(0, 3))
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"any", np.zeros(4).tobytes()])
+def test_damaged_states_are_no_states(tmp_path: Path, damage: bytes) -> None:
+    image = tmp_path / "a.png"
+    image.write_bytes(b"content")
+    file = FeatureFile(tmp_path / "kept.float32", [image])
+    file.write([0], values(1), truncated=[])
+    assert file.missing() == []
+    file.states_path.write_bytes(damage)
+    assert file.missing() == [0]
+    file.write([0], values(2), truncated=[0])
+    assert (file.missing(), file.truncated()) == ([], [0])
+
+
+def test_a_pipe_in_the_place_of_a_file_is_one_line(tmp_path: Path) -> None:
+    """Reading it waited forever."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("Windows has no such pipes")
+    os.mkfifo(tmp_path / "kept.npy")
+    with pytest.raises(UserError, match=r"kept\.npy: is a pipe"):
+        FeatureFile(tmp_path / "kept.float32", [])
