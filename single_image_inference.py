@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from models.arniqa import ARNIQA
-from models.errors import UserError
+from models.errors import UserError, escape_controls
 from models.experiment import Experiment
 from models.files import check_suffix
 from models.image_file import open_image
@@ -73,12 +73,12 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, about
 def print_score(result: Score, with_path: bool, compared_with: str) -> None:
     """Prints the score, after which a script can stop reading, and what it means; or the error."""
     if result.value is None:
-        print(f"error: {result.error}", file=sys.stderr)
+        print(f"error: {escape_controls(result.error)}", file=sys.stderr)
         return
     text = f"{result.value:.6f}"
     if result.percentile is not None:
         text += f"  better than {result.percentile:.0f} % of {compared_with}"
-    print(f"{result.path}: {text}" if with_path else text, flush=True)
+    print(f"{escape_controls(result.path)}: {text}" if with_path else text, flush=True)
 
 
 def explain(arguments: argparse.Namespace, path: Path, model: ARNIQA, score: float | None) -> None:

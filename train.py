@@ -147,7 +147,7 @@ class Trainer:
                 self.validate()
             state.epoch, state.step, state.validated = epoch + 1, 0, False
         if state.best is None:  # no epoch was validated: keep the last one
-            self.save_best(state.epoch - (state.step == 0))
+            self.save_best(state.epoch - 1)
         with self.interruptible():
             log.add_pictures(self.drawing.pictures(wait=True))
 

@@ -47,16 +47,17 @@ def get_dataset(
     Raises:
         UserError: the dataset does not exist, or one of its files is missing or invalid.
     """
-    if not Path(data_base_path).is_dir():
+    base = Path(data_base_path).expanduser()
+    if not base.is_dir():
         raise UserError(
             f"data_base_path: {data_base_path} is not a folder; it must contain the dataset folders "
             "('python -m data.quickstart' creates a small example, quickstart_data)"
         )
     if name in IQA_DATASETS:
         kind = IQA_DATASETS[name]
-        return kind(Path(data_base_path) / kind.folder, crop_size, shorter_side, with_splits)
+        return kind(base / kind.folder, crop_size, shorter_side, with_splits)
     check_name("dataset", name)
-    own = Path(data_base_path) / name
+    own = base / name
     if not (own / LABELS).exists():
         raise UserError(
             f"dataset {name!r}: {own / LABELS} not found; allowed: {', '.join(IQA_DATASETS)}, "

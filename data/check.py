@@ -1,6 +1,8 @@
 """Checks that datasets are complete: python -m data.check --data_base_path PATH [--datasets NAME ...]."""
 
+import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from data.custom import LABELS
 from models.errors import UserError
 from utils.command import run_command
 from utils.config.command_line import OneLineParser, nonempty_path
+from utils.evaluation.protocol import check_split_sizes
 
 
 @dataclass
@@ -35,10 +38,12 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
     except UserError as error:
         return Report(name, found=False, problems=(str(error),))
     missing, unreadable, truncated, problems = 0, 0, 0, []
+    pixels: dict[int, str] = {}  # number of an image -> hash of its pixels
     for index, path in enumerate(tqdm(dataset.images, desc=name, unit="image", disable=None)):
         try:
             cut: list[str] = []
-            dataset.open_image(index, cut)
+            image = dataset.open_image(index, cut)
+            pixels[index] = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
             truncated += len(cut)
             problems += cut
         except UserError as error:
@@ -50,13 +55,26 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
                 if missing == 1:
                     problems.append(f"{path}: not found (only the first missing image is listed)")
     try:
-        count = get_dataset(name, data_base_path).num_splits
-        splits = f"{count} valid"
+        with_splits = get_dataset(name, data_base_path)
+        splits = f"{with_splits.num_splits} valid"
+        problems += identical_pictures(with_splits, pixels)
+        check_split_sizes(with_splits, ("train", "val", "test"), with_splits.num_splits)
     except UserError as error:
         splits = "invalid"
         problems.append(str(error))
     counts = (len(dataset), missing, unreadable, truncated)
     return Report(name, True, *counts, _scores(dataset), splits, tuple(problems))
+
+
+def identical_pictures(dataset: IQADataset, pixels: Mapping[int, str]) -> list[str]:
+    """A message on the first split in which a training image and a test image have the same pixels."""
+    for split in range(dataset.num_splits):
+        train = {pixels[i]: i for i in dataset.get_split_indices(split, "train").tolist() if i in pixels}
+        twins = [i for i in dataset.get_split_indices(split, "test").tolist() if pixels.get(i) in train]
+        if twins:
+            names = f"{dataset.names[train[pixels[twins[0]]]]} and {dataset.names[twins[0]]}"
+            return [f"split {split}: {len(twins)} test images are also training images, for example {names}"]
+    return []
 
 
 def datasets_in(base: Path) -> list[str]:

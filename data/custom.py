@@ -1,5 +1,6 @@
 """A user's own dataset: any folder with a labels.csv. No new class is needed."""
 
+import posixpath
 import sys
 from functools import cache
 from pathlib import Path
@@ -41,6 +42,9 @@ class CustomDataset(IQADataset):
         path = self.root / LABELS
         table = read_table(path, ["image", "score"], self.source, ["reference", "type", "group", "level"])
         scores, names = numbers(table, "score", path), texts(table, "image", path)
+        for row, name in enumerate(names, 1):
+            if posixpath.normpath(name.replace("\\", "/")).startswith(("/", "..")) or Path(name).is_absolute():
+                raise UserError(f"{path}: image in row {row} is {name!r}; allowed: a path inside the folder")
         references, types, groups = (
             texts(table, name, path) if name in table.columns else None for name in ("reference", "type", "group")
         )

@@ -5,6 +5,7 @@ import hashlib
 import os
 import posixpath
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -117,7 +118,7 @@ class IQADataset(Dataset):
             raise UserError(f"{self.root}: the annotation of {self.name} has no rows")
         if not np.isfinite(self.mos).all():
             raise UserError(f"{self.root}: {self.names[int(np.argmin(np.isfinite(self.mos)))]} has no valid score")
-        files = [posixpath.normpath(name).casefold() for name in self.names]
+        files = [same_name(posixpath.normpath(name)) for name in self.names]
         file, times = Counter(files).most_common(1)[0]
         if times > 1:  # it could be in training and test
             raise UserError(
@@ -268,19 +269,24 @@ class IQADataset(Dataset):
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """Path of the file `name` in `folder`, matched case-insensitively; `folder / name` if there is no such file."""
+    """Path of the file `name` in `folder`, matched by `same_name`; `folder / name` if there is no such file."""
     path = folder
     for part in Path(name).parts:
         listing = _listing(path)
-        path = path / listing.get(part, listing.get(part.casefold(), part))
+        path = path / listing.get(part, listing.get(same_name(part), part))
     return path
+
+
+def same_name(name: str) -> str:
+    """Equal for names that differ in case or in the form of their accents (NFC, or NFD as on macOS)."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @cache
 def _listing(folder: Path) -> dict[str, str]:
-    """Maps each name in `folder`, and its case-folded form, to that name. Cached: each folder is listed only once."""
+    """Maps each name in `folder`, and its form by `same_name`, to that name. Cached: a folder is listed only once."""
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - names only
     except OSError:
         return {}
-    return {name.casefold(): name for name in names} | {name: name for name in names}
+    return {same_name(name): name for name in names} | {name: name for name in names}

@@ -26,9 +26,9 @@ def training_set(config: Config) -> KADIS700Dataset:
     """
     data = config.training.data
     kadis700 = Path(config.data_base_path) / "KADIS700"
-    root, images_folder = (data.pristine_path, ".") if data.pristine_path else (kadis700, "ref_imgs")
+    root, images_folder = (Path(data.pristine_path), ".") if data.pristine_path else (kadis700, "ref_imgs")
     return KADIS700Dataset(
-        root,
+        root.expanduser(),
         data.patch_size,
         data.max_distortions,
         data.num_levels,

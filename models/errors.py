@@ -1,5 +1,7 @@
 """Errors for user mistakes. The message is one line: the file or key, what was found, and what is allowed."""
 
+import re
+
 
 class UserError(Exception):
     """Bad input; a command prints the message and exits with code 2."""
@@ -11,6 +13,11 @@ class WeightsError(UserError, RuntimeError):
 
 class ImageError(UserError, ValueError):
     """An image cannot be read or scored, or `ARNIQA.score` got an invalid argument."""
+
+
+def escape_controls(text: object) -> str:
+    """The text on one line, with control characters as escapes (a file name may have a line break)."""
+    return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(text))
 
 
 def shorten(reason: object) -> str:

@@ -40,7 +40,7 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if isinstance(cause, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         reason = cause if isinstance(cause, OSError) else error
-        raise UserError(f"{path}: cannot be written ({shorten(reason)}); nothing was changed") from error
+        raise UserError(f"{path}: cannot be written ({shorten(reason)}); it was not changed") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

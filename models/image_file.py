@@ -149,7 +149,8 @@ def _one_line(name: str | Path) -> Iterator[None]:
         yield
     except Exception as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else shorten(error) or type(error).__name__
-        raise ImageError(f"{name}: not a readable image ({reason})") from error
+        shown = repr(str(name)) if str(name) != str(name).strip() else name  # a space at the end is not seen otherwise
+        raise ImageError(f"{shown}: not a readable image ({reason})") from error
 
 
 def _check_pixels(image: Image.Image) -> None:

@@ -1,5 +1,6 @@
 """Contrastive pre-training of the encoder: SimCLR on two views with the same degradation (paper section 3.2)."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,9 @@ def nt_xent_loss(a: Tensor, b: Tensor, tau: float = 0.1) -> Tensor:
 def gather_ranks(x: Tensor) -> Tensor:
     """Concatenates the rows of all ranks, in rank order, with gradients to each rank. Returns `x` with one process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.cat(all_gather(x))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what is recommended instead exists in new versions only
+            return torch.cat(all_gather(x))
     return x
 
 

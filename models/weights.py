@@ -116,8 +116,8 @@ def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> 
             or cannot be downloaded.
     """
     check_name("regressor_dataset", dataset)
-    folder = weights_dir or os.environ.get(WEIGHTS_DIR_VARIABLE)
-    if dataset not in RELEASED_SCORES and not (folder and (Path(folder) / f"regressor_{dataset}.pth").is_file()):
+    folder = _weights_folder(weights_dir)
+    if dataset not in RELEASED_SCORES and not (folder and (folder / f"regressor_{dataset}.pth").is_file()):
         raise WeightsError(
             f"{dataset}: the release has no regressor for it; use one of {', '.join(RELEASED_SCORES)}"
             + (f", or a dataset with a regressor_<dataset>.pth in {folder}" if folder else "")
@@ -127,5 +127,10 @@ def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> 
 
 def _published(name: str, weights_dir: str | Path | None, load: Callable[[Path], T]) -> T:
     """Loads a released file from a folder or, by default, from the cache of downloads."""
+    folder = _weights_folder(weights_dir)
+    return load(folder / name) if folder else downloaded(name, load)
+
+
+def _weights_folder(weights_dir: str | Path | None) -> Path | None:
     folder = weights_dir or os.environ.get(WEIGHTS_DIR_VARIABLE)
-    return load(Path(folder) / name) if folder else downloaded(name, load)
+    return Path(folder).expanduser() if folder else None

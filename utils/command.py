@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models.errors import UserError, shorten
+from models.errors import UserError, escape_controls, shorten
 
 NAMED_ERRORS = {getattr(errno, name, None) for name in ("ENAMETOOLONG", "ENOSPC", "EDQUOT")}
 READER_LEFT = (errno.EPIPE, errno.EINVAL) if os.name == "nt" else (errno.EPIPE,)
@@ -29,15 +29,16 @@ def run_command(command: Callable[[], int | None]) -> None:
         code = command() or 0
     except UserError as error:
         code = _fail(f"error: {error}")
-    except OSError as error:
-        if error.errno not in NAMED_ERRORS:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if _is_out_of_memory(error):
+            line = shorten(str(error).strip().rpartition("DefaultCPUAllocator: can't allocate memory: ")[2])
+            code = _fail(
+                f"error: out of memory ({line or 'no details'}); use smaller batches or crops, or fewer workers"
+            )
+        elif isinstance(error, OSError) and error.errno in NAMED_ERRORS:
+            code = _fail(f"error: {shorten(error.filename or 'a file')}: {error.strerror}")
+        else:
             raise
-        code = _fail(f"error: {shorten(error.filename or 'a file')}: {error.strerror}")
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        line = shorten(str(error).strip().rpartition("DefaultCPUAllocator: can't allocate memory: ")[2] or "no details")
-        code = _fail(f"error: out of memory ({line}); use smaller batches or crops, or fewer num_workers")
     except KeyboardInterrupt:
         code = _fail("stopped", 130)
     except SystemExit as ended:  # --help
@@ -58,11 +59,11 @@ def output_dropped() -> bool:
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Whether Python, NumPy or PyTorch could not allocate memory; PyTorch has an exception of its own on GPUs only."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _fail(line: str, code: int = 2) -> int:
-    print(line, file=sys.stderr)
+    print(escape_controls(line), file=sys.stderr)
     return code
 
 

@@ -1,3 +1,4 @@
+import shutil
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -88,3 +89,23 @@ def test_splits_that_name_no_image_are_not_valid(tmp_path: Path) -> None:
     np.save(root / "splits" / "train.npy", np.full((10, 3), -1))
     report = check_dataset("kadid10k", tmp_path)
     assert report.splits == "invalid" and "train.npy: split 0 is empty" in report.problems[0]
+
+
+def test_what_a_test_would_refuse_and_pictures_in_training_and_test_are_problems(tmp_path: Path) -> None:
+    make(tmp_path)
+    assert check_dataset("kadid10k", tmp_path).problems == ()
+    dataset = get_dataset("kadid10k", tmp_path)
+    train, test = (dataset.get_split_indices(0, phase)[0] for phase in ("train", "test"))
+    shutil.copyfile(dataset.images[train], dataset.images[test])
+    (problem,) = check_dataset("kadid10k", tmp_path).problems
+    assert "split 0: 1 test images are also training images" in problem
+    assert dataset.names[train] in problem and dataset.names[test] in problem
+
+
+def test_splits_that_are_too_small_for_a_test_are_a_problem(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    dataset = get_dataset("kadid10k", tmp_path)
+    few = [dataset.get_split_indices(split, "test")[:2] for split in range(dataset.num_splits)]
+    np.save(root / "splits" / "test.npy", np.array(few))
+    report = check_dataset("kadid10k", tmp_path)
+    assert report.splits == "invalid" and "kadid10k: split 0 has 2 test images; at least 3" in report.problems[0]

@@ -10,7 +10,7 @@ from models.errors import UserError, WeightsError
 from tests.processes import run
 from utils.command import run_command
 
-SMALLER = "use smaller batches or crops, or fewer num_workers"
+SMALLER = "use smaller batches or crops, or fewer workers"
 
 
 @pytest.mark.parametrize(

@@ -58,10 +58,10 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def nonempty_path(text: str) -> Path:
-    """Type of an option that takes a path; an empty one would be the current folder."""
+    """Type of an option that takes a path: `~` is expanded, and an empty one (the current folder) is refused."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; give a path")
-    return Path(text)
+    return Path(text).expanduser()
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:

@@ -44,8 +44,8 @@ class SchedulerSection:
     name: Literal["CosineAnnealingWarmRestarts"] | None = key(
         "CosineAnnealingWarmRestarts", "stepped every iteration; null keeps the rate constant"
     )
-    T_0: int = key(1, "epochs until the first restart", within="[1, inf)")
-    T_mult: int = key(2, "factor of the epochs between restarts", within="[1, inf)")
+    T_0: int = key(1, "epochs until the first restart", within="[1, 1000000]")
+    T_mult: int = key(2, "factor of the epochs between restarts", within="[1, 1000000]")
     eta_min: float = key(1e-6, "lowest learning rate", within="[0, inf)")
 
 

@@ -2,6 +2,7 @@
 
 import glob
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ def find_files(pattern: str) -> list[Path]:
     Raises:
         UserError: there are none.
     """
+    pattern = os.path.expanduser(pattern)  # noqa: PTH111 - a glob is not a path
     path = Path(pattern)
     if path.is_dir():
         found, skipped = find_images(path)

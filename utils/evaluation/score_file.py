@@ -41,18 +41,18 @@ class ScoreFile:
         self.failed = 0
         self._file = GrowingFile(path)
         try:
-            done = self._finished({_written(image) for image in images})
+            done = self._finished({without_formula(image) for image in images})
         except BaseException:
             self._file.close()
             raise
-        self.todo = [image for image in images if _written(image) not in done]
+        self.todo = [image for image in images if without_formula(image) not in done]
 
     def add(self, result: Score) -> None:
         """Appends the row of one image."""
         self.failed += result.value is None
         score = "" if result.value is None else f"{result.value:.6f}"
         percentile = "" if result.percentile is None else f"{result.percentile:.2f}"
-        row = [_written(result.path), score, _written(result.error), self.model, percentile]
+        row = [without_formula(result.path), score, without_formula(result.error), self.model, percentile]
         self._file.append(_as_csv([row]))
 
     def results(self) -> list[Score]:
@@ -147,8 +147,8 @@ def _lines(path: Path, content: bytes) -> list[list[str]]:
         return list(csv.reader(io.StringIO(content.decode("utf-8-sig", errors="surrogateescape"), newline="")))
 
 
-def _written(text: Path | str) -> str:
-    """A path, or a message that begins with one, as it is in the file."""
+def without_formula(text: Path | str) -> str:
+    """A path, or a message that begins with one, as it is written to a CSV file."""
     return f"./{text}" if str(text).startswith(FORMULA) else str(text)
 
 

@@ -16,6 +16,8 @@ from models.simclr import SimCLR
 from models.weights_file import read_weights
 
 PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved by their state_dict
+# Numbers in the state_dicts that training changes; all others follow from the configuration.
+CHANGING = {"lr", "_last_lr", "T_cur", "T_i", "last_epoch", "_step_count", "scale", "_growth_tracker"}
 BEST = {"epoch": int, "srocc": float, "plcc": float, "encoder_hash": str}  # keys of `TrainState.best`
 
 
@@ -82,11 +84,16 @@ class TrainState:
                 if name == "scaler" and not state and self.scaler.is_enabled():
                     print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
                 elif part is not None:
-                    if name != "model":  # the model's load_state_dict checks its content
-                        _check_structure(state, part.state_dict(), name)
+                    if name == "optimizer":
+                        _check_values(state["param_groups"], part.state_dict()["param_groups"], name)
+                    elif name != "model" and part.state_dict():  # that of a scaler which is off is empty
+                        _check_values(state, part.state_dict(), name)
                     part.load_state_dict(state)
             name = "optimizer"
-            _check_buffers(self.optimizer)
+            _check_tensors(self.model, saved["model_state_dict"], self.optimizer)
+            broken = first_not_finite(self.save())
+            if broken is not None:
+                raise UserError(f"{file}: {broken} is not finite, so no run can be resumed from it")
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             lines = str(error).splitlines() or [""]
             reason = lines[min(1, len(lines) - 1)].strip()  # PyTorch's first line only names the class
@@ -105,7 +112,9 @@ def _is_count(value: object) -> bool:
 def _is_best(value: object) -> bool:
     if value is None:
         return True
-    return isinstance(value, dict) and {name: type(found) for name, found in value.items()} == BEST
+    if not isinstance(value, dict) or {name: type(found) for name, found in value.items()} != BEST:
+        return False
+    return value["epoch"] >= 0 and -1 <= value["srocc"] <= 1 and -1 <= value["plcc"] <= 1
 
 
 def _is_splits(value: object) -> bool:
@@ -128,39 +137,42 @@ INPUTS: dict[str, tuple[Callable[[Any], bool], str]] = {  # inputs of the run, s
 }
 
 
-def _check_structure(saved: Any, present: Any, name: str) -> None:
-    """Raises ValueError unless `saved` has finite numbers, lists and mappings wherever `present` has them."""
-    fits = True
-    if isinstance(present, Mapping):
-        fits = isinstance(saved, Mapping)
-    elif isinstance(present, list | tuple):
-        fits = isinstance(saved, list | tuple) and len(saved) == len(present)
-    elif type(present) in (int, float):
-        fits = type(saved) in (int, float) and math.isfinite(saved)
-    if not fits:
-        raise ValueError(f"{name}: found {shorten(repr(saved))}")
-    if isinstance(present, Mapping):
-        for key, value in present.items():
-            _check_structure(saved[key], value, f"{name}.{key}")
-    elif isinstance(present, list | tuple):
-        for number, value in enumerate(present):
-            _check_structure(saved[number], value, f"{name}.{number}")
+def _check_values(saved: Any, present: Any, name: str) -> None:
+    """Raises ValueError unless `saved` differs from `present` only in the numbers of `CHANGING`.
 
-
-def _check_buffers(optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError unless every parameter has the same buffers, with its own shape or a single number.
-
-    A fused step writes beyond the end of a smaller buffer.
+    A state of another version of PyTorch may lack keys; unknown ones would replace methods.
     """
+    if isinstance(present, Mapping) and isinstance(saved, Mapping) and CHANGING & set(present) <= set(saved):
+        for key, value in saved.items():
+            if key not in present:
+                raise ValueError(f"{name}.{key}: unknown")
+            if key not in CHANGING:
+                _check_values(value, present[key], f"{name}.{key}")
+                continue
+            numbers = value if isinstance(present[key], list) and isinstance(value, list) else [value]
+            if not all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers):
+                raise ValueError(f"{name}.{key}: found {shorten(repr(value))}; allowed: numbers >= 0")
+    elif isinstance(present, list) and isinstance(saved, list) and len(saved) == len(present):
+        for number, value in enumerate(present):
+            _check_values(saved[number], value, f"{name}.{number}")
+    elif type(saved) is not type(present) or saved != present:
+        raise ValueError(f"{name}: found {shorten(repr(saved))}; allowed: {shorten(repr(present))}")
+
+
+def _check_tensors(model: SimCLR, saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError for weights of another type, and for buffers that a fused step would write beyond."""
+    for name, value in model.state_dict().items():
+        if saved[name].dtype != value.dtype:
+            raise ValueError(f"{name}: found {saved[name].dtype}; allowed: {value.dtype}")
     names = {tuple(sorted(buffers)) for buffers in optimizer.state.values()}
     if len(names) > 1:
         raise ValueError("the buffers differ between parameters")
     for parameter, buffers in optimizer.state.items():
         for name, value in buffers.items():
-            if not isinstance(value, Tensor):
-                raise ValueError(f"{name} is not a tensor")
-            if value.ndim > 0 and value.shape != parameter.shape:
-                raise ValueError(f"{name}: found {tuple(value.shape)} for weights of shape {tuple(parameter.shape)}")
+            shape = torch.Size() if name == "step" else parameter.shape
+            dense = isinstance(value, Tensor) and value.layout == torch.strided
+            if not (dense and value.shape == shape and value.untyped_storage().nbytes() >= value.nbytes):
+                raise ValueError(f"{name}: not a dense tensor of shape {tuple(shape)}")
 
 
 def check_finite(content: Mapping[str, Any], when: str) -> None:

@@ -65,10 +65,10 @@ def load_resume_state(config: Config, locks: ExitStack) -> dict[str, Any] | None
     saved = load_checkpoint(checkpoints[-1])
     before = Config.from_dict(saved["config"], f"{checkpoints[-1]}: ")
     check_same_run(config, before)
-    if saved["epoch"] >= before.training.epochs:
+    if saved["epoch"] >= config.training.epochs:
         raise UserError(
-            f"{checkpoints[-1]}: epoch: found {saved['epoch']}; allowed: 0 to {before.training.epochs - 1}; the file "
-            "was changed"
+            f"training.epochs: found {config.training.epochs}, but {checkpoints[-1]} is of epoch {saved['epoch']} "
+            f"(counted from 0); allowed: {saved['epoch'] + 1} or more"
         )
     return saved | {"file": str(checkpoints[-1])}
 

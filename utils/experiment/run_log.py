@@ -94,7 +94,7 @@ class RunLog:
             if not math.isfinite(row["loss"]):
                 raise UserError(
                     f"the loss is {row['loss']} at step {row['step']}, learning rate {row['learning_rate']:.3g}; "
-                    "resume from the last checkpoint, or start again with a smaller training.lr"
+                    "resume from the last checkpoint if there is one, or start again with a smaller training.lr"
                 )
             row["images_per_second"] = round(rate, 2)
         self._write(rows)

@@ -18,7 +18,7 @@ from models.image_file import open_thumbnail
 from utils.command import run_command
 from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.evaluation.gmad import competition
-from utils.evaluation.score_file import FORMULA, read_scores
+from utils.evaluation.score_file import read_scores, without_formula
 from utils.report.figure_file import check_figure, save_figure
 from utils.report.figures import LETTERS, shortened
 
@@ -104,8 +104,9 @@ def main() -> None:
     check_figure("--out", arguments.out, TITLE)
     check_replaceable("--out", written, b"equal_for,quantile,")
     table = pairs_table(tuple(arguments.scores), arguments.quantiles)
-    safe = table["equal_for"].map(lambda name: f"./{name}" if name.startswith(FORMULA) else name)
-    write_text(written, table.assign(equal_for=safe).to_csv(index=False, lineterminator="\n"))
+    names = table.select_dtypes("object").columns
+    safe = {column: [without_formula(name) for name in table[column]] for column in names}
+    write_text(written, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
     print(written)
     figure = draw(table)
     save_figure(figure, arguments.out, TITLE, dpi=100)

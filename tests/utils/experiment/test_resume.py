@@ -53,7 +53,7 @@ def test_the_checkpoint_comes_with_the_name_of_its_file(tmp_path: Path, monkeypa
     with ExitStack() as locks:
         assert load_resume_state(config, locks) == content | {"config": config.to_dict(), "file": str(path)}
     save_checkpoint(content | {"config": config.to_dict(), "epoch": 10**9}, path)  # trained nothing, with exit code 0
-    with ExitStack() as locks, pytest.raises(UserError, match="epoch: found 1000000000; allowed: 0 to 9"):
+    with ExitStack() as locks, pytest.raises(UserError, match=r"last_epoch_0.* is of epoch 1000000000 "):
         load_resume_state(config, locks)
     save_checkpoint(content | {"config": {"seed": "x"}}, path)
     with ExitStack() as locks, pytest.raises(UserError, match=r"last_epoch_0_step_3\.pth: seed: found 'x'"):
