@@ -1,7 +1,6 @@
 import copy
 import math
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from scipy.stats import percentileofscore
 from torch import Tensor, nn
 
 from models.arniqa import ARNIQA
-from models.encoder import Encoder
 from models.errors import WeightsError
 from models.resnet import ResNet
 from models.weights import RELEASED_SCORES
@@ -34,24 +32,17 @@ def expected_embedding(encoder: ResNet, images: tuple[Tensor, Tensor]) -> Tensor
         return torch.cat([encoder(scale)[0] for scale in images], dim=1)
 
 
+@pytest.mark.parametrize("equal_sizes", [False, True])  # images of equal sizes are one batch
 def test_score_is_the_regressor_output_for_both_scales(
-    model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]
+    model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor], equal_sizes: bool
 ) -> None:
-    score, embedding = model(*images, return_embedding=True, scale_score=False)
-    expected = expected_embedding(encoder, images)
+    pair = (images[0], images[0].flip(0) * 0.5) if equal_sizes else images
+    score, embedding = model(*pair, return_embedding=True, scale_score=False)
+    expected = expected_embedding(encoder, pair)
     assert embedding.shape == (2, 4096)
     assert torch.allclose(embedding, expected, rtol=0, atol=1e-5)  # accuracy of folding the batch norms
     regressor = random_regressor(list(RELEASED_SCORES).index("kadid10k"))
     assert torch.allclose(score, regressor(expected).squeeze(1), rtol=0, atol=1e-5)
-    assert torch.equal(score, model(*images, scale_score=False))
-
-
-def test_one_batch_for_equal_sizes_gives_the_same_features(
-    model: ARNIQA, encoder: ResNet, images: tuple[Tensor, Tensor]
-) -> None:
-    crops = images[0], images[0].flip(0) * 0.5
-    _, embedding = model(*crops, return_embedding=True)
-    assert torch.allclose(embedding, expected_embedding(encoder, crops), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("dataset", RELEASED_SCORES)
@@ -106,10 +97,8 @@ def test_regressor_and_encoder_of_an_experiment(
     assert torch.allclose(model(*images), expected, rtol=0, atol=1e-5)
     with pytest.raises(WeightsError, match="kadid10k, mine"):
         ARNIQA("live", experiment=experiment)
-    for model in (partial(ARNIQA, "mine"), Encoder):
-        with pytest.raises(WeightsError, match=r"weights_dir: found other, but .* has its own encoder") as error:
-            model(weights_dir="other", experiment=experiment)
-        assert "\n" not in str(error.value)
+    with pytest.raises(WeightsError, match=r"weights_dir: found other, but .* has its own encoder"):
+        ARNIQA("mine", weights_dir="other", experiment=experiment)
 
 
 def test_custom_regressor_on_the_released_encoder(
@@ -118,8 +107,6 @@ def test_custom_regressor_on_the_released_encoder(
     shutil.copytree(experiment / "regressors", tmp_path / "arniqa" / "regressors")
     model = ARNIQA("mine", weights_dir=released, experiment=tmp_path / "arniqa")
     torch.testing.assert_close(model(*images), ARNIQA("mine", experiment=experiment)(*images))
-    with pytest.raises(WeightsError, match="no such file"):
-        ARNIQA("mine", weights_dir=released, experiment=tmp_path / "nowhere")
 
 
 def test_train_mode_does_not_change_the_scores(model: ARNIQA, images: tuple[Tensor, Tensor]) -> None:
@@ -137,29 +124,7 @@ def test_autocast_keeps_the_regressor_in_full_precision(model: ARNIQA) -> None:
         assert torch.allclose(score, model.regressor(embedding).squeeze(1), rtol=0, atol=1e-5)
 
 
-def test_image_gradient_equals_finite_differences(model: ARNIQA) -> None:
-    double = copy.deepcopy(model).double()
-    generator = torch.Generator().manual_seed(5)
-    image, half = (torch.randn(1, 3, side, side, generator=generator, dtype=torch.float64) for side in (40, 20))
-    image.requires_grad_(), half.requires_grad_()
-    gradients = torch.autograd.grad(double(image, half).sum(), (image, half))
-    step = 1e-6
-    for number, gradient in enumerate(gradients):
-        direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
-        moved = []
-        for sign in (1, -1):
-            pair = [image.detach(), half.detach()]
-            pair[number] = pair[number] + sign * step * direction
-            moved.append(double(*pair).sum())
-        difference = (moved[0] - moved[1]) / (2 * step)
-        assert torch.allclose((gradient * direction).sum(), difference, rtol=1e-5, atol=1e-9)
-
-
 def test_wrong_shapes_raise_an_error(model: ARNIQA) -> None:
     for shapes in (((3, 8, 8), (3, 4, 4)), ((1, 1, 8, 8), (1, 1, 4, 4)), ((2, 3, 8, 8), (1, 3, 4, 4))):
         with pytest.raises(ValueError, match="N x 3 x H x W"):
             model(*(torch.zeros(shape) for shape in shapes))
-
-
-def test_one_pixel_image_has_a_finite_score(model: ARNIQA) -> None:
-    assert torch.isfinite(model(torch.zeros(1, 3, 1, 1), torch.zeros(1, 3, 1, 1))).all()

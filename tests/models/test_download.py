@@ -31,10 +31,10 @@ def mirror(tmp_path: Path, released: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return folder
 
 
-def message(dataset: str = "csiq") -> str:
+def message() -> str:
     """The one line that loading the regressor gives."""
     with pytest.raises(WeightsError) as error:
-        published_regressor(dataset)
+        published_regressor("csiq")
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -48,15 +48,12 @@ def test_a_mirror_is_asked_once(cache: Path, mirror: Path, monkeypatch: pytest.M
     assert content == (mirror / NAME).read_bytes()
     again = published_regressor("csiq")  # the server is gone
     assert torch.equal(again.weights, found.weights)
-    with pytest.raises(WeightsError) as error:
+    with pytest.raises(WeightsError, match=rf"{address}/ARNIQA\.pth.*weights_dir.*ARNIQA_WEIGHTS_DIR"):
         published_encoder()
-    assert "\n" not in str(error.value)
-    for word in (f"{address}/ARNIQA.pth", "ARNIQA_WEIGHTS_URL", "weights_dir", "ARNIQA_WEIGHTS_DIR"):
-        assert word in str(error.value)
     assert sorted(path.name for path in cache.iterdir()) == [NAME]
 
 
-@pytest.mark.parametrize("address", ["mirror.example/weights", "http://127.0.0.1:9", "http://a b", "file:///none"])
+@pytest.mark.parametrize("address", ["mirror.example/weights", "http://127.0.0.1:9"])
 def test_a_mirror_that_cannot_be_asked_gives_one_line(
     cache: Path, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,26 +62,16 @@ def test_a_mirror_that_cannot_be_asked_gives_one_line(
     assert not list(cache.iterdir())
 
 
-def test_incomplete_download_leaves_no_file(cache: Path, mirror: Path) -> None:
+@pytest.mark.parametrize(("content", "word"), [(None, "try again"), (b"<!DOCTYPE html>", "a web page"), (b"", "")])
+def test_what_is_no_regressor_leaves_no_file_and_is_named_by_its_address(
+    cache: Path, mirror: Path, content: bytes | None, word: str
+) -> None:
+    """Not by the temporary file, which is gone when the line is read."""
     whole = (mirror / NAME).read_bytes()
-    (mirror / NAME).write_bytes(whole[: len(whole) - 100])
-    assert "try again" in message()
-    assert not list(cache.iterdir())
-
-
-@pytest.mark.parametrize("content", [b"<!DOCTYPE html>", b'{"error": "log in"}', b""])
-def test_another_file_is_named_by_its_address_alone(cache: Path, mirror: Path, content: bytes) -> None:
-    """The temporary file that it was written to is gone when the line is read."""
-    (mirror / NAME).write_bytes(content)
+    (mirror / NAME).write_bytes(whole[:-100] if content is None else content)  # None: an incomplete download
     found = message()
-    assert found.startswith(f"{mirror.as_uri()}/{NAME}: ") and str(cache) not in found
-
-
-def test_a_folder_in_the_place_of_a_cached_file_is_refused(cache: Path, mirror: Path) -> None:
-    published_regressor("csiq")
-    (cache / NAME).unlink()
-    (cache / NAME).mkdir()
-    assert message().startswith(f"{cache / NAME}: ")
+    assert found.startswith(f"{mirror.as_uri()}/{NAME}: ") and word in found and str(cache) not in found
+    assert not list(cache.iterdir())
 
 
 def test_a_damaged_cached_file_is_refused(cache: Path, mirror: Path) -> None:

@@ -8,31 +8,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, features
+from PIL import Image, ImageFile
 
-from models.errors import ImageError, UserError
+from models.errors import ImageError
 from models.image_file import FORMATS, check_header, find_images, open_image, open_thumbnail, to_rgb
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 RGB = Image.fromarray(PIXELS)
 GREY = np.asarray(RGB.convert("L"))
+SIXTEEN = GREY.astype(np.uint16) * 257
 THREE = np.repeat(GREY[..., None], 3, axis=2)
 ROTATED = Image.Exif()
 ROTATED[0x0112] = 6  # by 90 degrees
 
 
-def tiff(values: np.ndarray, bits: int, photometric: int = 1) -> bytes:
-    """An uncompressed grey TIFF of that many bits a sample; 12 bits are packed, two samples in three bytes."""
-    height, width = values.shape
-    if bits == 12:
-        pairs = values.reshape(-1, 2).astype(np.uint32)
-        packed = pairs[:, 0] << 12 | pairs[:, 1]
-        data = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], axis=1).astype(np.uint8).tobytes()
-    else:
-        data = values.astype("<u2").tobytes()
-    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 8), (277, 1), (278, height)]
-    tags.append((279, len(data)))
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+def packed_12_bits(values: np.ndarray) -> bytes:
+    """Two samples in three bytes."""
+    pairs = values.reshape(-1, 2).astype(np.uint32)
+    both = pairs[:, 0] << 12 | pairs[:, 1]
+    return np.stack([both >> 16, both >> 8 & 255, both & 255], axis=1).astype(np.uint8).tobytes()
+
+
+def tiff(data: bytes, bits: int, photometric: int = 1) -> bytes:
+    """An uncompressed grey TIFF of 60 x 40 pixels with that many bits a sample."""
+    tags = {256: 60, 257: 40, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1, 278: 40, 279: len(data)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
@@ -50,16 +50,12 @@ def png_with(path: Path, extra: bytes) -> None:
 LARGE = zlib.compress(bytes(2**21))  # twice Pillow's own limit
 FILES = {  # name -> how to write it, and its pixels
     "rgb.png": (lambda path: RGB.save(path), PIXELS),
-    "rgb.bmp": (lambda path: RGB.save(path), PIXELS),
-    "rgb.tga": (lambda path: RGB.save(path), PIXELS),
-    "rgb.pnm": (lambda path: RGB.save(path, "PPM"), PIXELS),
     "grey.png": (lambda path: RGB.convert("L").save(path), THREE),
-    "grey.pgm": (lambda path: RGB.convert("L").save(path), THREE),
-    "16bit.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) * 257).save(path), THREE),
-    "16bit.tif": (lambda path: path.write_bytes(tiff(GREY.astype(np.uint16) * 257, 16)), THREE),
-    "16bit.pgm": (lambda path: path.write_bytes(b"P5 60 40 65535\n" + (GREY.astype(">u2") * 257).tobytes()), THREE),
-    "12bit.tif": (lambda path: path.write_bytes(tiff((GREY / 255 * 4095).round(), 12)), THREE),
-    "white is 0.tif": (lambda path: path.write_bytes(tiff((255 - GREY.astype(np.uint16)) * 257, 16, 0)), THREE),
+    "16bit.png": (lambda path: Image.fromarray(SIXTEEN).save(path), THREE),
+    "16bit.tif": (lambda path: Image.fromarray(SIXTEEN).save(path), THREE),
+    "16bit.pgm": (lambda path: path.write_bytes(b"P5 60 40 65535\n" + SIXTEEN.astype(">u2").tobytes()), THREE),
+    "12bit.tif": (lambda path: path.write_bytes(tiff(packed_12_bits((GREY / 255 * 4095).round()), 12)), THREE),
+    "white is 0.tif": (lambda path: path.write_bytes(tiff((65535 - SIXTEEN).astype("<u2").tobytes(), 16, 0)), THREE),
     "palette.png": (lambda path: RGB.quantize(16).save(path), np.asarray(RGB.quantize(16).convert("RGB"))),
     "alpha.png": (lambda path: Image.fromarray(np.dstack([PIXELS, GREY])).save(path), PIXELS),
     "cmyk.tif": (lambda path: RGB.convert("CMYK").save(path), np.asarray(RGB.convert("CMYK").convert("RGB"))),
@@ -81,12 +77,8 @@ def test_the_pixels_of_a_file(tmp_path: Path, name: str) -> None:
     assert check_header(tmp_path / name) == (60, 40)
 
 
-@pytest.mark.parametrize(
-    "suffix", [".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".jp2", ".gif", ".tiff", ".pbm", ".avif"]
-)
-def test_suffixes_of_formats_with_losses(tmp_path: Path, suffix: str) -> None:
-    if suffix == ".avif" and suffix not in FORMATS:
-        pytest.skip("this Pillow has no AVIF")
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_the_suffixes_of_images(tmp_path: Path, suffix: str) -> None:
     smooth = Image.linear_gradient("L").resize((60, 40)).convert("1" if suffix == ".pbm" else "RGB")
     smooth.save(tmp_path / f"a{suffix}", FORMATS[suffix])
     difference = np.asarray(open_image(tmp_path / f"a{suffix}")).astype(int) - np.asarray(smooth.convert("RGB"))
@@ -100,22 +92,13 @@ def cut(path: Path) -> Path:
     return path
 
 
-def wrong_palette(path: Path) -> None:
-    RGB.quantize(16).save(path)
-    content = bytearray(path.read_bytes())
-    content[content.index(b"PLTE") - 1] = 47  # not a multiple of three
-    path.write_bytes(content)
-
-
 REFUSED = {
     "missing.png": lambda path: None,
     "folder.png": lambda path: path.mkdir(),
     "empty.png": lambda path: path.write_bytes(b""),
-    "text.png": lambda path: path.write_bytes(b"no image"),
     "cut.jpg": cut,
     "32bit.tif": lambda path: Image.fromarray(GREY.astype(np.int32)).save(path),
     "float.tif": lambda path: Image.fromarray(GREY.astype(np.float32)).save(path),
-    "palette.png": wrong_palette,
 }
 
 
@@ -145,20 +128,14 @@ def test_no_other_program_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
-    for read in (open_image, check_header):
-        with pytest.raises(ImageError, match=r"x\.png: not a readable image \(not a regular file\)"):
-            read(tmp_path / "x.png")
+    with pytest.raises(ImageError, match=r"x\.png: not a readable image \(not a regular file\)"):
+        open_image(tmp_path / "x.png")
 
 
 def test_an_opened_image_that_cannot_be_decoded_is_one_line(tmp_path: Path) -> None:
-    half = Image.open(cut(tmp_path / "cut.png"))
-    RGB.save(tmp_path / "whole.png")
-    closed = Image.open(tmp_path / "whole.png")
-    closed.fp.close()
-    for image in (half, closed, Image.fromarray(GREY.astype(np.float32))):
-        with pytest.raises(ImageError, match=r"images\[3\]: not a readable image") as error:
+    for image in (Image.open(cut(tmp_path / "cut.png")), Image.fromarray(GREY.astype(np.float32))):
+        with pytest.raises(ImageError, match=r"images\[3\]: not a readable image"):
             to_rgb(image, "images[3]")
-        assert "\n" not in str(error.value)
 
 
 def test_a_truncated_image_is_read_as_pillow_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,10 +198,3 @@ def test_folders_are_searched_through_links_and_other_files_are_counted(tmp_path
     found, skipped = find_images(photos)
     assert found == [photos / "b.PNG", photos / "link" / "c.png", photos / "sub" / "a.jpg"]
     assert skipped.endswith("2 .txt, 1 no suffix") and str(photos) in skipped
-    with pytest.raises(UserError, match="none: cannot be read"):
-        find_images(elsewhere / "none")
-
-
-def test_every_format_is_one_of_pillows() -> None:
-    Image.init()
-    assert set(FORMATS.values()) <= set(Image.OPEN) and features.check("jpg")

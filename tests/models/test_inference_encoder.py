@@ -1,7 +1,9 @@
 """models.inference_encoder: the same features without batch norm, from a copy."""
 
 import copy
+from collections.abc import Callable
 
+import pytest
 import torch
 from torch import nn
 
@@ -15,19 +17,12 @@ def features(encoder: ResNet) -> torch.Tensor:
         return encoder.features(torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0)))
 
 
-def test_the_features_are_those_of_the_encoder_and_no_batch_norm_is_left(encoder: ResNet) -> None:
-    folded = inference_encoder(encoder)
+@pytest.mark.parametrize("convert", [lambda encoder: encoder, nn.SyncBatchNorm.convert_sync_batchnorm])
+def test_the_features_are_those_of_the_encoder_and_no_batch_norm_is_left(encoder: ResNet, convert: Callable) -> None:
+    folded = inference_encoder(convert(copy.deepcopy(encoder)))
     torch.testing.assert_close(features(folded), features(encoder), rtol=0, atol=1e-5)
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in folded.modules())
     assert not any(p.requires_grad for p in folded.parameters())
-
-
-def test_synchronised_batch_norm_is_folded_too(encoder: ResNet) -> None:
-    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(encoder))
-    assert any(isinstance(m, nn.SyncBatchNorm) for m in synchronised.modules())
-    folded = inference_encoder(synchronised)
-    torch.testing.assert_close(features(folded), features(encoder), rtol=0, atol=1e-5)
-    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in folded.modules())
 
 
 def test_the_encoder_itself_is_unchanged_and_can_be_trained_on(encoder: ResNet) -> None:

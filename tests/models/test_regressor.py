@@ -1,16 +1,13 @@
 """models.regressor: the files of regressors, released, fitted here and exported."""
 
-import struct
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from data import IQA_DATASETS
-from models.errors import UserError, WeightsError
+from models.errors import WeightsError
 from models.regressor import RELEASED_SCORES, Regressor, load_regressor
 from models.weights import published_regressor
 from tests.models.arniqa_files import random_regressor
@@ -63,40 +60,21 @@ def test_released_archives_load(released: Path) -> None:
         assert (loaded.score_quantiles is None) == (dataset == "koniq10k")
 
 
-def test_the_environment_variable_sets_the_folder(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))
-    assert torch.equal(published_regressor("live").weights, random_regressor(0).weight)
-
-
-def test_an_unknown_dataset_is_one_line(released: Path) -> None:
-    with pytest.raises(WeightsError) as error:
-        published_regressor("kadid", released)
-    assert all(name in str(error.value) for name in RELEASED_SCORES)
-    with pytest.raises(UserError, match="folder name"):
-        published_regressor("../kadid10k", released)
-
-
-WRONG = {
-    "weights": [3, torch.ones(1, 7), torch.full((1, 4096), torch.inf), torch.full((1, 4096), 3e38),
-                torch.ones(1, 4096, dtype=torch.complex64),
-                torch.ones(1, 4096).to_sparse(), torch.ones(1, 4096, device="meta"), None],
-    "biases": ["0", torch.ones(2), torch.tensor(torch.nan)],
-    "dataset": [3, "", "../x", ["mine"]],
-    "mos_range": [3, [-1e308, 1e308], [0, 5e-324], [0], [1, 0], [0, float("inf")], [0, float("nan")],
-                  ["0", "1"], [True, 5], None],
-    "mos_type": ["MOS", 3, None, ["mos"]],
-    "alpha": ["1", [1], True],
-    "encoder_hash": [3, ["a"], "x\ny", "A" * 16],
-    "crop_size": [0, 10**9, 3.5, "224", True, None],
-    "shorter_side": [0, -1, 10**9, 512.0, "512", True],
-    "precision": ["half", 16, None, ["float32"]],
-    "kind": ["none", 1, {}],
-    "score_kind": ["ours", 0, []],
-    "score_quantiles": [[], [1.0], [0.0, 2.0, 1.0], [0.0, float("nan")], "0 1", 0.5, ["a", "b"], [[0], [1]]],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights", torch.ones(1, 7)),
+        ("weights", torch.ones(1, 4096).to_sparse()),
+        ("biases", torch.tensor(torch.nan)),
+        ("dataset", "../x"),
+        ("mos_range", [1, 0]),
+        ("encoder_hash", "x\ny"),
+        ("crop_size", 10**9),
+        ("shorter_side", 512.0),
+        ("kind", {}),
+        ("score_quantiles", [0.0, 2.0, 1.0]),
+    ],
+)
 def test_a_wrong_value_is_one_line(tmp_path: Path, name: str, value: object) -> None:
     path = tmp_path / "regressor_mine.pth"
     fitted().save(path)
@@ -104,40 +82,17 @@ def test_a_wrong_value_is_one_line(tmp_path: Path, name: str, value: object) -> 
     assert name in refusal(path)
 
 
-def test_other_files_are_one_line(tmp_path: Path, released: Path) -> None:
-    torch.save({"weights": torch.ones(1, 4096)}, tmp_path / "part.pth")
-    (tmp_path / "text.pth").write_text("<html>not found</html>", encoding="utf-8")
+def test_other_and_damaged_files_are_one_line(tmp_path: Path, released: Path) -> None:
     (tmp_path / "renamed.pth").write_bytes((released / "regressor_live.pth").read_bytes())
-    for path, word in (
-        (tmp_path / "part.pth", "biases, dataset"),
-        (tmp_path / "text.pth", "a web page"),
-        (tmp_path / "renamed.pth", "regressor_<dataset>.pth"),
-        (released / "ARNIQA.pth", "missing"),
-        (tmp_path / "none.pth", "no such file"),
-    ):
-        assert word in refusal(path)
-
-
-@pytest.mark.parametrize("form", ["own", "released"])
-def test_damage_is_noticed(tmp_path: Path, form: str) -> None:
+    assert "regressor_<dataset>.pth" in refusal(tmp_path / "renamed.pth")
+    assert "missing" in refusal(released / "ARNIQA.pth")
     path = tmp_path / "regressor_mine.pth"
-    (fitted().save if form == "own" else fitted().save_released)(path)
-    whole, rng = path.read_bytes(), np.random.default_rng(0)
-    start, end = span(path, "data/0")
-    for position in rng.integers(start, end, 12):  # a bit of the coefficients
-        content = bytearray(whole)
-        content[position] ^= 1 << int(rng.integers(8))
-        path.write_bytes(content)
-        assert "damaged" in refusal(path)
-    for length in rng.integers(1, len(whole), 12):
-        path.write_bytes(whole[:length])
+    fitted().save(path)
+    content = path.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1  # a bit of the coefficients
+    path.write_bytes(flipped)
+    assert "damaged" in refusal(path)
+    for length in range(1, len(content), len(content) // 7):
+        path.write_bytes(content[:length])
         refusal(path)
-
-
-def span(path: Path, member: str) -> tuple[int, int]:
-    """The first byte of a member of an archive, and that after its last."""
-    with zipfile.ZipFile(path) as archive:
-        (about,) = (each for each in archive.infolist() if each.filename.endswith(f"/{member}"))
-    name, extra = struct.unpack_from("<HH", path.read_bytes(), about.header_offset + 26)
-    start = about.header_offset + 30 + name + extra
-    return start, start + about.file_size

