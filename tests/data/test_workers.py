@@ -56,20 +56,11 @@ def test_a_worker_imports_what_a_sample_needs_and_gives_the_same(folder: Path, k
     datasets: dict[str, tuple[Any, list[Any]]] = {
         "training": (KADIS700Dataset(folder, patch_size=48, images_folder="mine", pristine_prob=0), [(0, 1), (7, 0)]),
         "test": (get_dataset("mine", folder, crop_size=48, with_splits=False), [0, 1]),
-        "scoring": (
-            ImageFiles([folder / "mine" / "a.png", folder / "mine" / "b.png"], 48, None),
-            [0, 1],
-        ),
+        "scoring": (ImageFiles(sorted((folder / "mine").glob("*.png")), 48, None), [0, 1]),
     }
     dataset, items = datasets[kind]
-    loader = DataLoader(
-        WithModules(dataset, items),
-        batch_size=None,
-        num_workers=1,
-        worker_init_fn=ignore_signals,
-        multiprocessing_context=method,
-        timeout=100,
-    )
+    options = {"batch_size": None, "num_workers": 1, "worker_init_fn": ignore_signals, "timeout": 100}
+    loader = DataLoader(WithModules(dataset, items), multiprocessing_context=method, **options)
     for number, (found, modules) in enumerate(batches(loader)):
         expected = tensors(dataset[items[number]])
         assert len(expected) > 0
