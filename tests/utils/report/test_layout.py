@@ -69,27 +69,3 @@ def test_a_person_sees_no_fault(browser: Any, pages: dict[str, Path], name: str,
             assert 1 <= len(re.findall(rb"/Type\s*/Page\b", paper)) <= 30
         tab.close()
     assert {when: faults for when, faults in found.items() if faults} == {}
-
-
-def test_faults_are_found(browser: Any) -> None:
-    """A page that has each of them."""
-    tab = browser.new_page(viewport={"width": 400, "height": 400})
-    for body, fault in (
-        ("<div style='width: 900px; height: 1px'></div>", "the page scrolls sideways"),
-        ("<figure style='width: 100px'><svg width='200' height='9'></svg></figure>", "a drawing leaves its card"),
-        ("<div class='figures'><figure><figcaption>a</figcaption></figure></div>", "an empty card"),
-        ("<p style='width: 30px; overflow-wrap: anywhere'>untrained</p>", "a word is broken: untrained"),
-        ("<p>one</p><p style='margin-top: -1.8em'>two</p>", "texts overlap"),
-        ("<p style='overflow: hidden; width: 30px; white-space: nowrap'>too long for it</p>", "a text is cut"),
-        ("<svg width='300' viewBox='0 0 30 30'><text x='28' y='9' font-size='3'>cut</text></svg>", "a text is cut"),
-        ("<svg width='300' viewBox='0 0 900 30'><text x='9' y='20'>tiny</text></svg>", "a text of 5"),
-        ("<p style='color: #ddd'>pale</p>", "a text of little contrast"),
-        ("<div class='scroll' style='overflow-x: auto'><div style='width: 900px'>x</div></div>", "a table is wide"),
-        ("<figure style='height: 40px'><svg></svg></figure><figure style='margin-top: -40px'><svg></svg></figure>",
-         "cards overlap"),
-    ):  # fmt: skip
-        tab.set_content(f"<body style='background: white'>{body}</body>")
-        assert any(line.startswith(fault) for line in tab.evaluate(FAULTS)), (fault, tab.evaluate(FAULTS))
-    tab.set_content("<body style='background: white'><p>nothing</p></body>")
-    assert tab.evaluate(FAULTS) == []
-    tab.close()
