@@ -1,7 +1,6 @@
 """Checks the table in docs/fidelity.md of other programs that use the same weights: how to get their scores here."""
 
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,21 +43,6 @@ def model(released: Path) -> ARNIQA:
     return ARNIQA("kadid10k", released)
 
 
-def test_torchmetrics_gives_the_score_of_the_whole_image(
-    model: ARNIQA, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torchmetrics = pytest.importorskip("torchmetrics.image.arniqa")
-    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
-    # Look the module up by name, because a function of the same name hides it in its package.
-    monkeypatch.setattr(sys.modules["torchmetrics.functional.image.arniqa"], "_base_url", released.as_uri())
-    metric = torchmetrics.ARNIQA(regressor_dataset="kadid10k")
-    for path in PHOTOS[:3]:
-        image = photo(path)
-        theirs = metric(image).item()
-        metric.reset()
-        assert model.score(image, crops="whole").item() == pytest.approx(theirs, abs=1e-5)
-
-
 @pytest.mark.parametrize("size", [(64, 80), (65, 81)])
 def test_half_scale_without_antialiasing_is_the_mean_of_2_x_2_pixels(size: tuple[int, int]) -> None:
     """At odd sizes without the last row or column."""
@@ -79,11 +63,7 @@ def test_the_formula_for_flive_is_that_of_the_other_range(released: Path) -> Non
 
 @pytest.mark.parametrize(("column", "half"), [(2, torchmetrics_half), (3, pyiqa_half)])
 def test_scores_differ_from_those_of_the_script_by_as_much_as_stated(
-    column: int,
-    half: Callable[[Tensor], Tensor],
-    model: ARNIQA,
-    released: Path,
-    capsys: pytest.CaptureFixture[str],
+    column: int, half: Callable[[Tensor], Tensor], model: ARNIQA, released: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--img_path", str(ROOT / "assets"), "--weights_dir", str(released), "--device", "cpu"]
     assert single_image_inference.main(options) == 0
