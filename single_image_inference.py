@@ -38,17 +38,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse_arguments(argv)
     paths = find_files(arguments.img_path)
     check_outputs(arguments, paths)
-    model, about = load_model(arguments)
+    model, model_name = load_model(arguments)
     with precision_context(arguments.precision, model.regressor.weight.device):
-        return score(arguments, paths, model, about)
+        return score(arguments, paths, model, model_name)
 
 
-def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, about: str) -> int:
+def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, model_name: str) -> int:
     """Scores the images as the arguments say; returns the exit code of `main`."""
     options = (arguments.batch_size, arguments.num_workers, arguments.reference)
     compared_with = f"{model.dataset}'s images, {SCORED_BY[model.score_kind]}"
     if arguments.output:
-        with ScoreFile(arguments.output, about, paths) as file:
+        with ScoreFile(arguments.output, model_name, paths) as file:
             results = score_images(model, file.todo, *options)
             for result in tqdm(results, total=len(file.todo), unit="image", disable=None):
                 file.add(result)
@@ -64,7 +64,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, about
             print_score(result, len(paths) > 1, compared_with)
         failed = sum(result.value is None for result in everything)
     if arguments.report:
-        write_scores(arguments.report, everything, about, compared_with)
+        write_scores(arguments.report, everything, model_name, compared_with)
     if arguments.quality_map and not failed:
         explain(arguments, paths[0], model, everything[0].value)
     return int(failed > 0)
@@ -223,13 +223,15 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, str]:
         )
     model.crop_size = arguments.crop_size or model.crop_size
     model.shorter_side = arguments.resize or model.shorter_side
-    about = f"{name}, {arguments.regressor_dataset}"
+    model_name = f"{name}, {arguments.regressor_dataset}"
     if model.fitted_on is not None:  # a later test may fit another one of the same name
-        about += f" {model.regressor_hash}"
+        model_name += f" {model.regressor_hash}"
     if arguments.reference:
-        about += f", reference {arguments.reference}"
-    about += f", crops of {model.crop_size}" + (f", shorter side of {model.shorter_side}" if model.shorter_side else "")
-    return model, about + ("" if arguments.precision == "float32" else f", {arguments.precision}")
+        model_name += f", reference {arguments.reference}"
+    model_name += f", crops of {model.crop_size}" + (
+        f", shorter side of {model.shorter_side}" if model.shorter_side else ""
+    )
+    return model, model_name + ("" if arguments.precision == "float32" else f", {arguments.precision}")
 
 
 if __name__ == "__main__":

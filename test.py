@@ -29,7 +29,7 @@ from utils.evaluation.full_reference import check_sizes, distances
 from utils.evaluation.manifold import is_degraded, manifold_embeddings, separability, to_draw
 from utils.evaluation.protocol import ALPHAS, DatasetResult, evaluate
 from utils.evaluation.quantiles import score_quantiles
-from utils.evaluation.results import CrossResult, Results, render, write_results
+from utils.evaluation.results import CrossResult, Results, results_as_text, write_results
 from utils.evaluation.wandb_results import log_test
 from utils.experiment.wandb_run import wandb_settings
 from utils.metrics import plcc, srocc
@@ -104,7 +104,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     if is_rank0():
         if results.datasets:
             write_results(results, experiment)
-        print(render(results))
+        print(results_as_text(results))
         if results.datasets:
             if wandb is not None:
                 log_test(experiment, wandb, results)

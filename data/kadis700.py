@@ -169,7 +169,7 @@ def random_crop(pixels: Tensor, size: int, generator: torch.Generator) -> Tensor
     return F.pad(crop, (0, max(0, size - width), 0, max(0, size - height)))
 
 
-def collate(samples: list[dict[str, Any]]) -> dict[str, Any]:
+def collate_samples(samples: list[dict[str, Any]]) -> dict[str, Any]:
     """Collates n samples into a batch.
 
     A worker stacks in shared memory. If there is too little, the error is raised here, and not in a thread of PyTorch

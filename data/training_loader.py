@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from data.kadis700 import KADIS700Dataset, collate, sample_generator
+from data.kadis700 import KADIS700Dataset, collate_samples, sample_generator
 from models.errors import UserError
 from utils.config.keys import Config
 from utils.runtime.distributed import rank, world_size
@@ -107,12 +107,12 @@ def batch_sampler(dataset: KADIS700Dataset, config: Config) -> TrainingBatchSamp
 def training_loader(
     dataset: KADIS700Dataset, sampler: TrainingBatchSampler, num_workers: int, pin_memory: bool
 ) -> DataLoader:
-    """Loads the sampler's batches of samples, see `collate`."""
+    """Loads the sampler's batches of samples, see `collate_samples`."""
     return DataLoader(
         dataset,
         batch_sampler=sampler,
         num_workers=worker_count(num_workers),
-        collate_fn=collate,
+        collate_fn=collate_samples,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
         prefetch_factor=4 if num_workers > 0 else None,
@@ -133,7 +133,7 @@ class ImageReport:
         self._truncated: set[str] = set()
 
     def report(self, batch: Mapping[str, Any]) -> None:
-        """Reports the images of a batch (see `collate`).
+        """Reports the images of a batch (see `collate_samples`).
 
         Raises:
             UserError: too many images are unreadable.

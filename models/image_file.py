@@ -107,11 +107,11 @@ def find_images(folder: Path) -> tuple[list[Path], str]:
 
     images, others, visited = [], Counter[str](), set()
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
-        about = Path(place).stat()
-        if (about.st_dev, about.st_ino) in visited:
+        status = Path(place).stat()
+        if (status.st_dev, status.st_ino) in visited:
             folders.clear()
             continue
-        visited.add((about.st_dev, about.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         folders.sort()
         for path in (Path(place, name) for name in files):
             suffix = path.suffix.lower()

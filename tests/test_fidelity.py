@@ -21,7 +21,8 @@ from tests.markdown import table_rows
 from tests.utils.distortions.test_parity import DETERMINISTIC, apply
 from utils.distortions import DISTORTIONS, degrade
 from utils.evaluation.protocol import ALPHAS
-from utils.regression import RidgePath, select_alpha
+from utils.metrics import srocc
+from utils.regression import RidgePath, best_alpha
 from utils.runtime.device import DTYPES
 
 FIDELITY = Path(__file__).resolve().parents[1] / "docs" / "fidelity.md"
@@ -81,8 +82,10 @@ def largest_of_regressions(_: str) -> float:
     data = golden("evaluation.npz")
     features, scores = data["features"].reshape(len(data["scores"]), 5, -1), data["scores"]
     splits = list(zip(data["train"], data["val"], strict=True))
-    alpha, _grid = select_alpha(features, scores, splits, ALPHAS)
-    coef, intercept = RidgePath(features, scores).fit(np.arange(len(scores)), alpha)
+    path = RidgePath(features, scores)
+    grid = np.array([srocc(path.predict(train, val, ALPHAS), scores[val]) for train, val in splits])
+    alpha = best_alpha(grid, ALPHAS)
+    coef, intercept = path.fit(np.arange(len(scores)), alpha)
     return max(
         abs(alpha / float(data["alpha"]) - 1),
         float(np.abs(coef - data["coef"]).max()),

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from torch import Tensor
 
-from utils.metrics import srocc as spearman
-
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 CHUNK = 256  # number of images whose crops are converted to float64 at once
@@ -147,45 +145,9 @@ class RidgePath:
                 gram[b:, b : b + BLOCK].addmm_(rows[:, b:].T, rows[:, b : b + BLOCK], alpha=sign)
 
 
-def select_alpha(
-    features: NDArray[np.floating],
-    scores: Array,
-    splits: Sequence[tuple[Indices, Indices]],
-    alphas: Sequence[float] | Array,
-    device: torch.device = CPU,
-) -> tuple[float, Array]:
-    """Selects the alpha with the highest median validation SROCC over the splits (the first one in case of ties).
-
-    Args:
-        features: (N, crops, d).
-        scores: (N,).
-        splits: pairs of training and validation indices.
-        alphas: candidates, each > 0.
-        device: device for the computation; it must support float64.
-
-    Returns:
-        The selected alpha, and the SROCC of every split and alpha: (len(splits), len(alphas)).
-    """
-    path = RidgePath(features, scores, device)
-    grid = np.array([spearman(path.predict(train, val, alphas), scores[val]) for train, val in splits])
-    return best_alpha(grid, alphas), grid
-
-
 def best_alpha(grid: Array, alphas: Sequence[float] | Array) -> float:
     """The alpha with the highest median over the rows of `grid` (splits x alphas); the first one in case of ties."""
     return float(alphas[int(np.argmax(np.median(grid, axis=0)))])
-
-
-def fit_predict(
-    features: NDArray[np.floating],
-    scores: Array,
-    train: Indices,
-    test: Indices,
-    alpha: float,
-    device: torch.device = CPU,
-) -> Array:
-    """Predictions (len(test),) for the test images from a fit on the training images; see `select_alpha`."""
-    return RidgePath(features, scores, device).predict(train, test, [alpha])[0]
 
 
 def _solve(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:

@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.stats import chisquare
 from torch.utils.data import DataLoader
 
-from data.kadis700 import KADIS700Dataset, collate, random_crop, sample_generator
+from data.kadis700 import KADIS700Dataset, collate_samples, random_crop, sample_generator
 from data.training_loader import TrainingBatchSampler
 from models.errors import UserError
 from utils.distortions import DISTORTIONS
@@ -33,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_samples_do_not_depend_on_the_number_of_workers(root: Path) -> None:
     dataset = KADIS700Dataset(root, patch_size=48)
-    options = {"batch_sampler": TrainingBatchSampler(8, 4, seed=27), "collate_fn": collate}
+    options = {"batch_sampler": TrainingBatchSampler(8, 4, seed=27), "collate_fn": collate_samples}
     one, two = (DataLoader(dataset, num_workers=workers, **options) for workers in (0, 2))
     for expected, found in zip(one, two, strict=True):
         assert expected["composition"] == found["composition"]
@@ -42,7 +42,7 @@ def test_samples_do_not_depend_on_the_number_of_workers(root: Path) -> None:
 
 def test_a_batch_has_the_full_scale_crops_first_then_those_at_half_scale(root: Path) -> None:
     samples = [KADIS700Dataset(root, patch_size=48)[0, i] for i in range(3)]
-    batch = collate(samples)
+    batch = collate_samples(samples)
     for i, sample in enumerate(samples):
         for view in "AB":
             assert torch.equal(batch[f"view_{view.lower()}"][i], sample[f"img_{view}_orig"])

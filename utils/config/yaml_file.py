@@ -34,10 +34,10 @@ def save_config(config: Config, path: str | Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    write_text(Path(path), render(dict(flatten(config.to_dict()))))
+    write_text(Path(path), config_as_text(dict(flatten(config.to_dict()))))
 
 
-def render(values: Mapping[str, Any]) -> str:
+def config_as_text(values: Mapping[str, Any]) -> str:
     """YAML text with a comment for every key, from values by dotted name; a key without a value is null."""
     lines: list[str] = []
     above: list[str] = []

@@ -33,7 +33,7 @@ from utils.runtime.workers import batches as loaded_batches
 from utils.runtime.workers import ignore_signals, worker_count
 
 FEATURES_VERSION = 3  # raise it when a change to the code changes the features
-About = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
+Facts = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
 TURN = 5  # seconds that the ranks wait for the file between two collectives
 NAMED = 3  # images that a line names; of the others it gives the number
 
@@ -230,26 +230,26 @@ def _encode(
     with progress_bar(f"features of {dataset.name}", len(dataset), len(dataset) - len(numbers), "image") as bar:
         for step in range(0, len(batches), world_size()):
             features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
-            about: list[About] = []
+            facts: list[Facts] = []
             with raise_on_all_ranks():
                 if step + rank() < len(batches):
                     batch = next(loaded)
                     with precision_context(precision, device):
                         features = _encode_batch(encoder, batch, device)
-                    facts = (batch["index"].tolist(), batch["truncated"].tolist(), batch["error"])
-                    about = list(zip(*facts, strict=True))
-            together, about = _gather(features, about, batch_size)
-            unreadable += [error for _, _, error in about if error]
-            rows = [number for number, _, error in about if not error]
-            together = together[[not error for _, _, error in about]]
+                    columns = (batch["index"].tolist(), batch["truncated"].tolist(), batch["error"])
+                    facts = list(zip(*columns, strict=True))
+            together, facts = _gather(features, facts, batch_size)
+            unreadable += [error for _, _, error in facts if error]
+            rows = [number for number, _, error in facts if not error]
+            together = together[[not error for _, _, error in facts]]
             finite = np.isfinite(together).all(axis=(1, 2))
             if not finite.all():
                 image = dataset.images[rows[int(np.argmin(finite))]]
                 raise UserError(
                     f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
                 )
-            bar.update(len(about))
-            yield rows, together, [number for number, truncated, _ in about if truncated]
+            bar.update(len(facts))
+            yield rows, together, [number for number, truncated, _ in facts if truncated]
     _refuse_unreadable(dataset, unreadable)
 
 
@@ -263,15 +263,15 @@ def _encode_batch(encoder: nn.Module, batch: dict[str, Tensor], device: torch.de
     return torch.cat(scales, dim=1).unflatten(0, (-1, CROPS))
 
 
-def _gather(features: Tensor, about: list[About], batch_size: int) -> tuple[NDArray[np.float32], list[About]]:
+def _gather(features: Tensor, facts: list[Facts], batch_size: int) -> tuple[NDArray[np.float32], list[Facts]]:
     """The batches of all processes in rank order. The last ones may be short, or missing on the later ranks."""
     if world_size() == 1:
-        return features.cpu().numpy(), about
+        return features.cpu().numpy(), facts
     padded = torch.zeros(batch_size, CROPS, EMBEDDING_DIM, device=features.device)
     padded[: len(features)] = features
     gathered = [torch.empty_like(padded) for _ in range(world_size())]
     dist.all_gather(gathered, padded)
-    of_all: list[list[About]] = [[]] * world_size()
-    dist.all_gather_object(of_all, about)
+    of_all: list[list[Facts]] = [[]] * world_size()
+    dist.all_gather_object(of_all, facts)
     together = torch.cat([g[: len(a)] for g, a in zip(gathered, of_all, strict=True)])
     return together.cpu().numpy(), [a for of_one in of_all for a in of_one]

@@ -93,11 +93,11 @@ class ImageFiles(Dataset):
             raise UserError(f"{path}: {w} x {h} pixels; the reference {reference} has {width} x {height}")
 
 
-def collate(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, str]], Tensor | None]:
+def collate_crops(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, str]], Tensor | None]:
     """The paths with their errors ("" without one), and the crops of the readable files, N x 2 x 5 x 3 x c x c."""
     crops = [found for _, found in items if isinstance(found, Tensor)]
-    about = [(path, "" if isinstance(found, Tensor) else found) for path, found in items]
-    return about, default_collate(crops) if crops else None
+    rows = [(path, "" if isinstance(found, Tensor) else found) for path, found in items]
+    return rows, default_collate(crops) if crops else None
 
 
 @torch.inference_mode()
@@ -127,12 +127,12 @@ def score_images(
         ImageFiles(paths, model.crop_size, model.shorter_side, about_reference),
         batch_size,
         num_workers=worker_count(num_workers),
-        collate_fn=collate,
+        collate_fn=collate_crops,
         worker_init_fn=ignore_signals,
     )
-    for about, crops in batches(files):
+    for rows, crops in batches(files):
         scores = iter([] if crops is None else model.score_crops(crops[:, 0], crops[:, 1], embeddings).tolist())
-        for path, error in about:
+        for path, error in rows:
             score = math.nan if error else next(scores)
             if not error and not math.isfinite(score):
                 error = f"{path}: the score is not finite; use --precision float32, or undamaged weights"

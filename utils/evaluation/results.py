@@ -14,7 +14,7 @@ from models.files import write_atomic, write_text
 from utils.evaluation.protocol import GLOBAL, METRICS, TESTED, DatasetResult, averages
 from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_FULL_REFERENCE, PUBLISHED_VALIDATION
 from utils.evaluation.score_file import FORMULA
-from utils.runtime.environment import environment
+from utils.runtime.environment import run_environment
 
 PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
 INTERVAL = ("srocc_low", "srocc_high")
@@ -168,7 +168,7 @@ def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, floa
     return pd.DataFrame(rows)
 
 
-def render(results: Results) -> str:
+def results_as_text(results: Results) -> str:
     """The tables and notes as text."""
     table = summary_table(results)
     total = table[table["group"] == GLOBAL].drop(columns=NOT_SHOWN).drop(columns="group")
@@ -293,7 +293,7 @@ def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
             for dataset, of in results.separability.items()
         },
         "config": results.config,
-        "environment": environment(),
+        "environment": run_environment(),
     }
 
 

@@ -11,10 +11,10 @@ from models.files import write_text
 from utils.config.keys import Config, diff
 from utils.config.yaml_file import save_config
 from utils.experiment.checkpoint import load_checkpoint
-from utils.runtime.environment import environment
+from utils.runtime.environment import run_environment
 from utils.runtime.files import locked
 
-Splits = Mapping[str, tuple[str, str]]  # validation set -> the kind of its splits, and the hash of their rows
+SplitsUsed = Mapping[str, tuple[str, str]]  # validation set -> the kind of its splits, and the hash of their rows
 
 # A resumed run may differ in these keys: they change where it runs and what it reports, not what it computes.
 MAY_DIFFER = (
@@ -73,7 +73,7 @@ def load_resume_state(config: Config, locks: ExitStack) -> dict[str, Any] | None
     return saved | {"file": str(checkpoints[-1])}
 
 
-def check_same_splits(experiment_name: str, before: Splits, splits: Splits) -> None:
+def check_same_splits(experiment_name: str, before: SplitsUsed, splits: SplitsUsed) -> None:
     """Refuses to resume if a validation set's splits are others than before.
 
     Args:
@@ -93,7 +93,7 @@ def check_same_splits(experiment_name: str, before: Splits, splits: Splits) -> N
             )
 
 
-def begin_run(config: Config, splits: Splits) -> None:
+def begin_run(config: Config, splits: SplitsUsed) -> None:
     """Writes the configuration and the environment into the experiment's folder, and tidies up after a kill.
 
     Args:
@@ -106,7 +106,7 @@ def begin_run(config: Config, splits: Splits) -> None:
     experiment = Experiment.named(config.experiment_name)
     save_config(config, experiment.config)
     of_datasets = {f"splits of {name}": f"{kind} ({rows})" for name, (kind, rows) in splits.items()}
-    write_text(experiment.environment, json.dumps(environment() | of_datasets, indent=2) + "\n")
+    write_text(experiment.environment, json.dumps(run_environment() | of_datasets, indent=2) + "\n")
     experiment.remove_unfinished_files()
 
 

@@ -159,7 +159,7 @@ class RunLog:
 
 
 def input_pictures(batch: Mapping[str, Any]) -> Pictures:
-    """The pictures of a training batch (see `data.kadis700.collate`): one per pair, with its composition as caption.
+    """The pictures of a training batch (see `collate_samples`): one per pair, with its composition as caption.
 
     A picture shows A at full and half scale, then B at full and half scale.
     """

@@ -25,7 +25,7 @@ from utils.evaluation.protocol import GLOBAL
 from utils.evaluation.results import NOT_SHOWN, SCORE_KINDS, CrossResult, cross_table, separability_table
 from utils.report import figures
 from utils.report.interactive import manifold_plot
-from utils.report.page_parts import data_uri, environment, now, thumbnail
+from utils.report.page_parts import data_uri, now, templates, thumbnail
 from utils.report.pictures import draw as draw_picture
 from utils.report.svg import svg
 
@@ -33,7 +33,7 @@ THUMBNAIL = 160  # longest side of a picture, in pixels
 
 
 @dataclass(frozen=True)
-class Figure:
+class Drawing:
     """A drawn figure and its caption."""
 
     html: Markup
@@ -61,10 +61,10 @@ class Page:
     types: Markup | None = None
     separability: Markup | None = None
     untrained: bool = False
-    training: list[Figure] = field(default_factory=list)
-    tests: list[Figure] = field(default_factory=list)
+    training: list[Drawing] = field(default_factory=list)
+    tests: list[Drawing] = field(default_factory=list)
     cross: dict[str, Markup] = field(default_factory=dict)
-    manifold: list[Figure] = field(default_factory=list)
+    manifold: list[Drawing] = field(default_factory=list)
     pictures: dict[str, list[Picture]] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     config: str = ""
@@ -99,15 +99,15 @@ def write_report(experiment: Experiment) -> Path:
 
 def render_template(name: str, **content: Any) -> str:
     """A page from a template of this folder. It has Plotly's script if `interactive` is given and true."""
-    templates = environment()
-    templates.filters["table"] = _table
+    pages = templates()
+    pages.filters["table"] = _table
     plotly = Markup(get_plotlyjs()) if content.get("interactive") else ""
-    return templates.get_template(name).render(plotly=plotly, **content)
+    return pages.get_template(name).render(plotly=plotly, **content)
 
 
-def drawn(caption: str, draw: Callable[..., Any], *arguments: Any) -> Figure:
+def drawn(caption: str, draw: Callable[..., Any], *arguments: Any) -> Drawing:
     """A figure that one of `utils.report.figures` draws."""
-    return Figure(svg(caption, draw, *arguments), caption)
+    return Drawing(svg(caption, draw, *arguments), caption)
 
 
 def _add_training(page: Page, experiment: Experiment, epochs: int | None, made_with: dict[str, Any]) -> None:
@@ -255,7 +255,7 @@ def _add_manifold(page: Page, experiment: Experiment) -> None:
         page.notes.append("UMAP is drawn too where the optional package umap-learn is installed")
 
 
-def _interactive(caption: str, manifold: Manifold, method: str, kind: str, page: Page) -> Figure:
+def _interactive(caption: str, manifold: Manifold, method: str, kind: str, page: Page) -> Drawing:
     """The manifold by Plotly, and a picture of it for paper."""
     plot = manifold_plot(manifold, method, by_score=kind == "mos").to_html(
         full_html=False,
@@ -269,7 +269,7 @@ def _interactive(caption: str, manifold: Manifold, method: str, kind: str, page:
     both = Markup('<div class="interactive">{}</div><img class="printed" alt="{}" src="{}">').format(
         Markup(plot), caption, data_uri(file.getvalue(), "png")
     )
-    return Figure(both, caption)
+    return Drawing(both, caption)
 
 
 def _largest_fraction(datasets: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from models.image_file import open_thumbnail
 PAGES = (".html", ".htm")  # suffixes of a page
 
 
-def environment() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
     """The templates of this folder: texts are escaped, and a name that nothing gives is an error."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined

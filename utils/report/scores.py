@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from models.files import check_replaceable, check_suffix, check_writable, write_atomic
 from utils.evaluation.inference import Score
-from utils.report.page_parts import PAGES, environment, now, thumbnail
+from utils.report.page_parts import PAGES, now, templates, thumbnail
 
 FEW = 1000  # images, up to which thumbnails are large
 LARGE, SMALL = (320, 80), (160, 70)  # longest side of a thumbnail in pixels, and its JPEG quality
@@ -78,7 +78,7 @@ def write_scores(path: Path, results: Sequence[Score], model: str, compared_with
             yield card(image, score=f"{value:.3f}", percentile=better, picture=picture)
 
     page = (
-        environment()
+        templates()
         .get_template("scores.html.jinja")
         .stream(
             model=_text(model),

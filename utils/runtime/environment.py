@@ -9,7 +9,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pillow")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def environment() -> dict[str, str]:
+def run_environment() -> dict[str, str]:
     """Versions of Python and the packages that figures depend on, the machine's kind, and the checkout's commit."""
     found = {"Python": platform.python_version()}
     found |= {name: metadata.version(name) for name in PACKAGES}

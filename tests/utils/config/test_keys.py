@@ -16,7 +16,7 @@ from tests.contract.test_compatibility import PUBLISHED
 from utils.config.command_line import parse_command_line
 from utils.config.keys import KEYS, Config, diff
 from utils.config.schema import flatten
-from utils.config.yaml_file import load_config, render, save_config
+from utils.config.yaml_file import config_as_text, load_config, save_config
 from utils.runtime.device import resolve_device
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,7 +53,7 @@ def test_the_published_values_are_the_defaults(write: Any) -> None:
 
 def test_config_yaml_has_every_default_with_its_comment() -> None:
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
-    body = render({name: known.default for name, known in KEYS.items() if not known.required})
+    body = config_as_text({name: known.default for name, known in KEYS.items() if not known.required})
     assert text.endswith(f"\n\n{body}")
     assert all(line.startswith("#") for line in text.removesuffix(body).strip().splitlines())
     assert load_config(ROOT / "config.yaml", REQUIRED) == Config.from_dict(REQUIRED)

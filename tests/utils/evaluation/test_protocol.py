@@ -8,7 +8,7 @@ import pytest
 from models.errors import UserError
 from tests.golden import golden
 from utils.evaluation.protocol import ALPHAS, Prediction, averages, evaluate, mean_over_datasets, training_part
-from utils.regression import RidgePath, fit_predict
+from utils.regression import RidgePath
 
 
 class FakeDataset:
@@ -66,7 +66,7 @@ def test_predictions_of_the_first_split() -> None:
     features, dataset = random_dataset(160)
     result = evaluate(RidgePath(features, dataset.mos), dataset, "test", 2, [0.1])
     split = dataset.get_split_indices(0, "train"), dataset.get_split_indices(0, "test")
-    expected = fit_predict(features, dataset.mos, *split, 0.1)
+    expected = RidgePath(features, dataset.mos).predict(*split, [0.1])[0]
     assert [p.image for p in result.predictions] == [str(dataset.images[i]) for i in split[1]]
     np.testing.assert_allclose([p.prediction for p in result.predictions], expected)
     errors = np.sort(np.abs(expected - dataset.mos[split[1]]))

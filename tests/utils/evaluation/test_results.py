@@ -24,7 +24,7 @@ from utils.evaluation.results import (
     Results,
     as_text,
     cross_table,
-    render,
+    results_as_text,
     separability_table,
     split_table,
     summary_table,
@@ -90,25 +90,25 @@ def test_one_split_has_no_standard_deviation(results: Results) -> None:
 def test_the_printed_text_says_whose_scores_they_are(results: Results) -> None:
     for of_kadid in results.datasets[:2]:
         of_kadid.score_kind = "pseudo"
-    lines = render(results).splitlines()
+    lines = results_as_text(results).splitlines()
     assert "kadid10k: pseudo-scores, computed by a measure and not human" in lines
     assert "spaq: scores of unstated origin" in lines
 
 
 def test_published_results_are_shown_only_for_the_released_encoder(results: Results) -> None:
-    assert "published_" not in render(results)
+    assert "published_" not in results_as_text(results)
     assert "published_srocc" not in summary_table(results)
     results.published = True
     assert row(summary_table(results), "kadid10k")["published_srocc"] == 0.908
     assert row(summary_table(results), "kadid10k", fraction=0.1)["published_srocc"] is None
-    assert "published_srocc" in render(results)
+    assert "published_srocc" in results_as_text(results)
 
 
 def test_every_result_says_on_which_splits_it_was_made(results: Results, tmp_path: Path) -> None:
     table = summary_table(results)
     assert set(table[table["dataset"] == "kadid10k"]["splits_kind"]) == {"published"}
     assert row(table, "spaq")["splits_kind"] == "own" and row(table, "spaq")["splits_hash"] == "hash of spaq"
-    line = next(line for line in render(results).splitlines() if line.split()[:1] == ["spaq"])
+    line = next(line for line in results_as_text(results).splitlines() if line.split()[:1] == ["spaq"])
     assert "own" in line.split()
     experiment = Experiment(tmp_path, "title")
     write_results(results, experiment)
@@ -132,7 +132,7 @@ def test_the_summary_has_the_number_of_images_and_the_interval(results: Results,
 
 def test_published_figures_say_that_they_are_on_the_published_splits(results: Results) -> None:
     results.published = True
-    assert "the authors' figures, on the published splits" in render(results).splitlines()[0]
+    assert "the authors' figures, on the published splits" in results_as_text(results).splitlines()[0]
     assert "published_krocc" not in summary_table(results)
 
 
@@ -143,18 +143,18 @@ def test_uhdiqa_has_published_figures_of_validation_and_test(results: Results) -
     assert [found[f"published_{metric}"] for metric in ("srocc", "plcc", "krocc")] == [0.739, 0.694, 0.544]
     assert row(summary_table(results), "kadid10k")["published_krocc"] is None
     line = "published: uhdiqa, validation images 0.718/0.717/0.523 (SROCC/PLCC/KROCC); here SROCC 0.600"
-    assert line in render(results)
+    assert line in results_as_text(results)
 
 
 def test_published_cross_dataset_results_are_shown_beside_ours(results: Results) -> None:
     results.cross += [CrossResult("live", "csiq", 0.11, 0.12), CrossResult("koniq10k", "clive", 0.21, 0.22)]
-    assert "0.904" not in render(results)
+    assert "0.904" not in results_as_text(results)
     results.published = True
-    text = render(results)
+    text = results_as_text(results)
     assert [line.split()[0] for line in text.splitlines() if "0.904" in line] == ["live"]
     assert "0.684" in text and "0.739" in text and "0.764" not in text  # live to kadid10k was not tested here
     results.full_reference = True
-    assert "0.904" not in render(results)
+    assert "0.904" not in results_as_text(results)
 
 
 def test_published_cross_dataset_figures_are_those_of_the_paper() -> None:
@@ -179,7 +179,7 @@ def test_cross_table_has_rows_fitted_on_and_columns_tested_on(results: Results) 
 
 
 def test_printed_text_has_notes_and_failures_and_no_nan(results: Results) -> None:
-    text = render(results)
+    text = results_as_text(results)
     assert "live: LIVE: no such folder" in text
     assert "jpeg: fewer than 3 images in 1 of 3 splits" in text
     assert "0.700" in text
@@ -197,7 +197,7 @@ def test_what_the_loss_asks_for_comes_before_the_scores_with_chance_beside_it(re
     }
     worse = {**figures, "type_accuracy": 0.19, "type_low": 0.155, "type_high": 0.23, "silhouette": float("nan")}
     results.separability = {"kadid10k": {"trained": figures, "untrained": worse}}
-    lines = [" ".join(line.split()) for line in render(results).splitlines()]
+    lines = [" ".join(line.split()) for line in results_as_text(results).splitlines()]
     assert lines[2:5] == [
         "kadid10k trained 420 31.2 % [27.0, 35.8] 40.0 % [35.4, 44.8] -0.1",
         "kadid10k untrained 420 19.0 % [15.5, 23.0] 40.0 % [35.4, 44.8] -",
@@ -215,7 +215,7 @@ def test_a_share_that_is_not_known_is_a_dash(unknown: float | None) -> None:
 
 
 def test_printed_text_without_any_dataset() -> None:
-    text = render(Results([], "0", failures={"live": "LIVE: no such folder"}))
+    text = results_as_text(Results([], "0", failures={"live": "LIVE: no such folder"}))
     assert "LIVE: no such folder" in text
 
 
