@@ -113,69 +113,35 @@ def check_outputs(arguments: argparse.Namespace, paths: list[Path]) -> None:
         check_report(arguments.report)
 
 
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options. Rare cases are in README.md."""
+    add = parser.add_argument
+    add("--img_path", required=True, help="image file, folder (including subfolders) or quoted glob pattern")
+    add("--regressor_dataset", default="kadid10k", help=f"one of {', '.join(RELEASED_SCORES)}, or your own dataset")
+    add("--eval_type", default="arniqa", choices=["arniqa", "scratch"], help="released weights (arniqa) or your own")
+    add("--experiment_name", help="folder in experiments/ with your weights, or your regressors for released weights")
+    weights = "folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download"
+    add("--weights_dir", type=nonempty_path, help=weights)
+    reference = "reference image of the same size; needs an experiment tested with --test.full_reference true"
+    add("--reference", type=nonempty_path, help=reference)
+    add("--output", type=nonempty_path, help="CSV file for the scores; continues an earlier run")
+    add("--report", type=nonempty_path, help="HTML page of the images, sorted by score; with --output, of all in it")
+    add("--quality_map", type=nonempty_path, help="output file for a map of the local quality of one image")
+    add("--explain", action="store_true", help="also the scores of one image's five crops, and its quality map")
+    add("--crop_size", type=integer(1, MAX_SIDE), help="side of the crops in pixels; default: that of the regressor")
+    add("--resize", type=integer(32, MAX_SIDE), help="shorter side to resize to first; default: that of the regressor")
+    add("--device", default="auto", help="auto (default), cpu (or -1), a GPU number, cuda or mps")
+    precision = "float32 (default); tf32 and float16 are faster on CUDA, bfloat16 on CPUs that support it"
+    add("--precision", default="float32", choices=list(DTYPES), help=precision)
+    add("--batch_size", type=integer(1, 100_000), default=4, help="images (ten crops each) per batch")
+    add("--num_workers", type=integer(0, 1000), default=0, help="processes that read images; 0: the main one")
+
+
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = OneLineParser(
         description="Predicts the quality of images: from about 0 (bad) to 1 (good), on the scale of a dataset."
     )
-    add = parser.add_argument
-    add("--img_path", required=True, help="image file, folder (including subfolders) or quoted glob pattern")
-    add("--regressor_dataset", default="kadid10k", help=f"one of {', '.join(RELEASED_SCORES)}, or your own dataset")
-    add(
-        "--eval_type",
-        default="arniqa",
-        choices=["arniqa", "scratch"],
-        help="released weights (arniqa) or your own (scratch)",
-    )
-    add(
-        "--experiment_name",
-        help="folder in experiments/ with your weights (scratch) or your regressors for the released encoder (arniqa)",
-    )
-    add(
-        "--weights_dir",
-        type=nonempty_path,
-        help="folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download",
-    )
-    add(
-        "--reference",
-        type=nonempty_path,
-        help="reference image, of the same size; needs an experiment tested with --test.full_reference true",
-    )
-    add("--output", type=nonempty_path, help="CSV file for the scores; continues an earlier run")
-    add(
-        "--report",
-        type=nonempty_path,
-        help="HTML page for the images, sorted by score; with --output, for all in that file",
-    )
-    add("--quality_map", type=nonempty_path, help="output file for a map of the local quality of one image")
-    add(
-        "--explain",
-        action="store_true",
-        help="also the scores of one image's five crops and its quality map (<name>_quality.png, or --quality_map)",
-    )
-    add(
-        "--crop_size",
-        type=integer(1, MAX_SIDE),
-        help="side of the crops in pixels; default: that of the crops that the regressor was fitted on",
-    )
-    add(
-        "--resize",
-        type=integer(32, MAX_SIDE),
-        help="resize images to this shorter side in pixels first; default: as the regressor's file says, else not",
-    )
-    add("--device", default="auto", help="auto (default), cpu (or -1), a GPU number, cuda or mps")
-    add(
-        "--precision",
-        default="float32",
-        choices=list(DTYPES),
-        help="of the arithmetic: float32 (default); tf32 and float16 are faster on CUDA, bfloat16 on CPUs that have it",
-    )
-    add("--batch_size", type=integer(1, 100_000), default=4, help="images (ten crops each) per batch")
-    add(
-        "--num_workers",
-        type=integer(0, 1000),
-        default=0,
-        help="processes that read images; 0: the main one",
-    )
+    add_options(parser)
     arguments = parser.parse_args(argv)
     if arguments.eval_type == "scratch" and not arguments.experiment_name:
         raise UserError("--experiment_name: missing; --eval_type scratch needs the experiment with your weights")
