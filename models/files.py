@@ -123,7 +123,8 @@ def parsing(path: Path, expected: str, remedy: str = "") -> Iterator[None]:
     except UserError:
         raise
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or shorten(error)}){advice}") from error
+        reason = "not found" if not path.exists() else error.strerror or shorten(error)
+        raise UserError(f"{path}: cannot be read ({reason}){advice}") from error
     except Exception as error:  # parsers raise errors of any kind for damaged or hostile files
         reason = f"lacks {error}" if isinstance(error, KeyError) else shorten(error) or type(error).__name__
         raise UserError(f"{path}: not {expected} ({reason}){advice}") from error
