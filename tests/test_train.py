@@ -1,9 +1,8 @@
-"""The training loop on a small dataset: kills, stops and errors. Each run is a separate process."""
+"""The training loop on the small dataset of the contract's tests, whose undisturbed run has what a run leaves."""
 
 import csv
-import os
+import json
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,228 +10,91 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from data.training_loader import batch_sampler, training_loader, training_set
+import train
+from data.training_loader import ImageReport, batch_sampler, training_loader, training_set
+from main import check_test_sets
 from models.errors import UserError
 from models.experiment import Experiment
 from models.simclr import initial_model, nt_xent_loss
 from models.weights import encoder_hash, load_encoder
-from tests.processes import run
-from train import train
+from tests.contract.conftest import undisturbed
+from tests.contract.runs import STEPS, write_own_dataset
 from utils.config.command_line import parse_command_line
-from utils.config.yaml_file import load_config
+from utils.config.keys import Config
 from utils.experiment.checkpoint import load_checkpoint
+from utils.runtime.workers import WorkerDied
 
-ROOT = Path(__file__).resolve().parents[1]
-RUN = """
-import sys, torch
-sys.path.insert(0, {root!r})
-torch.set_num_threads(1)
-torch.use_deterministic_algorithms(True)
-from train import Stopped, train
-from utils.config.command_line import parse_command_line
-from utils.command import run_command
-from utils.runtime.device import resolve_device
-def main():
-    config, _ = parse_command_line("train")
-    try:
-        train(config, resolve_device(config.device))
-    except Stopped as stopped:
-        print(stopped, file=sys.stderr)
-        return 128 + stopped.signal_number
-run_command(main)
-"""
-CONFIG = """
-data_base_path: data
-device: cpu
-training:
-  epochs: 2
-  lr: 1e-3
-  batch_size: 4
-  num_workers: 0
-  checkpoint_frequency: 2
-  data: {patch_size: 32}
-validation: {num_splits: 2, visualize: false, datasets: [kadid10k]}
-test: {crop_size: 32, batch_size: 4, num_workers: 0, datasets: [kadid10k]}
-model: {encoder: {pretrained: false}}
-logging: {use_wandb: false}
-"""
-STEPS = 5  # steps per epoch: 20 images in batches of 4
+__all__ = ["undisturbed"]
+QUICK = ("--training.epochs", "1", "--training.checkpoint_frequency", "0", "--validation.frequency", "9")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("train")
-    write_small_run(folder)
-    return folder
+@pytest.fixture
+def folder(tmp_path: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, with the data but without an experiment; checkpoints, of 300 MB, are removed at the end."""
+    shutil.copytree(undisturbed / "data", tmp_path / "data")
+    shutil.copy(undisturbed / "config.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    shutil.rmtree(tmp_path / "experiments", ignore_errors=True)
 
 
-def write_small_run(folder: Path) -> None:
-    """A working directory with 20 training images and a small KADID-10k: 4 references, one type, 3 levels."""
-    rng = np.random.default_rng(0)
-    pristine, kadid = folder / "data" / "KADIS700" / "ref_imgs", folder / "data" / "KADID10K"
-    pristine.mkdir(parents=True)
-    (kadid / "images").mkdir(parents=True)
-    (kadid / "splits").mkdir()
-
-    def picture(path: Path) -> None:
-        small = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
-        small.resize((48, 48), Image.Resampling.BICUBIC).save(path)
-
-    for i in range(20):
-        picture(pristine / f"{i:02d}.png")
-    rows = ["dist_img,ref_img,dmos"]
-    for reference in range(1, 5):
-        picture(kadid / "images" / f"I{reference:02d}.png")
-        for level in range(1, 4):
-            name = f"I{reference:02d}_01_{level:02d}.png"
-            picture(kadid / "images" / name)
-            rows.append(f"{name},I{reference:02d}.png,{rng.uniform(1, 5):.2f}")
-    (kadid / "dmos.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    splits = {"train": [[0, 1, 2], [3, 4, 5]], "val": [range(3, 9), [*range(3), *range(6, 9)]]}
-    splits["test"] = [[9, 10, 11]] * 2
-    for phase, indices in splits.items():
-        np.save(kadid / "splits" / f"{phase}.npy", np.array([list(i) for i in indices], dtype=np.int64))
-    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
+def configuration(*options: str) -> Config:
+    config, _ = parse_command_line("train", argv=["--config", "config.yaml", "--experiment_name", "tried", *options])
+    return config
 
 
-@pytest.fixture(autouse=True)
-def remove_experiments(folder: Path) -> Iterator[None]:
-    """Deletes the experiments after each test, because the checkpoints of a run take 300 MB. Keeps `uninterrupted`."""
-    yield
-    for experiment in (folder / "experiments").glob("*"):
-        if experiment.is_dir() and experiment.name != "uninterrupted":
-            shutil.rmtree(experiment)
-
-
-def finish(folder: Path, name: str, *options: str) -> tuple[int, str, str]:
-    command = [sys.executable, "-c", RUN.format(root=str(ROOT)), "--config", "config.yaml", "--experiment_name", name]
-    ended = run([*command, *options], cwd=folder)
-    return ended.returncode, ended.stdout, ended.stderr
-
-
-def train_here(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
-    """A training in this process."""
-    monkeypatch.chdir(folder)
-    config, _ = parse_command_line("train", argv=["--config", "config.yaml", "--experiment_name", name, *options])
-    train(config, torch.device("cpu"))
-
-
-def refused(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, *options: str) -> str:
-    """The message with which a training in this process ends."""
+def refused(*options: str) -> str:
+    """The message with which a training ends."""
+    config = configuration(*options)
     with pytest.raises(UserError) as error:
-        train_here(folder, name, monkeypatch, *options)
+        check_test_sets(config)
+        train.train(config, torch.device("cpu"))
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def outcome(folder: Path, name: str) -> tuple[dict, list[dict], list[str]]:
-    """The final state, the history without the timings, and the names of the checkpoints."""
-    pretrain = folder / "experiments" / name / "pretrain"
-    state = load_checkpoint(Experiment(pretrain.parent, name).last_checkpoints()[-1])
-    with (pretrain.parent / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        history = [{k: v for k, v in row.items() if k != "images_per_second"} for row in csv.DictReader(file)]
-    return state, history, sorted(p.name for p in pretrain.iterdir() if not p.name.startswith("."))
+def history(experiment: Path) -> list[dict[str, str]]:
+    with (experiment / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
-def assert_same(one: tuple, other: tuple) -> None:
-    """Checks that the weights, optimizer, scheduler and history are bit-identical."""
-    for key in ("model_state_dict", "optimizer_state_dict", "scheduler_state_dict", "scaler_state_dict"):
-        torch.testing.assert_close(one[0][key], other[0][key], rtol=0, atol=0)
-    for key in ("epoch", "step", "validated", "best"):
-        assert one[0][key] == other[0][key]
-    assert one[1] == other[1]
-    assert one[2] == other[2]
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(folder: Path) -> tuple:
-    code, _, err = finish(folder, "uninterrupted")
-    assert code == 0, err
-    return outcome(folder, "uninterrupted")
-
-
-def test_a_run_writes_its_checkpoints_and_history(folder: Path, uninterrupted: tuple) -> None:
-    state, history, names = uninterrupted
-    best_encoder = encoder_hash(load_encoder(folder / "experiments" / "uninterrupted" / "pretrain" / names[0]))
-    (features,) = (folder / "experiments" / ".features").glob("*.float32")  # of the best encoder only
-    assert best_encoder in features.name
+def test_a_run_writes_its_files(undisturbed: Path) -> None:
+    experiment = undisturbed / "experiments" / "alone"
+    files = "config.yaml environment.json metrics.csv predictions.csv pretrain regressors report.html"
+    files += " results.csv results.json results.xlsx"
+    assert sorted(p.name for p in experiment.iterdir() if not p.name.startswith(".")) == files.split()
+    (last,) = Experiment(experiment, "alone").last_checkpoints()
+    state, rows = load_checkpoint(last), history(experiment)
     assert (state["epoch"], state["step"], state["validated"]) == (1, STEPS, True)
-    assert [int(row["step"]) for row in history] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
-    best = max((row for row in history if row["srocc"]), key=lambda row: float(row["srocc"]))
-    assert names[0].startswith(f"best_epoch_{best['epoch']}_srocc_{float(best['srocc']):.3f}_plcc_")
-    assert names[1].startswith("last_epoch_1_srocc_")
-    assert len(names) == 2
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 10]
+    validated = max((row for row in rows if row["srocc"]), key=lambda row: float(row["srocc"]))
+    (best,) = (experiment / "pretrain").glob("best_*")
+    assert best.name.startswith(f"best_epoch_{validated['epoch']}_srocc_{float(validated['srocc']):.3f}_plcc_")
+    (features,) = (undisturbed / "experiments" / ".features").glob("*.float32")  # of the best encoder only
+    assert encoder_hash(load_encoder(best)) in features.name
+    assert features.stat().st_mtime <= best.stat().st_mtime  # the test has those of the validation
+    with (experiment / "results.csv").open(newline="", encoding="utf-8") as file:
+        tested = next(row for row in csv.DictReader(file) if row["dataset"] == "kadid10k")
+    made_with = json.loads((experiment / "environment.json").read_text(encoding="utf-8"))
+    assert made_with["splits of kadid10k"] == f"{tested['splits_kind']} ({tested['splits_hash']})"
 
 
-def test_the_learning_rate_follows_the_schedule_at_fractional_epochs(uninterrupted: tuple) -> None:
-    rates = [float(row["learning_rate"]) for row in uninterrupted[1] if row["loss"]]
+def test_the_learning_rate_follows_the_schedule_at_fractional_epochs(undisturbed: Path) -> None:
+    rates = [float(row["learning_rate"]) for row in history(undisturbed / "experiments" / "alone") if row["loss"]]
     # Cosine from 1e-3 to 1e-6 with cycles of 1, 2, 4 ... epochs. The rate of a step is set after the previous step.
-    positions = [0, *(np.arange(9) / STEPS)]
     expected = []
-    for t in positions:
+    for t in [0, *(np.arange(9) / STEPS)]:
         length, since = (1, t) if t < 1 else (2, t - 1)
         expected.append(1e-6 + (1e-3 - 1e-6) * (1 + np.cos(np.pi * since / length)) / 2)
     np.testing.assert_allclose(rates, expected, rtol=1e-9)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="sends SIGKILL")
-def test_a_dead_worker_ends_the_run_with_a_one_line_message(folder: Path) -> None:
-    dying = """
-import multiprocessing, os, signal
-multiprocessing.set_start_method("fork")  # so that the worker has the change below
-from data import KADIS700Dataset
-read = KADIS700Dataset.__getitem__
-def read_or_die(self, position):
-    if position[0] == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return read(self, position)
-KADIS700Dataset.__getitem__ = read_or_die
-"""
-    code = RUN.format(root=str(ROOT)).replace("def main", dying + "def main", 1)
-    command = [sys.executable, "-c", code, "--config", "config.yaml", "--experiment_name", "dying"]
-    ended = run([*command, "--training.num_workers", "1"], cwd=folder)
-    message = one_line_error((ended.returncode, ended.stdout, ended.stderr))
-    assert "a data-loading worker died" in message and "--training.resume_training true" in message
-
-
-def one_line_error(result: tuple[int, str, str]) -> str:
-    code, _, err = result
-    assert code == 2
-    lines = err.strip().splitlines()
-    assert len(lines) == 1, err
-    return lines[0]
-
-
-def test_resuming_with_other_validation_splits_is_an_error(
-    folder: Path, uninterrupted: tuple, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = folder / "data" / "KADID10K" / "splits" / "val.npy"
-    before = path.read_bytes()
-    np.save(path, np.load(path)[:, ::-1])
-    try:
-        message = refused(folder, "uninterrupted", monkeypatch, "--training.resume_training", "true")
-    finally:
-        path.write_bytes(before)
-    assert "cannot resume uninterrupted: the splits of kadid10k were own (" in message and "are now own (" in message
-
-
-def test_a_non_finite_loss_stops_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    message = refused(folder, "diverged", monkeypatch, "--training.lr", "1e30", "--training.lr_scheduler.name", "null")
-    assert "the loss is nan at step" in message and "1e+30" in message
-    assert "smaller training.lr" in message
-
-
-def test_without_half_scale_the_loss_sees_the_full_scale_rows_only(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_half_scale_the_loss_sees_the_full_scale_rows_only(folder: Path) -> None:
     """The losses of an independent loop over the same samples, without their half-scale crops."""
-    options = ("--training.epochs", "1", "--training.data.half_scale", "false", "--validation.frequency", "9")
-    train_here(folder, "full", monkeypatch, *options, "--training.lr_scheduler.name", "null")
-    with (folder / "experiments" / "full" / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        losses = [float(row["loss"]) for row in csv.DictReader(file)]
-    config = load_config(folder / "config.yaml", {"experiment_name": "full"})
+    config = configuration(*QUICK, "--training.data.half_scale", "false", "--training.lr_scheduler.name", "null")
+    train.train(config, torch.device("cpu"))
+    losses = [float(row["loss"]) for row in history(folder / "experiments" / "tried")]
     model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
     model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
@@ -249,47 +111,58 @@ def test_without_half_scale_the_loss_sees_the_full_scale_rows_only(
     np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
-def test_too_many_unreadable_images_end_the_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "0.png").write_bytes(b"no image")
-    for i in range(1, 20):
-        (tmp_path / f"{i}.png").write_bytes((folder / "data/KADIS700/ref_imgs" / f"{i:02d}.png").read_bytes())
-    message = refused(folder, "unreadable", monkeypatch, "--training.data.pristine_path", str(tmp_path))
-    assert "1 of 20 images cannot be read, more than 1%" in message and "0.png" in message
+def test_a_dead_worker_ends_the_run_with_a_one_line_message(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dying(_: object) -> Iterator[None]:
+        raise WorkerDied("a data-loading worker died")
+        yield
+
+    monkeypatch.setattr(train, "batches", dying)
+    message = refused()
+    assert message.startswith("a data-loading worker died; resume with ")
+    assert message.endswith("--experiment_name tried --training.resume_training true")
 
 
-def test_a_truncated_training_image_is_used_and_named_once(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_non_finite_loss_stops_the_run_and_is_not_written(folder: Path) -> None:
+    message = refused("--training.lr", "1e30", "--training.lr_scheduler.name", "null")
+    assert "the loss is nan at step" in message and "1e+30" in message and "smaller training.lr" in message
+    assert "nan" not in (folder / "experiments" / "tried" / "metrics.csv").read_text()
+
+
+def test_resuming_with_other_validation_splits_is_an_error(
+    folder: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for i in range(20):
-        content = (folder / "data/KADIS700/ref_imgs" / f"{i:02d}.png").read_bytes()
-        (tmp_path / f"{i}.png").write_bytes(content if i else content[: len(content) // 2])
-    fast = ("--training.checkpoint_frequency", "0", "--validation.frequency", "9")
-    train_here(folder, "truncated", monkeypatch, "--training.data.pristine_path", str(tmp_path), *fast)
-    out, err = capsys.readouterr()
-    assert err.count(f"{tmp_path / '0.png'}: truncated") == 1
-    assert "unreadable" not in out
+    path = folder / "data" / "KADID10K" / "splits" / "val.npy"
+    np.save(path, np.load(path)[:, ::-1])
+    monkeypatch.chdir(undisturbed)
+    options = ("--experiment_name", "alone", "--training.resume_training", "true")
+    message = refused(*options, "--data_base_path", str(folder / "data"))
+    assert "cannot resume alone: the splits of kadid10k were own (" in message and "are now own (" in message
 
 
-def test_an_unreadable_validation_image_is_named_before_the_training(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_training_images_are_reported_once_and_too_many_unreadable_ones_end_the_run(
+    folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(folder / "data" / "KADID10K", tmp_path / "KADID10K")
-    (tmp_path / "KADID10K" / "images" / "I02_01_01.png").write_bytes(b"no image")
-    pristine = str(folder / "data" / "KADIS700" / "ref_imgs")
-    options = ("--data_base_path", str(tmp_path), "--training.data.pristine_path", pristine)
-    message = refused(folder, "unreadable", monkeypatch, *options)
-    assert "kadid10k: 1 of 12 images cannot be read" in message and "I02_01_01.png" in message
-    assert not (folder / "experiments" / "unreadable" / "metrics.csv").exists()
+    report = ImageReport(training_set(configuration()), [])
+    for _ in range(2):
+        report.report({"truncated": [["1.png: truncated"], ["1.png: truncated"]], "unreadable": [[], []]})
+    assert capsys.readouterr().err == "1.png: truncated\n"
+    with pytest.raises(UserError, match=r"1 of 20 images cannot be read, more than 1%; .*0\.png: not readable"):
+        report.report({"truncated": [], "unreadable": [["0.png: not readable"]]})
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("options", "message"),
     [
         (("--training.batch_size", "21"), "training.batch_size: 21 is more than the 20 images"),
-        (("--data_base_path", "nowhere"), "nowhere"),
+        (("--validation.datasets", "few"), "few: split 0 has 1 val images; at least 3 are needed"),
+        (("--test.datasets", "few", "--test.grid_search", "true"), "few: split 0 has 1 val images"),
+        (("--validation.datasets", "broken"), "broken: 1 of 30 images cannot be read"),
     ],
 )
-def test_bad_input_gives_a_one_line_message(
-    folder: Path, options: tuple[str, ...], expected: str, monkeypatch: pytest.MonkeyPatch
+def test_what_would_fail_later_is_reported_before_the_training(
+    folder: Path, options: tuple[str, ...], message: str
 ) -> None:
-    assert expected in refused(folder, "bad", monkeypatch, *options)
+    write_own_dataset(folder, "few")
+    (write_own_dataset(folder, "broken", images=30) / "images" / "07.png").write_bytes(b"no image")
+    assert message in refused(*options)
+    assert not (folder / "experiments" / "tried" / "metrics.csv").exists()

@@ -1,3 +1,5 @@
+"""utils.command: how a command ends. tests/test_commands.py has all commands."""
+
 import errno
 import os
 import sys
@@ -6,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.errors import UserError, WeightsError
+from models.errors import WeightsError
 from tests.processes import run
 from utils.command import run_command
 
@@ -16,7 +18,6 @@ SMALLER = "use smaller batches or crops, or fewer workers"
 @pytest.mark.parametrize(
     ("raised", "code", "line"),
     [
-        (UserError("x: no such folder"), 2, "error: x: no such folder"),
         (WeightsError("y: damaged"), 2, "error: y: damaged"),
         (KeyboardInterrupt(), 130, "stopped"),
         (OSError(errno.ENOSPC, "No space left on device", "a.csv"), 2, "error: a.csv: No space left on device"),
@@ -47,16 +48,27 @@ def test_other_exceptions_keep_their_traceback() -> None:
         run_command(lambda: 1 // 0)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "single_image_inference.py --img_path assets/01.png --device cpu",
-        "test.py --config configs/quickstart.yaml --eval_type arniqa",
-    ],
-)
-def test_the_scripts_report_weights_that_are_not_there_in_one_line(command: str) -> None:
-    root = Path(__file__).resolve().parents[2]
-    environment = os.environ | {"ARNIQA_WEIGHTS_DIR": "nowhere"}
-    ended = run([sys.executable, *command.split()], cwd=root, env=environment)
-    assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1 and "nowhere" in ended.stderr
+# Prints at once and at the end, and leaves a file that says how far it came.
+PROGRAM = """
+import sys
+from pathlib import Path
+from utils.command import output_dropped, run_command
+def main():
+    print("one", flush=True)
+    print("two", file=sys.stderr)
+    print("three")
+    Path("done").write_text(f"dropped: {output_dropped()}")
+    return 1
+run_command(main)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's redirection")
+@pytest.mark.parametrize(("redirection", "dropped"), [("| true", True), (">&-", False)])
+def test_a_program_whose_output_is_not_read_goes_on(tmp_path: Path, redirection: str, dropped: bool) -> None:
+    """A closed standard output is None in Python."""
+    command = f'{{ "{sys.executable}" -c "$0"; echo $? > code; }} {redirection}'
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    ended = run(["sh", "-c", command, PROGRAM], cwd=tmp_path, env=environment)
+    assert ended.stderr == "two\n" and (tmp_path / "code").read_text() == "1\n"
+    assert (tmp_path / "done").read_text() == f"dropped: {dropped}"
