@@ -23,6 +23,10 @@ def test_scores_stay_and_errors_are_tried_again(tmp_path: Path) -> None:
     add(path, Score(a, 0.5), Score(b, error="broken"))
     assert add(path, images=[a, b, c]) == [b, c]
     assert path.read_bytes() == HEADER + b"a.png,0.500000,,m,\r\n"
+    strange = Path("\udcff.png")  # not UTF-8
+    add(path, Score(strange, 0.5), images=[a, strange])
+    assert path.read_bytes() == HEADER + b"a.png,0.500000,,m,\r\n\xff.png,0.500000,,m,\r\n"
+    assert add(path, images=[strange, b]) == [b]
 
 
 def test_all_rows_can_be_read_back(tmp_path: Path) -> None:
@@ -33,13 +37,9 @@ def test_all_rows_can_be_read_back(tmp_path: Path) -> None:
     with ScoreFile(path, "m", [now.path]) as file:
         file.add(now)
         assert file.results() == [*earlier, now]
-    for row, message in (
-        (b"a.png,half,,m,", r"score of a\.png is 'half'"),
-        (b"a.png,1,,m,x", r"percentile of a\.png is"),
-    ):
-        path.write_bytes(HEADER + row + b"\r\n")
-        with ScoreFile(path, "m", [now.path]) as file, pytest.raises(UserError, match=message):
-            file.results()
+    path.write_bytes(HEADER + b"a.png,half,,m,\r\n")
+    with ScoreFile(path, "m", [now.path]) as file, pytest.raises(UserError, match=r"score of a\.png is 'half'"):
+        file.results()
 
 
 @pytest.mark.parametrize("start", [b"", b"ima", HEADER[:-1], b"\xef\xbb\xbf" + HEADER])
@@ -51,17 +51,7 @@ def test_a_cut_header_and_a_byte_order_mark_are_no_obstacle(tmp_path: Path, star
     assert path.read_bytes().removeprefix(b"\xef\xbb\xbf") == HEADER + b"a.png,0.500000,,m,\r\n"
 
 
-def test_a_name_that_is_not_utf_8_is_kept(tmp_path: Path) -> None:
-    path, image = tmp_path / "scores.csv", Path("\udcff.png")
-    add(path, Score(image, 0.5))
-    assert path.read_bytes() == HEADER + b"\xff.png,0.500000,,m,\r\n"
-    assert add(path, images=[image, Path("b.png")]) == [Path("b.png")]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"other,file\r\n1,2\r\n", HEADER + b"a.png,0.5,,another model,\r\n"],
-)
+@pytest.mark.parametrize("content", [b"other,file\r\n1,2\r\n", HEADER + b"a.png,0.5,,another model,\r\n"])
 def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "scores.csv"
     path.write_bytes(content)
@@ -69,12 +59,10 @@ def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -
         with pytest.raises(UserError, match="give another --output"):
             add(path, Score(Path("a.png"), 0.5))
     assert path.read_bytes() == content
-    with pytest.raises(UserError, match="is a folder; expected a regular file"):
-        add(tmp_path, Score(Path("a.png"), 0.5))
 
 
-@pytest.mark.parametrize("name", ["=cmd()+1.png", "+1.png", "-1.png", "@a.png", "\t=1.png", "\r=1.png", "\uff1d1.png"])
-def test_no_name_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize("name", ["=cmd()+1.png", "-1.png", "\t=1.png", "\uff1d1.png"])
+def test_no_name_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, name: str) -> None:
     path, image, broken = tmp_path / "scores.csv", Path(name), Path(f"{name}.jpg")
     add(path, Score(image, 0.5), Score(broken, error=f"{broken}: not a readable image"))
     with path.open(newline="", encoding="utf-8") as file:

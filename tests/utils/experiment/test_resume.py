@@ -18,11 +18,9 @@ BEFORE = {"experiment_name": "mine", "data_base_path": "d", "logging.use_wandb":
     [
         ("training.epochs", 20, True),
         ("test.alpha", 1.0, True),
-        ("logging.use_wandb", True, True),
         ("device", "cpu", True),
         ("training.lr", 0.5, False),
         ("test.crop_size", 96, False),
-        ("test.shorter_side", 512, False),
         ("validation.alpha", 1.0, False),
     ],
 )
