@@ -13,16 +13,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.contract.runs import (
-    RESUME,
-    assert_same_training,
-    assert_whole,
-    call,
-    ranks,
-    training,
-    write_data,
-    write_own_dataset,
-)
+from tests.contract import runs
+from tests.contract.runs import RESUME, assert_same_training, assert_whole, call, training, write_own_dataset
 
 LIMIT = 900  # seconds that a run may take
 
@@ -35,23 +27,21 @@ def kills(folder: Path, processes: int, count: int) -> None:
     seconds = time.perf_counter() - since
     shutil.rmtree(folder / "experiments" / ".features")  # which the killed run would find and use
     done = 0
-    while True:
+    while done < count:
         # Starting takes a while in which nothing is at risk; a run killed as early would never get anywhere.
-        wait = times.uniform(0.3 * seconds, seconds) if done < count else LIMIT
+        wait = times.uniform(0.3 * seconds, seconds)
         try:
             run_ranks(folder, "killed", processes, wait)
         except subprocess.TimeoutExpired:
             done += 1
             print(f"kill {done} after {wait:.1f} s", flush=True)
-            if done > count:
-                raise
             continue
         compare(folder)
-        if done >= count:
-            break
-        for name in ("killed", ".features"):  # it ended before its kill: once more from the beginning
+        print("it ended before its kill, bit-identical: once more from the beginning", flush=True)
+        for name in ("killed", ".features"):
             shutil.rmtree(folder / "experiments" / name)
-        print(f"ended between kills, bit-identical ({done} kills)", flush=True)
+    run_ranks(folder, "killed", processes, LIMIT)
+    compare(folder)
     print(f"{done} kills, {processes} process(es): checkpoint, history, results and regressors bit-identical")
 
 
@@ -63,7 +53,7 @@ def run_ranks(folder: Path, name: str, processes: int, limit: float) -> None:
     """
     options = training(name, *RESUME, "--training.epochs", 4)
     end = time.monotonic() + limit
-    with ranks([folder] * processes, "main.py", *options, OMP_NUM_THREADS=1) as running:
+    with runs.ranks([folder] * processes, "main.py", *options, OMP_NUM_THREADS=1) as running:
         try:
             errors = [process.communicate(timeout=max(0.1, end - time.monotonic()))[1] for process in running]
         finally:
@@ -131,7 +121,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_data(folder)
+        runs.write_data(folder)
         if arguments.check == "kills":
             kills(folder, arguments.processes, arguments.kills)
         else:

@@ -71,21 +71,6 @@ def test_imports_go_down() -> None:
         assert {name for name, number in layers_of.items() if number is not None and number > own} == set(), path
 
 
-def test_what_the_hub_loads_imports_nothing_outside_models() -> None:
-    seen, todo = set(), ["models.arniqa", "models.encoder"]
-    while todo:
-        name = todo.pop()
-        path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-        if name in seen or not path.exists():
-            continue
-        seen.add(name)
-        ours = {n for n in imported(path) if n.split(".")[0] in ("data", "utils", "models")}
-        assert all(n.startswith("models.") for n in ours), (name, ours)
-        todo += ours
-    assert {"models.weights", "models.resnet", "models.experiment", "models.image_file"} <= seen
-    assert "models.export" not in seen
-
-
 def named() -> list[tuple[str, str]]:
     """(file, function or class) pairs of the page, in the form `file`: `name`, `name`."""
     pairs = []

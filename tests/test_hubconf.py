@@ -33,15 +33,3 @@ def test_the_examples_of_the_readme_run(released: Path, monkeypatch: pytest.Monk
     exec(first.replace('"owner/name", ', '".", source="local", model='), names)
     exec(loss, names)
     assert names["score"].ndim == 0 and names["restored"].grad.abs().max() > 0
-
-
-def test_without_network_the_traceback_is_short_and_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("ARNIQA_WEIGHTS_DIR", raising=False)
-    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # no server listens on that port
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(RuntimeError, match=r"ARNIQA\.pth.*weights_dir") as error:
-        torch.hub.load(str(ROOT), "ARNIQA", source="local", regressor_dataset="kadid10k")
-    assert type(error.value).__name__ == "WeightsError"
-    assert error.value.__cause__ is None and error.value.__suppress_context__  # no second traceback

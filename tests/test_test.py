@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,6 @@ from sklearn.linear_model import Ridge
 import test as script
 from models.preprocess import center_corners_crop, normalize, to_pixels
 from models.regressor import load_regressor
-from models.resnet import ResNet
 from models.simclr import SimCLR
 from models.weights import load_encoder
 from utils.config.keys import Config
@@ -115,6 +115,7 @@ def test_truncated_images_are_counted_and_a_failing_dataset_does_not_affect_the_
         image = tmp_path / "data" / "KADID10K" / "images" / name
         image.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
     options = {"datasets": ["tid2013", "kadid10k"], "train_fraction": [0.5, 1.0], "grid_search": False}
+    options["shorter_side"] = 40
     assert script.run_test(configuration(tmp_path / "data", **options), "scratch", CPU) == 1
     out, err = capsys.readouterr()
     assert "tid2013 failed: " in err
@@ -127,18 +128,6 @@ def test_truncated_images_are_counted_and_a_failing_dataset_does_not_affect_the_
     assert all(note in result["notes"] for result in content["datasets"])
     assert note in (folder / "report.html").read_text(encoding="utf-8")
     assert list(content["failures"]) == ["tid2013"]
-
-
-def test_results_of_the_released_encoder_have_their_own_folder(
-    base: Path, experiment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(experiment)
-    torch.manual_seed(1)
-    monkeypatch.setattr(script, "published_encoder", lambda: ResNet(pretrained=False))
-    assert script.run_test(configuration(base, grid_search=False, shorter_side=40), "arniqa", CPU) == 0
-    assert "published_srocc" in capsys.readouterr().out
-    folder = experiment / "experiments" / "tried" / "arniqa"
-    assert (folder / "results.csv").exists()
     assert load_regressor(folder / "regressors" / "regressor_kadid10k.pth").shorter_side == 40
 
 
@@ -199,18 +188,12 @@ def test_full_reference_without_fitting_references_is_one_line(
     assert "I03_01_01.png is 48 x 48 pixels, its reference" in err and "I03.png 48 x 47" in err
 
 
-class Scored:
-    """A dataset that has only scores."""
-
-    def __init__(self, mos: np.ndarray, mos_type: str) -> None:
-        self.mos, self.mos_type = mos, mos_type
-
-
 def test_cross_dataset_handles_mos_and_dmos() -> None:
     rng = np.random.default_rng(0)
     mos = rng.uniform(0, 1, 30)
     features = mos[:, None, None] * rng.standard_normal(4) + rng.standard_normal((30, 5, 4)) / 100
-    datasets = {"up": Scored(mos, "mos"), "down": Scored(100 - 90 * mos, "dmos")}
+    scores = {"up": (mos, "mos"), "down": (100 - 90 * mos, "dmos")}
+    datasets = {name: SimpleNamespace(mos=values, mos_type=kind) for name, (values, kind) in scores.items()}
     tested = {
         name: script.Tested(dataset, features, RidgePath(features, dataset.mos).fit(np.arange(30), 0.1)[0])
         for name, dataset in datasets.items()

@@ -22,7 +22,6 @@ SMALLER = "use smaller batches or crops, or fewer workers"
         (KeyboardInterrupt(), 130, "stopped"),
         (OSError(errno.ENOSPC, "No space left on device", "a.csv"), 2, "error: a.csv: No space left on device"),
         (MemoryError("Unable to allocate 9 PiB"), 2, f"error: out of memory (Unable to allocate 9 PiB); {SMALLER}"),
-        (MemoryError(), 2, f"error: out of memory (no details); {SMALLER}"),
     ],
 )
 def test_a_user_error_and_a_stop_give_a_one_line_message(

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from utils.config.keys import OptimizerSection, SchedulerSection
-from utils.optimization import build_optimizer, build_scheduler
+from utils.config.keys import OptimizerSection
+from utils.optimization import build_optimizer
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
@@ -37,17 +37,3 @@ def test_a_first_step_that_the_gradient_scaler_skips_leaves_no_trace() -> None:
     torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
     # plain steps with the gradient g = (1, 2): w - lr g, then w - lr (0.9 g + g)
     torch.testing.assert_close(weights[0], 1 - 0.1 * (1 + 1.9) * torch.tensor([[1.0, 2.0]]))
-
-
-def test_the_learning_rate_follows_its_formula() -> None:
-    """eta_min + (lr - eta_min)(1 + cos(pi t / T)) / 2 in each cycle of T = 1, 2, 4 epochs."""
-    optimizer = build_optimizer(torch.nn.Linear(2, 1), lr=1e-3, **vars(OptimizerSection()))
-    scheduler = build_scheduler(optimizer, **vars(SchedulerSection()))
-    assert scheduler is not None
-    for epoch in (0.0, 0.25, 0.9, 1.0, 1.5, 2.9, 3.0, 5.0):
-        scheduler.step(epoch)
-        start, length = next((s, t) for s, t in ((3, 4), (1, 2), (0, 1)) if epoch >= s)
-        angle = torch.pi * (epoch - start) / length
-        expected = 1e-6 + (1e-3 - 1e-6) * (1 + torch.cos(torch.tensor(angle, dtype=torch.float64)).item()) / 2
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-12)
-    assert build_scheduler(optimizer, None, 1, 2, 0.0) is None

@@ -7,57 +7,14 @@ import pytest
 import torch
 
 from models.errors import UserError
-from utils.experiment.checkpoint import (
-    TrainState,
-    first_not_finite,
-    load_checkpoint,
-    save_checkpoint,
-)
+from utils.experiment.checkpoint import TrainState, load_checkpoint, save_checkpoint
 
 BEST = {"epoch": 1, "srocc": 0.5, "plcc": 0.25, "encoder_hash": "abc"}
-STATE = {
-    "model_state_dict": {"w": torch.arange(3.0)},
-    "optimizer_state_dict": {},
-    "scheduler_state_dict": {},
-    "scaler_state_dict": {},
-    "epoch": 1,
-    "step": 2,
-    "validated": False,
-    "best": None,
-    "unreadable": [],
-    "config": {"seed": 27},
-    "splits": {},
-}
 
 
-def test_only_the_newest_checkpoint_is_kept(tmp_path: Path) -> None:
-    for step in (1, 2, 3):
-        save_checkpoint(STATE, tmp_path / f"last_epoch_0_step_{step}.pth", list(tmp_path.iterdir()))
-    assert [p.name for p in tmp_path.iterdir()] == ["last_epoch_0_step_3.pth"]
-    torch.testing.assert_close(load_checkpoint(tmp_path / "last_epoch_0_step_3.pth"), STATE)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (None, "damaged, or not a file with the state of a training"),  # a file that was cut
-        ({"epoch": 1}, "lacks best, config, model_state_dict"),
-        # The published code saved its configuration as an object of a class of its own.
-        ({**STATE, "config": SimpleNamespace(seed=27)}, "objects of another program, which are not loaded"),
-    ],
-)
-def test_another_or_a_damaged_file_is_one_line(tmp_path: Path, content: object, message: str) -> None:
-    path = tmp_path / "last_epoch_0.pth"
-    save_checkpoint(content or STATE, path)
-    if content is None:
-        path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=message) as error:
-        load_checkpoint(path)
-    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
-
-
-def state(scaler: torch.amp.GradScaler, steps: int = 0) -> TrainState:
+def state(scaler: torch.amp.GradScaler | None = None, steps: int = 0) -> TrainState:
     """A state after some steps."""
+    scaler = scaler or torch.amp.GradScaler("cpu", enabled=True)
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=1)
@@ -70,8 +27,32 @@ def state(scaler: torch.amp.GradScaler, steps: int = 0) -> TrainState:
     return TrainState(model, optimizer, scheduler, scaler)
 
 
+def content(steps: int = 0) -> dict[str, Any]:
+    """A checkpoint's content."""
+    return state(steps=steps).save() | {"config": {}, "splits": {}}
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        (None, "damaged, or not a file with the state of a training"),  # a file that was cut
+        ({"epoch": 1}, "lacks best, config, model_state_dict"),
+        # The published code saved its configuration as an object of a class of its own.
+        (content() | {"config": SimpleNamespace(seed=27)}, "objects of another program, which are not loaded"),
+    ],
+)
+def test_another_or_a_damaged_file_is_one_line(tmp_path: Path, saved: object, message: str) -> None:
+    path = tmp_path / "last_epoch_0.pth"
+    save_checkpoint(saved or content(), path)
+    if saved is None:
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=message) as error:
+        load_checkpoint(path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
 def test_what_is_saved_is_restored(tmp_path: Path) -> None:
-    one, other = (state(torch.amp.GradScaler("cpu", enabled=True), steps) for steps in (3, 0))
+    one, other = state(steps=3), state()
     one.epoch, one.step, one.validated, one.best, one.unreadable = 2, 3, True, BEST, ["a.png"]
     path = tmp_path / "last_epoch_2.pth"
     save_checkpoint(one.save() | {"config": {}, "splits": {}}, path)
@@ -93,14 +74,6 @@ def test_a_run_begun_without_a_scaler_goes_on_with_one_and_the_other_way_round(
     assert not without.scaler.is_enabled() and capsys.readouterr().err == ""
 
 
-def test_the_first_value_that_is_not_finite_is_named() -> None:
-    momentum = [torch.ones(1)]
-    content = {"model_state_dict": {"a": torch.ones(2)}, "optimizer_state_dict": {"state": {0: momentum}}, "epoch": 1}
-    assert first_not_finite(content) is None
-    momentum.append(torch.tensor([1.0, float("nan")]))
-    assert first_not_finite(content) == "optimizer_state_dict.state.0.1"
-
-
 OPTIMIZER, SCHEDULER = "optimizer_state_dict", "scheduler_state_dict"
 BUFFER = (OPTIMIZER, "state", 0, "momentum_buffer")
 CHANGES: list[tuple[tuple, Any, str]] = [
@@ -119,10 +92,7 @@ CHANGES: list[tuple[tuple, Any, str]] = [
     (("scaler_state_dict", "scale"), None, "scaler.scale: found None"),
     (("step",), 10**9, "step: found 1000000000; allowed: 0 to 5, the steps of an epoch"),
     (("epoch",), True, "epoch: found True; allowed: integer >= 0"),
-    (("validated",), 1, "validated: found 1; allowed: true or false"),
     (("best",), {**BEST, "srocc": math.nan}, "best: found {'epoch': 1, 'srocc': nan"),
-    (("unreadable",), [3], "unreadable: found [3]; allowed: list of strings"),
-    (("config",), 3, "config: found 3; allowed: a mapping"),
     (("splits",), {"live": "own"}, "splits: found {'live': 'own'}; allowed: a kind and a hash for each dataset"),
 ]
 
@@ -131,14 +101,14 @@ CHANGES: list[tuple[tuple, Any, str]] = [
 def test_a_checkpoint_that_was_changed_is_one_line(tmp_path: Path, keys: tuple, value: object, message: str) -> None:
     """Most were a traceback or trained something else; with a step beyond the epoch nothing was trained."""
     path = tmp_path / "last_epoch_0.pth"
-    content = state(torch.amp.GradScaler("cpu", enabled=True), steps=1).save() | {"config": {}, "splits": {}}
+    changed = content(steps=1)
     *way, last = keys
-    place: Any = content
+    place: Any = changed
     for key in way:
         place = place[key]
     place[last] = value
-    save_checkpoint(content, path)
+    save_checkpoint(changed, path)
     with pytest.raises(UserError) as error:
-        state(torch.amp.GradScaler("cpu", enabled=True)).restore(load_checkpoint(path), str(path), steps_per_epoch=5)
+        state().restore(load_checkpoint(path), str(path), steps_per_epoch=5)
     text = str(error.value)
     assert text.startswith(f"{path}: ") and message in text and "\n" not in text and len(text) < 500

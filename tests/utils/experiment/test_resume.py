@@ -34,11 +34,8 @@ def test_only_what_does_not_change_the_run_may_differ(key: str, value: object, f
         check_same_run(config, before)
 
 
-def test_the_splits_must_be_those_of_before() -> None:
-    before = {"live": ("shipped", "a")}
-    check_same_splits("mine", before, {"live": ("published", "a"), "csiq": ("own", "b")})  # the same rows
-    with pytest.raises(UserError, match=r"resume mine: the splits of live were shipped \(a\) and are now own \(b\)"):
-        check_same_splits("mine", before, {"live": ("own", "b")})
+def test_the_same_splits_may_be_called_otherwise() -> None:
+    check_same_splits("mine", {"live": ("shipped", "a")}, {"live": ("published", "a"), "csiq": ("own", "b")})
 
 
 def test_the_checkpoint_comes_with_the_name_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +49,4 @@ def test_the_checkpoint_comes_with_the_name_of_its_file(tmp_path: Path, monkeypa
         assert load_resume_state(config, locks) == content | {"config": config.to_dict(), "file": str(path)}
     save_checkpoint(content | {"config": config.to_dict(), "epoch": 10**9}, path)  # trained nothing, with exit code 0
     with ExitStack() as locks, pytest.raises(UserError, match=r"last_epoch_0.* is of epoch 1000000000 "):
-        load_resume_state(config, locks)
-    save_checkpoint(content | {"config": {"seed": "x"}}, path)
-    with ExitStack() as locks, pytest.raises(UserError, match=r"last_epoch_0_step_3\.pth: seed: found 'x'"):
         load_resume_state(config, locks)

@@ -32,13 +32,6 @@ def write_five(folder: Path) -> None:
     log.close()
 
 
-def test_rows_are_appended(tmp_path: Path) -> None:
-    write_five(tmp_path)
-    rows = read(tmp_path)
-    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "5"]
-    assert float(rows[1]["loss"]) == 0.5 and rows[1]["srocc"] == "" and rows[5]["srocc"] == "0.5"
-
-
 @pytest.mark.parametrize(
     ("step", "validated", "steps"),
     [

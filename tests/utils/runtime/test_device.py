@@ -1,7 +1,6 @@
 """utils.runtime.device: which device, which algorithms, and the precision of a product."""
 
 import os
-from typing import Any
 
 import pytest
 import torch
@@ -15,44 +14,26 @@ CPU = torch.device("cpu")
 ACCELERATOR = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def accelerators(monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int) -> None:
-    """Makes PyTorch report `count` devices of type `kind`."""
+@pytest.mark.parametrize(
+    ("kind", "count", "found", "refused", "allowed"),
+    [
+        (None, 0, {-1: "cpu", "cpu": "cpu", "auto": "cpu"}, (0, "cuda:1", "mps"), "--device cpu"),
+        ("cuda", 2, {1: "cuda:1", "cuda": "cuda", "auto": "cuda"}, (2, "cuda:2", "mps"), "the number 0 to 1, or cpu"),
+        ("mps", 1, {0: "mps:0", "mps": "mps", "auto": "mps"}, ("cuda",), "sees only mps here"),
+    ],
+)
+def test_the_device_is_one_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int, found: dict, refused: tuple, allowed: str
+) -> None:
+    """PyTorch reports `count` devices of type `kind`."""
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind is not None)
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: kind and torch.device(kind))
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
-
-
-@pytest.mark.parametrize("value", [0, 3, "cuda", "cuda:1", "mps"])
-def test_no_gpu(monkeypatch: pytest.MonkeyPatch, value: int | str) -> None:
-    accelerators(monkeypatch, None, 0)
-    with pytest.raises(UserError, match=f"device: found {value!r}, .*--device cpu"):
-        resolve_device(value)
-    assert resolve_device(-1) == resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto") == torch.device("cpu")
-
-
-def test_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    accelerators(monkeypatch, "cuda", 2)
-    assert resolve_device(1) == resolve_device("cuda:1") == torch.device("cuda", 1)
-    assert resolve_device("cuda") == resolve_device("auto") == torch.device("cuda")
-    assert resolve_device("cpu") == torch.device("cpu")
-    for value in (2, "cuda:2", "mps"):
-        with pytest.raises(UserError, match=f"device: found {value!r}, .*the number 0 to 1, or cpu"):
+    for value, device in found.items():
+        assert resolve_device(value) == torch.device(device)
+    for value in refused:
+        with pytest.raises(UserError, match=f"device: found {value!r}, .*{allowed}"):
             resolve_device(value)
-
-
-def test_mps(monkeypatch: pytest.MonkeyPatch) -> None:
-    accelerators(monkeypatch, "mps", 1)
-    assert resolve_device(0) == torch.device("mps", 0)
-    assert resolve_device("mps") == torch.device("mps")
-    with pytest.raises(UserError, match="sees only mps here"):
-        resolve_device("cuda")
-
-
-def test_the_chosen_device_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    accelerators(monkeypatch, "mps", 1)
-    resolve_device("auto")
-    assert capsys.readouterr().err == "device: mps (auto)\n"
 
 
 def test_the_cpu_takes_the_place_of_a_device_without_float64() -> None:
@@ -95,42 +76,24 @@ def test_tf32_is_off_unless_it_is_asked_for() -> None:
     assert errors["float32"] < 1e-4 < 3e-3 < errors["tf32"] < errors["float16"]
 
 
-class Probe(torch.autograd.Function):
-    """Notes whether TF32 is on in the forward and in the backward pass."""
-
-    seen: list[tuple[bool, bool]] = []
-
-    @staticmethod
-    def note() -> None:
-        Probe.seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        Probe.note()
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
-        Probe.note()
-        return gradient
-
-
-class Probed(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        return Probe.apply(self.weight * (a + b)).sum()
-
-
 def test_a_training_step_in_float32_has_no_tf32_in_either_pass() -> None:
     """The backward pass had it."""
-    Probe.seen.clear()
-    model, view = Probed(), torch.ones(2, 3, 4, 4)
+    seen = []
+
+    def note(_: Tensor) -> None:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+
+    class Probed(torch.nn.Linear):
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:  # type: ignore[override]
+            output = super().forward(a + b)
+            note(output)
+            output.register_hook(note)
+            return output.sum()
+
+    model, view = Probed(4, 1), torch.ones(2, 3, 4, 4)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     training_step(model, optimizer, torch.amp.GradScaler("cpu", enabled=False), view, view, "float32")
-    assert Probe.seen == [(False, False), (False, False)]
+    assert seen == [(False, False), (False, False)]
 
 
 def test_the_settings_are_restored_and_float32_turns_tf32_off() -> None:
@@ -141,8 +104,7 @@ def test_the_settings_are_restored_and_float32_turns_tf32_off() -> None:
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
 
 
-@pytest.mark.parametrize("precision", ["tf32", "float16"])
-def test_a_precision_that_the_device_lacks_is_an_error(precision: str) -> None:
-    with pytest.raises(UserError, match=f"^test.precision: found {precision}; allowed on cpu: float32, bfloat16"):
-        check_precision("test.precision", precision, CPU)
-    check_precision("test.precision", precision, torch.device("cuda"))
+def test_a_precision_that_the_device_lacks_is_an_error() -> None:
+    with pytest.raises(UserError, match=r"^test\.precision: found float16; allowed on cpu: float32, bfloat16"):
+        check_precision("test.precision", "float16", CPU)
+    check_precision("test.precision", "float16", torch.device("cuda"))

@@ -21,16 +21,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return signals.time  # type: ignore[attr-defined, no-any-return]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_arrives_twice_within_a_second_is_one_request(clock: Clock, number: signal.Signals) -> None:
-    """`timeout` signals a process and its group; the second signal ended the run with nothing saved."""
-    request = StopRequest()
-    request.handle(number, None)
-    clock.now += 0.9
-    request.handle(number, None)
-    assert request.signal is number
-
-
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_ctrl_c_ends_the_run_and_a_second_sigterm_does_not(clock: Clock, first: signal.Signals) -> None:
     """A second SIGTERM is handled late if the run is in a long computation when it comes."""
