@@ -8,22 +8,28 @@ reference with all 24 distortion types at all 5 levels. The other photos become 
 import csv
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from PIL import Image
+from skimage.metrics import structural_similarity
 from tqdm import tqdm
 
 from data.kadis700 import sample_generator
-from data.pseudo_scores import RANGE, distorted, pseudo_score
 from models.errors import UserError
 from models.files import write_folder
 from models.image_file import find_images, open_image
+from models.preprocess import to_tensor
 from utils.command import run_command
 from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.distortions import DISTORTIONS, NUM_LEVELS
 
+Pixels = NDArray[np.uint8]
 TEST_SET = "pseudo_scores"
+RANGE = (1.0, 5.0)  # of pseudo-scores
 
 
 def make(photos: Path, out: Path, references: int, seed: int) -> None:
@@ -33,8 +39,6 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
         UserError: there are too few photos, two have the same name, one cannot be read, or `out` already exists or
             cannot be written.
     """
-    if references < 1:
-        raise UserError(f"--references: {references} is too small; use at least 1 (at least 3 for splits)")
     if not photos.is_dir():
         raise UserError(f"{photos}: no such folder; it must contain pristine photos")
     paths, skipped = find_images(photos)
@@ -64,23 +68,46 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
 def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
     """Writes images/ with every reference at every type and level, labels.csv and dataset.yaml."""
     (folder / "images").mkdir(parents=True)
-    seed_of = {kind: 10 * i for i, kind in enumerate(DISTORTIONS)}
     copies = [(kind, level) for kind in DISTORTIONS for level in range(1, 1 + NUM_LEVELS)]
-    rows = []
+    rows: list[Sequence[object]] = [("image", "score", "reference", "type", "group", "level")]
     with tqdm(total=len(references) * len(copies), desc="distorting", unit="image", disable=None) as bar:
         for number, path in enumerate(references):
             reference = np.asarray(open_image(path))
             for kind, level in copies:
-                copy = distorted(reference, kind, level, sample_generator(seed, number, seed_of[kind] + level))
+                generator = sample_generator(seed, number, 10 * list(DISTORTIONS).index(kind) + level)
                 name = f"images/{path.stem}_{kind}_{level}.png"
-                Image.fromarray(copy).save(folder / name)
-                score = f"{pseudo_score(reference, copy):.4f}"
+                score = save_copy(folder / name, reference, kind, level, generator)
                 rows.append((name, score, path.stem, kind, DISTORTIONS[kind].group, level))
                 bar.update()
-    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("image", "score", "reference", "type", "group", "level"), *rows])
+    write_csv(folder / "labels.csv", rows)
     settings = "# SSIM mapped to this range, not human scores\nscores: pseudo\nrange: [{:g}, {:g}]\ndirection: higher\n"
     (folder / "dataset.yaml").write_text(settings.format(*RANGE), encoding="utf-8")
+
+
+def save_copy(path: Path, reference: Pixels, kind: str, level: int, generator: torch.Generator) -> str:
+    """Saves a distorted copy of a photo (see `distorted`); returns its pseudo-score: SSIM mapped from [0, 1] to 1..5.
+
+    A pseudo-score serves to check that a pipeline runs and learns. It is not a human score and says nothing about human
+    judgement.
+    """
+    copy = distorted(reference, kind, level, generator)
+    Image.fromarray(copy).save(path)
+    ssim = float(structural_similarity(reference, copy, channel_axis=2))
+    lowest, highest = RANGE
+    return f"{lowest + (highest - lowest) * max(0.0, ssim):.4f}"
+
+
+def distorted(reference: Pixels, kind: str, level: int, generator: torch.Generator) -> Pixels:
+    """Returns a distorted copy of an H x W x 3 photo, with one distortion type at a level from 1 (mildest) to 5."""
+    distortion = DISTORTIONS[kind]
+    image = distortion(to_tensor(Image.fromarray(reference)), distortion.levels[level - 1], generator)
+    return (image * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    """Writes rows of fields, first the columns' names."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ test. Its scores are PSEUDO-SCORES: a full-reference measure (SSIM) mapped to 1.
 pipeline runs and learns. They are not human scores and say nothing about human judgement.
 """
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from tqdm import tqdm
 
 from data.iqa_dataset import PSEUDO_SCORES
 from data.kadis700 import sample_generator
-from data.pseudo_scores import distorted, pseudo_score
+from data.photo_set import save_copy, write_csv
 from data.split_files import make_splits, save_splits
 from models.errors import UserError
 from models.files import write_folder
@@ -78,21 +77,21 @@ def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
     """Writes a dataset in KADID-10k's layout: two references per photo, with every type at three levels."""
     images = folder / "images"
     images.mkdir(parents=True)
-    rows, of_photo = [], []
     corners = [(name, side) for name in photos for side in (slice(REFERENCE), slice(-REFERENCE, None))]
-    references = [photos[name][side, -REFERENCE:] for name, side in corners]
-    jobs = [(n, kind, level) for n in range(len(references)) for kind in KADID_TYPES for level in LEVELS]
-    for number, reference in enumerate(references):
-        Image.fromarray(reference).save(images / f"I{number + 1:02d}.png")
-    for number, kind, level in tqdm(jobs, desc="distorting", unit="image", disable=None):
-        generator = sample_generator(SEED, KADID_TYPES[kind], number * 10 + level)
-        copy = distorted(references[number], kind, level, generator)
-        name = f"I{number + 1:02d}_{KADID_TYPES[kind]:02d}_{level:02d}.png"
-        Image.fromarray(copy).save(images / name)
-        rows.append((name, f"I{number + 1:02d}.png", f"{pseudo_score(references[number], copy):.4f}"))
-        of_photo.append(corners[number][0])
-    with (folder / "dmos.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("dist_img", "ref_img", "dmos"), *rows])
+    rows, of_photo = [], []
+    count = len(corners) * len(KADID_TYPES) * len(LEVELS)
+    with tqdm(total=count, desc="distorting", unit="image", disable=None) as bar:
+        for number, (photo, side) in enumerate(corners):
+            reference, reference_name = photos[photo][side, -REFERENCE:], f"I{number + 1:02d}.png"
+            Image.fromarray(reference).save(images / reference_name)
+            for kind, kadid_number in KADID_TYPES.items():
+                for level in LEVELS:
+                    generator = sample_generator(SEED, kadid_number, number * 10 + level)
+                    name = f"I{number + 1:02d}_{kadid_number:02d}_{level:02d}.png"
+                    rows.append((name, reference_name, save_copy(images / name, reference, kind, level, generator)))
+                    of_photo.append(photo)
+                    bar.update()
+    write_csv(folder / "dmos.csv", [("dist_img", "ref_img", "dmos"), *rows])
     splits = make_splits(len(rows), of_photo, SEED, test_share=TEST_SHARE)
     save_splits(folder / "splits", splits, [name for name, _, _ in rows])
 

@@ -9,7 +9,7 @@ import skimage.data
 import torch
 from PIL import Image
 
-from data.pseudo_scores import distorted
+from data.photo_set import distorted
 from models.image_file import open_image
 
 FOLDER = Path(__file__).resolve().parents[1] / "assets"
