@@ -2,18 +2,11 @@
 
 from pathlib import Path
 
-from data.clive import CLIVEDataset
-from data.csiq import CSIQDataset
+from data.authentic import CLIVEDataset, FLIVEDataset, KonIQ10kDataset, SPAQDataset, UHDIQADataset
 from data.custom import COLUMNS, LABELS, CustomDataset
-from data.flive import FLIVEDataset
 from data.iqa_dataset import IQADataset
-from data.kadid10k import KADID10KDataset
 from data.kadis700 import KADIS700Dataset
-from data.koniq10k import KonIQ10kDataset
-from data.live import LIVEDataset
-from data.spaq import SPAQDataset
-from data.tid2013 import TID2013Dataset
-from data.uhdiqa import UHDIQADataset
+from data.synthetic import CSIQDataset, KADID10KDataset, LIVEDataset, TID2013Dataset
 from models.errors import UserError
 from models.names import check_name
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,14 +21,14 @@ class Report:
     """Result of the check of one dataset; `problems` are messages for the user."""
 
     name: str
-    found: bool
+    found: bool = True
     rows: int = 0
     missing: int = 0
     unreadable: int = 0
     truncated: int = 0
     scores: str = "-"
     splits: str = "-"
-    problems: tuple[str, ...] = ()
+    problems: list[str] = field(default_factory=list)
 
 
 def check_dataset(name: str, data_base_path: Path) -> Report:
@@ -36,34 +36,33 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
     try:
         dataset = get_dataset(name, data_base_path, with_splits=False)
     except UserError as error:
-        return Report(name, found=False, problems=(str(error),))
-    missing, unreadable, truncated, problems = 0, 0, 0, []
+        return Report(name, found=False, problems=[str(error)])
+    report = Report(name, rows=len(dataset), scores=f"{dataset.mos.min():.4g}..{dataset.mos.max():.4g}")
     pixels: dict[int, str] = {}  # number of an image -> hash of its pixels
     for index, path in enumerate(tqdm(dataset.images, desc=name, unit="image", disable=None)):
         try:
-            cut: list[str] = []
-            image = dataset.open_image(index, cut)
+            truncated: list[str] = []
+            image = dataset.open_image(index, truncated)
             pixels[index] = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
-            truncated += len(cut)
-            problems += cut
+            report.truncated += len(truncated)
+            report.problems += truncated
         except UserError as error:
             if os.path.exists(path):  # noqa: PTH110 - Path.exists fails for a name that is too long
-                unreadable += 1
-                problems.append(str(error))
+                report.unreadable += 1
+                report.problems.append(str(error))
             else:
-                missing += 1
-                if missing == 1:
-                    problems.append(f"{path}: not found (only the first missing image is listed)")
+                report.missing += 1
+                if report.missing == 1:
+                    report.problems.append(f"{path}: not found (only the first missing image is listed)")
     try:
-        with_splits = get_dataset(name, data_base_path)
-        splits = f"{with_splits.num_splits} valid"
-        problems += identical_pictures(with_splits, pixels)
-        check_split_sizes(with_splits, ("train", "val", "test"), with_splits.num_splits)
+        dataset = get_dataset(name, data_base_path)
+        report.splits = f"{dataset.num_splits} valid"
+        report.problems += identical_pictures(dataset, pixels)
+        check_split_sizes(dataset, ("train", "val", "test"), dataset.num_splits)
     except UserError as error:
-        splits = "invalid"
-        problems.append(str(error))
-    counts = (len(dataset), missing, unreadable, truncated)
-    return Report(name, True, *counts, _scores(dataset), splits, tuple(problems))
+        report.splits = "invalid"
+        report.problems.append(str(error))
+    return report
 
 
 def identical_pictures(dataset: IQADataset, pixels: Mapping[int, str]) -> list[str]:
@@ -81,10 +80,6 @@ def datasets_in(base: Path) -> list[str]:
     """Names of the datasets whose folders are there, and of the user's own."""
     known = [name for name, kind in IQA_DATASETS.items() if (base / kind.folder).is_dir()]
     return known + sorted(path.parent.name for path in base.glob(f"*/{LABELS}"))
-
-
-def _scores(dataset: IQADataset) -> str:
-    return f"{dataset.mos.min():.4g}..{dataset.mos.max():.4g}"
 
 
 def main() -> int:

@@ -4,19 +4,26 @@ import posixpath
 import sys
 from functools import cache
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal
 
 from data.iqa_dataset import Annotation, IQADataset
-from data.tables import numbers, read_table, texts
+from data.tables import Table
 from models.errors import UserError
+from utils.config.schema import Key, read
 from utils.config.yaml_file import read_yaml
 from utils.runtime.distributed import is_rank0
 
 LABELS = "labels.csv"
 SETTINGS = "dataset.yaml"
 COLUMNS = "image,score and optionally reference,type,group,level"
+KEYS = {  # of dataset.yaml
+    key.name: key
+    for key in (
+        Key("range", list[float], None, "nominal scores", within="(-inf, inf)", length=2, allowed="[lowest, highest]"),
+        Key("direction", Literal["higher", "lower"], "higher", "the better scores"),
+        Key("scores", Literal["human", "pseudo"], "unstated", "whose scores they are"),
+    )
+}
 
 
 class CustomDataset(IQADataset):
@@ -30,77 +37,63 @@ class CustomDataset(IQADataset):
     used, both are printed. `scores: human` or `scores: pseudo` says whose scores they are; without it nothing does.
     """
 
+    name = "your dataset"
     source = f"your own folder with a {LABELS}, columns: {COLUMNS}"
 
-    def __init__(
-        self, root: str | Path, crop_size: int = 224, shorter_side: int | None = None, with_splits: bool = True
-    ) -> None:
-        self.name = self.folder = Path(root).name
-        super().__init__(root, crop_size, shorter_side, with_splits)
-
     def read_annotation(self) -> Annotation:
-        path = self.root / LABELS
-        table = read_table(path, ["image", "score"], self.source, ["reference", "type", "group", "level"])
-        scores, names = numbers(table, "score", path), texts(table, "image", path)
-        for row, name in enumerate(names, 1):
-            if posixpath.normpath(name.replace("\\", "/")).startswith(("/", "..")) or Path(name).is_absolute():
-                raise UserError(f"{path}: image in row {row} is {name!r}; allowed: a path inside the folder")
-        references, types, groups = (
-            texts(table, name, path) if name in table.columns else None for name in ("reference", "type", "group")
-        )
-        levels = _levels(numbers(table, "level", path), path) if "level" in table.columns else None
+        self.name = self.folder = self.root.name
+        table = self.table(LABELS, ["image", "score"], ["reference", "type", "group", "level"])
+        scores, names = table.numbers("score"), table.texts("image")
+        table.parse("image", _inside, "a path inside the folder")
+        references, types = (table.texts(name) if name in table.columns else None for name in ("reference", "type"))
+        levels = table.parse("level", _whole, "a whole number") if "level" in table.columns else None
         self.synthetic = references is not None
-        if groups is not None:
-            self.groups = _group_of_type(types, groups, path)
-        elif types is not None:
-            self.groups = {kind: kind for kind in types}
-        self._read_settings(float(scores.min()), float(scores.max()))
+        self.groups = _groups(table)
+        self._read_settings(min(scores), max(scores))
         return Annotation(names, ".", scores, references, types, levels)
 
     def _read_settings(self, lowest: float, highest: float) -> None:
         path = self.root / SETTINGS
-        settings = read_yaml(path) if path.exists() else {}
-        if not set(settings) <= {"range", "direction", "scores"}:
+        settings = read(KEYS, read_yaml(path), f"{path}: ") if path.exists() else {}
+        low, high = self.mos_range = tuple(settings.get("range", (lowest, highest)))
+        if not low < high:
             raise UserError(
-                f"{path}: unknown content; allowed: range [lowest, highest], direction higher or lower, "
-                "scores human or pseudo"
+                f"{self.root}: score range {[low, high]} is empty; set range: [lowest, highest] in {SETTINGS}"
             )
         direction = settings.get("direction", "higher")
-        if direction not in ("higher", "lower"):
-            raise UserError(f"{path}: direction is {direction!r}; allowed: higher or lower (the better scores)")
-        self.score_kind = settings.get("scores", "unstated")
-        if "scores" in settings and self.score_kind not in ("human", "pseudo"):
-            raise UserError(f"{path}: scores is {self.score_kind!r}; allowed: human or pseudo")
-        bounds = settings.get("range", [lowest, highest])
-        if not (isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds))):
-            raise UserError(f"{path}: range is {bounds!r}; expected [lowest, highest]")
-        if not bounds[0] < bounds[1]:
-            raise UserError(f"{self.root}: score range {bounds} is empty; set range: [lowest, highest] in {SETTINGS}")
-        self.mos_range = (float(bounds[0]), float(bounds[1]))
         self.mos_type = "mos" if direction == "higher" else "dmos"
+        self.score_kind = settings.get("scores", "unstated")
         if not {"range", "direction"} <= set(settings):
-            low, high = self.mos_range
-            _say(
-                self.root,
-                f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})",
-            )
+            line = f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})"
+            _say(self.root, line)
 
 
-def _levels(values: NDArray[np.float64], path: Path) -> list[int]:
-    for row, value in enumerate(values.tolist(), 1):
-        if not value.is_integer():
-            raise UserError(f"{path}: level in row {row} is {value:g}; expected a whole number")
-    return [int(value) for value in values]
-
-
-def _group_of_type(types: list[str] | None, groups: list[str], path: Path) -> dict[str, str]:
-    if types is None:
-        raise UserError(f"{path}: the column group needs the column type, whose groups it has")
+def _groups(table: Table) -> dict[str, str]:
+    """The group of each type; of a type without one, its name."""
+    if "group" in table.columns and "type" not in table.columns:
+        raise UserError(f"{table.path}: the column group needs the column type, whose groups it has")
+    if "type" not in table.columns:
+        return {}
+    types = table.texts("type")
     found: dict[str, str] = {}
-    for kind, group in zip(types, groups, strict=True):
+    for kind, group in zip(types, table.texts("group") if "group" in table.columns else types, strict=True):
         if found.setdefault(kind, group) != group:
-            raise UserError(f"{path}: the type {kind} is in the groups {found[kind]} and {group}; allowed: one group")
+            raise UserError(
+                f"{table.path}: the type {kind} is in the groups {found[kind]} and {group}; allowed: one group"
+            )
     return found
+
+
+def _inside(name: str) -> str | None:
+    outside = posixpath.normpath(name.replace("\\", "/")).startswith(("/", "..")) or Path(name).is_absolute()
+    return None if outside else name
+
+
+def _whole(field: str) -> int | None:
+    try:
+        return int(float(field)) if float(field).is_integer() else None
+    except ValueError:
+        return None
 
 
 @cache
@@ -108,7 +101,3 @@ def _say(_: Path, line: str) -> None:
     """Prints a line once for a folder, however often the dataset is opened."""
     if is_rank0():
         print(line, file=sys.stderr)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

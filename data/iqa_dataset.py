@@ -4,11 +4,10 @@ import copy
 import hashlib
 import os
 import posixpath
-import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,21 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from data.published_splits import ORDER_UNKNOWN, known
-from data.split_files import (
-    SHIPPED,
-    Splits,
-    check_record,
-    has_splits,
-    load_splits,
-    make_splits,
-    save_splits,
-    splits_hash,
-)
+from data.split_files import ORDER_UNKNOWN, Splits, find_splits, kind_of, make_splits, official_split, splits_hash
+from data.tables import Rows, Table, csv_rows
 from models.errors import UserError
+from models.files import parsing
 from models.image_file import open_image
 from models.preprocess import five_crops, half_scale_bicubic, resize_shorter_side_bicubic, to_pixels
-from utils.runtime.files import locked
 
 PSEUDO_SCORES = "PSEUDO_SCORES.txt"  # beside the folders of datasets whose scores no human gave
 
@@ -73,7 +63,6 @@ class IQADataset(Dataset):
         own_shorter_side: the shorter side in pixels to which the published code resizes this dataset's images, if any.
         score_kind: whose scores they are: human, pseudo (computed by a measure) or unstated; pseudo in a folder beside
             the file PSEUDO_SCORES.txt.
-        official_split: whether `first_splits` reads a split that the dataset's authors made.
 
     Attributes:
         names: names of the N images as annotated, with forward slashes.
@@ -101,7 +90,6 @@ class IQADataset(Dataset):
     groups: dict[str, str] = {}
     own_shorter_side: int | None = None
     score_kind: str = "human"
-    official_split: bool = False
 
     def __init__(
         self, root: str | Path, crop_size: int = 224, shorter_side: int | None = None, with_splits: bool = True
@@ -114,8 +102,9 @@ class IQADataset(Dataset):
         annotation = self.read_annotation()
         self.names = [name.replace("\\", "/") for name in annotation.names]
         self.mos = np.asarray(annotation.scores, np.float64)
-        if not self.names:
-            raise UserError(f"{self.root}: the annotation of {self.name} has no rows")
+        if not 0 < len(self.names) == len(self.mos):
+            counts = f"{len(self.names)} image names and {len(self.mos)} scores"
+            raise UserError(f"{self.root}: the annotation has {counts}; expected as many of both, at least one")
         if not np.isfinite(self.mos).all():
             raise UserError(f"{self.root}: {self.names[int(np.argmin(np.isfinite(self.mos)))]} has no valid score")
         files = [same_name(posixpath.normpath(name)) for name in self.names]
@@ -134,15 +123,45 @@ class IQADataset(Dataset):
         self.distortion_groups = None
         if self.distortion_types is not None:
             self.distortion_groups = self._groups_of(self.distortion_types)
-        self._splits = self._find_splits() if with_splits else None
+        self._splits = None
+        if with_splits:
+            self._splits = find_splits(self.name, self.root, self.names, self.ref_images, self.first_splits)
 
     def read_annotation(self) -> Annotation:
         """Reads the annotation file in `root`."""
         raise NotImplementedError
 
+    def official_phases(self) -> Sequence[str] | None:
+        """Phase of each image in the split that the dataset's authors made; None if they made none."""
+        return None
+
+    def table(
+        self, file: str, columns: Sequence[str], optional: Sequence[str] = (), rows: Callable[[Path], Rows] = csv_rows
+    ) -> Table:
+        """Reads an annotation file in `root`.
+
+        Args:
+            file: its name, matched case-insensitively.
+            columns: names of columns that must be there.
+            optional: names of columns that may be there.
+            rows: reads the rows of fields from a path; the first has the columns' names.
+
+        Raises:
+            UserError: the file is missing, or is not such a table.
+        """
+        path = find_file(self.root, file)
+        with self.parsing(path, "a readable table"):
+            content = rows(path)
+        return Table(path, content, columns, optional)
+
+    def parsing(self, path: Path, expected: str) -> AbstractContextManager[None]:
+        """Context in which a parser reads an annotation file; see `models.files.parsing`."""
+        return parsing(path, expected, f"it is distributed with the dataset ({self.source})")
+
     def first_splits(self) -> Splits:
-        """Creates the splits of a dataset that has none yet."""
-        return make_splits(len(self.names), self.ref_images)
+        """Creates the splits of a dataset that has none yet: the official one, or random ones."""
+        phases = self.official_phases()
+        return make_splits(len(self), self.ref_images) if phases is None else official_split(phases)
 
     def references(self) -> tuple["IQADataset", NDArray[np.int64]]:
         """The reference images, each once, cropped as the images are; and the row there of each image's own, (N,).
@@ -180,12 +199,13 @@ class IQADataset(Dataset):
         "published" (by the authors of ARNIQA), "shipped" (with this project), "official" (in the dataset's own files)
         or "own" (any others).
         """
-        own = self.root / "splits"
-        kind = known(self.name, own if has_splits(own) else SHIPPED / self.name)
-        if kind is None and self.official_split:
-            with suppress(UserError):  # the files are not needed where there are splits
-                kind = "official" if splits_hash(self.first_splits()) == self.splits_hash else None
-        return kind or "own"
+        kind = kind_of(self.name, self.root)
+        if kind == "own":
+            with suppress(UserError):  # the files of an official split are not needed where there are splits
+                phases = self.official_phases()
+                if phases is not None and splits_hash(official_split(phases)) == self.splits_hash:
+                    return "official"
+        return kind
 
     def order_note(self) -> list[str]:
         """A line for results on published splits whose row numbers may not be those of the annotation."""
@@ -243,29 +263,6 @@ class IQADataset(Dataset):
         if self._splits is None:
             raise ValueError(f"{self.name} was opened without splits; use with_splits=True")
         return self._splits
-
-    def _find_splits(self) -> Splits:
-        """Splits in the dataset's folder (custom or published) if any, else the shipped ones, else new ones."""
-        own = self.root / "splits"
-        for folder in (own, SHIPPED / self.name):
-            if has_splits(folder):
-                splits = load_splits(folder, self.names, self.ref_images)
-                if known(self.name, folder) == "published" and self.name not in ORDER_UNKNOWN:
-                    # They have no record, but are for the rows that ours are for.
-                    check_record(SHIPPED / self.name, self.names, f"{folder}: the published splits")
-                return splits
-        try:
-            splits = self.first_splits()
-        except UserError as error:
-            raise UserError(f"{self.root}: {error}") from error
-        try:
-            with locked(own, f"{self.name}: waiting for another process that creates the splits"):
-                if not has_splits(own):
-                    save_splits(own, splits, self.names)
-                    print(f"{self.name}: created new splits in {own}", file=sys.stderr)
-        except UserError as error:  # not fatal: the same splits can be created again from the annotation
-            print(f"{self.name}: created new splits but could not save them ({error})", file=sys.stderr)
-        return splits
 
 
 def find_file(folder: Path, name: str) -> Path:

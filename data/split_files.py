@@ -1,4 +1,4 @@
-"""Reads, checks and creates train, validation and test splits.
+"""Splits into training, validation and test images: finding, reading, checking and creating them.
 
 Splits are stored in train.npy, val.npy and test.npy: int64 row numbers of the annotation, shape (splits, n), padded
 with -1 (published FLIVE splits: shape (n,)). Splits created by this project also have a made_for.json with the number
@@ -8,7 +8,8 @@ of rows and a hash of the ordered image names, to check that splits and annotati
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +18,87 @@ from tqdm import tqdm
 
 from models.errors import UserError
 from models.files import check_regular, parsing, write_folder
+from utils.runtime.files import locked
 
 Splits = dict[str, list[NDArray[np.int64]]]  # phase -> row numbers of each split, without padding
 
 PHASES = ("train", "val", "test")
+FILES = tuple(f"{phase}.npy" for phase in PHASES)
 SHIPPED = Path(__file__).resolve().parents[1] / "datasets" / "splits"
 RECORD = "made_for.json"
 REMEDY = "use the original annotation file, or create your own splits with 'python -m data.splits make'"
 NUM_SPLITS = 10
 SEED = 27
 VAL_SHARE, TEST_SHARE = 0.1, 0.2
+# SHA-256 of the splits that the authors of ARNIQA publish: train.npy, val.npy and test.npy, one after the other.
+PUBLISHED = {
+    "live": "7303451b043bd9399a1aec6464ffed6e543249c78d39f81590b623a3bc930a5f",
+    "csiq": "b6a5fe2e6f57bb6388aff791167857b061b736c6ffeb80a58282e1289fdfd855",
+    "tid2013": "ccc33be8e8a53f0170c9916bab26b7909ba27e30b52735d71975aa58e7c9cd4a",
+    "kadid10k": "4fd090a4a16ced86ff1fd76a7ecfa0e757b4c50645f3261e92a32c1a5f4b3b69",
+    "flive": "8ef1a75ddd31f0147f345af253738c1248b4ada9fba1551c07f102d045500024",
+    "spaq": "b4eb4fef257438f1527c560e5a08313c011ccb94b127a607fb825bc2c5ee0860",
+    "clive": "5a87b8089c70e63d9244942219daf1c84d7d45b35e24ad4ab97adbe3385992fa",
+    "koniq10k": "4d8310e571101be04c63076629017bad95132f34f5b3c6fc192c4bb86411f97d",
+}
+# The published code has no reader for these, so nothing says in which order its splits number their images.
+ORDER_UNKNOWN = ("clive", "koniq10k")
+
+
+def find_splits(
+    name: str, root: Path, names: Sequence[str], references: Sequence[str] | None, create: Callable[[], Splits]
+) -> Splits:
+    """The splits of a dataset: those in its folder (custom or published) if any, else the shipped ones, else new ones.
+
+    New ones are saved in its folder.
+
+    Args:
+        name: of the dataset.
+        root: its folder.
+        names: image names in the order of the annotation.
+        references: reference image of each image, or None if the dataset has no references.
+        create: creates the new splits.
+
+    Raises:
+        UserError: as `load_splits`; or there are too few images for new splits.
+    """
+    own = root / "splits"
+    for folder in (own, SHIPPED / name):
+        if has_splits(folder):
+            splits = load_splits(folder, names, references)
+            if kind_of(name, root) == "published" and name not in ORDER_UNKNOWN:
+                # They have no record, but are for the rows that ours are for.
+                check_record(SHIPPED / name, names, f"{folder}: the published splits")
+            return splits
+    try:
+        splits = create()
+    except UserError as error:
+        raise UserError(f"{root}: {error}") from error
+    try:
+        with locked(own, f"{name}: waiting for another process that creates the splits"):
+            if not has_splits(own):
+                save_splits(own, splits, names)
+                print(f"{name}: created new splits in {own}", file=sys.stderr)
+    except UserError as error:  # not fatal: the same splits can be created again from the annotation
+        print(f"{name}: created new splits but could not save them ({error})", file=sys.stderr)
+    return splits
+
+
+def kind_of(name: str, root: Path) -> str:
+    """Which splits a dataset in `root` has, by the hashes of their files.
+
+    "published" (by the authors of ARNIQA), "shipped" (with this project) or "own" (any others).
+    """
+    shipped, own = SHIPPED / name, root / "splits"
+    digest = _digest(own if has_splits(own) else shipped)
+    if digest == PUBLISHED.get(name):
+        return "published"
+    return "shipped" if digest and digest == _digest(shipped) else "own"
+
+
+def _digest(folder: Path) -> str:
+    content = b"".join((folder / file).read_bytes() for file in FILES if (folder / file).exists())
+    return hashlib.sha256(content).hexdigest() if content else ""
 
 
 def make_splits(
@@ -53,6 +125,19 @@ def make_splits(
         parts = {"test": order[:test], "val": order[test : test + val], "train": order[test + val :]}
         for phase, part in parts.items():
             splits[phase].append(np.flatnonzero(np.isin(units, part)))
+    return splits
+
+
+def official_split(phases: Sequence[str]) -> Splits:
+    """The one split in which image i is in the phase `phases[i]`.
+
+    Raises:
+        UserError: a phase has no image.
+    """
+    splits = {phase: [np.flatnonzero(np.asarray(phases) == phase)] for phase in PHASES}
+    for phase, (part,) in splits.items():
+        if len(part) == 0:
+            raise UserError(f"the official split has no {phase} images; get the original annotation files again")
     return splits
 
 
@@ -100,7 +185,7 @@ def has_splits(folder: Path) -> bool:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: is not a folder; expected a folder with train.npy, val.npy and test.npy")
-    files = [folder / name for name in (RECORD, *(f"{phase}.npy" for phase in PHASES))]
+    files = [folder / name for name in (RECORD, *FILES)]
     for file in files:
         check_regular(file)
     return any(file.exists() for file in files)

@@ -5,34 +5,54 @@ python -m data.splits published --data_base_path PATH [--datasets NAME ...]
 """
 
 import argparse
+import hashlib
+import http.client
+import urllib.request
+from functools import partial
 from pathlib import Path
 
 from data import IQA_DATASETS, get_dataset
-from data.published_splits import ORDER_UNKNOWN, SHA256, fetch, known
-from data.split_files import NUM_SPLITS, PHASES, SEED, check_empty, make_splits, save_splits
+from data.split_files import (
+    FILES,
+    NUM_SPLITS,
+    ORDER_UNKNOWN,
+    PHASES,
+    PUBLISHED,
+    SEED,
+    check_empty,
+    kind_of,
+    make_splits,
+    save_splits,
+)
 from models.errors import UserError
+from models.files import write_folder
 from utils.command import run_command
 from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.runtime.files import locked
 
-BY_DEFAULT = [name for name in SHA256 if name not in ORDER_UNKNOWN]
+COMMIT = "f60c0f284ae6a28ebccaa5279962956760529572"
+ADDRESS = f"https://raw.githubusercontent.com/miccunifi/ARNIQA/{COMMIT}/datasets"
+PATIENCE = 30  # seconds without an answer
+BY_DEFAULT = [name for name in PUBLISHED if name not in ORDER_UNKNOWN]
 
 
 def main() -> None:
     parser = OneLineParser(prog="python -m data.splits", description="Creates or fetches splits.")
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("make", help="create random splits")
-    _add_data_base_path(make)
+    published = commands.add_parser("published", help="fetch the splits that the authors of ARNIQA publish")
+    for command in (make, published):
+        help_text = "folder that contains the dataset folders"
+        command.add_argument("--data_base_path", type=nonempty_path, required=True, help=help_text)
     make.add_argument("--datasets", nargs="+", required=True, help="dataset names")
     make.add_argument("--seed", type=integer(0, 2**32 - 1), default=SEED, help="random seed (%(default)s)")
     make.add_argument("--num_splits", type=integer(1, 1000), default=NUM_SPLITS, help="how many (%(default)s)")
     make.add_argument("--out", type=nonempty_path, help="folder for NAME/*.npy (default: each dataset's splits/)")
-    published = commands.add_parser("published", help="fetch the splits that the authors of ARNIQA publish")
-    _add_data_base_path(published)
     published.add_argument(
         "--datasets",
         nargs="+",
-        help=f"names of {', '.join(SHA256)}; default: those that have a folder, without {' and '.join(ORDER_UNKNOWN)}",
+        help=f"names of {', '.join(PUBLISHED)}; "
+        f"default: those that have a folder, without {' and '.join(ORDER_UNKNOWN)}",
     )
     arguments = parser.parse_args()
     if arguments.command == "make":
@@ -64,8 +84,8 @@ def fetch_published(base: Path, datasets: list[str] | None) -> None:
         UserError: a dataset has no published splits, no folder, or other splits; or as `fetch`.
     """
     for name in datasets or []:
-        if name not in SHA256:
-            raise UserError(f"--datasets: {name} has no published splits; allowed: {', '.join(SHA256)}")
+        if name not in PUBLISHED:
+            raise UserError(f"--datasets: {name} has no published splits; allowed: {', '.join(PUBLISHED)}")
     roots = {name: base / IQA_DATASETS[name].folder for name in datasets or BY_DEFAULT}
     if datasets is None:
         folders = ", ".join(root.name for root in roots.values())
@@ -75,7 +95,7 @@ def fetch_published(base: Path, datasets: list[str] | None) -> None:
     missing = [root for root in roots.values() if not root.is_dir()]
     if missing:
         raise UserError(f"{missing[0]}: no such folder; it must be there to get the published splits")
-    wanted = {name: root for name, root in roots.items() if known(name, root / "splits") != "published"}
+    wanted = {name: root for name, root in roots.items() if kind_of(name, root) != "published"}
     for root in wanted.values():  # all of them before the first is fetched
         check_empty(root / "splits")
     for name, root in roots.items():
@@ -85,10 +105,43 @@ def fetch_published(base: Path, datasets: list[str] | None) -> None:
         print(f"{name}: {done} {root / 'splits'}")
 
 
-def _add_data_base_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data_base_path", type=nonempty_path, required=True, help="folder that contains the dataset folders"
+def fetch(name: str, root: Path, address: str = ADDRESS) -> None:
+    """Puts the published splits of a dataset into `root`/splits, all three files or none.
+
+    Args:
+        name: a dataset in `PUBLISHED`.
+        root: its folder, which has the same name in the published repository.
+        address: under which there are FOLDER/splits/{train,val,test}.npy.
+
+    Raises:
+        UserError: a file cannot be fetched, the files have another checksum, or there is something in `root`/splits.
+    """
+    by_hand = (
+        f"try again, or copy train.npy, val.npy and test.npy from datasets/{root.name}/splits of "
+        f"https://github.com/miccunifi/ARNIQA at commit {COMMIT} to {root / 'splits'}"
     )
+    content = {}
+    for file in FILES:
+        url = f"{address}/{root.name}/splits/{file}"
+        try:
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+                content[file] = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise UserError(f"{url}: cannot be fetched ({error}); {by_hand}") from error
+    found = hashlib.sha256(b"".join(content.values())).hexdigest()
+    if found != PUBLISHED[name]:
+        raise UserError(
+            f"{address}/{root.name}/splits: found SHA-256 {found} of {', '.join(FILES)} together, expected "
+            f"{PUBLISHED[name]}; nothing was kept; {by_hand}"
+        )
+    with locked(root / "splits"):
+        check_empty(root / "splits")  # another process may have been faster
+        write_folder(root / "splits", partial(_fill, files=content))
+
+
+def _fill(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
 
 
 if __name__ == "__main__":

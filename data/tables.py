@@ -1,108 +1,120 @@
-"""Annotation tables: CSV files and rows of other files, with every field as the text that is in the file."""
+"""Annotation tables: rows of text under named columns, from CSV files, spreadsheets and plain text."""
 
 import csv
-import io
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TypeVar
 
 from models.errors import UserError, shorten
-from models.files import parsing
 
-if TYPE_CHECKING:  # a data-loading worker needs no tables
-    import pandas as pd
-
-
-def read_table(path: Path, columns: Sequence[str], source: str, optional: Sequence[str] = ()) -> "pd.DataFrame":
-    """Reads a CSV file whose first line names its columns; see `as_table`."""
-    reader = csv.reader(io.StringIO(read_text(path, source)), skipinitialspace=True, strict=True)
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        raise UserError(f"{path}: not a readable table (line {reader.line_num}: {error})") from error
-    return as_table(rows, columns, path, optional)
+T = TypeVar("T")
+Rows = Sequence[Sequence[str]]
 
 
-def read_text(path: Path, source: str) -> str:
-    """The text of an annotation file, in UTF-8.
+class Table:
+    """The columns of an annotation file, with every field as the text that is in the file.
 
-    Raises:
-        UserError: the file is missing, or is no text; the message says where to get it.
-    """
-    with parsing(path, "a readable table in UTF-8", f"it is distributed with the dataset ({source})"):
-        return path.read_text(encoding="utf-8-sig")
-
-
-def as_table(
-    rows: Sequence[Sequence[str]], columns: Sequence[str], path: Path, optional: Sequence[str] = ()
-) -> "pd.DataFrame":
-    """A table from a row of column names and rows of as many fields; empty rows are left out.
+    Attributes:
+        path: of the file.
+        columns: name -> fields, without those of empty rows.
 
     Args:
-        rows: the fields, as text.
+        path: of the file.
+        rows: the columns' names, then rows of as many fields.
         columns: names of columns that must be there.
-        path: of the file, for error messages.
         optional: names of columns that may be there.
 
     Raises:
         UserError: there are no rows, a column is missing or there twice, or a row is longer or shorter than the header.
     """
-    import pandas as pd
 
-    header, *body = [row for row in rows if any(row)] or [[]]
-    names = [name.strip() for name in header]
-    if not names:
-        raise UserError(f"{path}: is empty; expected the columns {', '.join(columns)}")
-    missing = [name for name in columns if name not in names]
-    if missing:
-        hint = "; columns are separated by commas" if len(names) == 1 else ""
-        raise UserError(f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(names)}{hint}")
-    for name in (*columns, *optional):
-        if names.count(name) > 1:
-            raise UserError(f"{path}: the column {name} is there {names.count(name)} times; allowed: once")
-    for number, row in enumerate(body, 1):
-        if len(row) != len(names):
-            raise UserError(
-                f"{path}: row {number} has {len(row)} fields, the header {len(names)}; they must be equal "
-                "(put a name that has a comma in quotes)"
-            )
-    if not body:
-        raise UserError(f"{path}: the table has no rows")
-    return pd.DataFrame(body, columns=names, dtype=object)
+    def __init__(self, path: Path, rows: Rows, columns: Sequence[str], optional: Sequence[str] = ()) -> None:
+        header, *body = [row for row in rows if any(row)] or [[]]
+        names = [name.strip() for name in header]
+        if not names:
+            raise UserError(f"{path}: is empty; expected the columns {', '.join(columns)}")
+        missing = [name for name in columns if name not in names]
+        if missing:
+            hint = "; columns are separated by commas" if len(names) == 1 else ""
+            raise UserError(f"{path}: missing columns: {', '.join(missing)}; found: {', '.join(names)}{hint}")
+        for name in (*columns, *optional):
+            if names.count(name) > 1:
+                raise UserError(f"{path}: the column {name} is there {names.count(name)} times; allowed: once")
+        for number, row in enumerate(body, 1):
+            if len(row) != len(names):
+                raise UserError(
+                    f"{path}: row {number} has {len(row)} fields, the header {len(names)}; they must be equal "
+                    "(put a name that has a comma in quotes)"
+                )
+        if not body:
+            raise UserError(f"{path}: the table has no rows")
+        self.path = path
+        self.columns = dict(zip(names, zip(*body, strict=True), strict=True))
+
+    def parse(self, column: str, parse: Callable[[str], T | None], expected: str) -> list[T]:
+        """The fields of a column, converted.
+
+        Args:
+            column: its name.
+            parse: converts a field, to None if it is not as expected.
+            expected: what a field should be, "a whole number".
+
+        Raises:
+            UserError: a field is not as expected; the message gives its row.
+        """
+        values = []
+        for row, field in enumerate(self.columns[column], 1):
+            value = parse(field)
+            if value is None:
+                found = shorten(repr(field)) if field.strip() else "empty"
+                raise UserError(f"{self.path}: {column} in row {row} is {found}; expected {expected}")
+            values.append(value)
+        return values
+
+    def numbers(self, column: str) -> list[float]:
+        """A column of finite numbers."""
+        return self.parse(column, _number, "a number such as 3.5")
+
+    def texts(self, column: str) -> list[str]:
+        """A column of names: neither empty nor with a control character, such as a line break."""
+        return self.parse(column, _line, "text on one line")
+
+    def match(self, column: str, pattern: str, expected: str) -> list[tuple[str, ...]]:
+        """What the groups of a regular expression match in each field, which must match as a whole."""
+
+        def groups(field: str) -> tuple[str, ...] | None:
+            found = re.fullmatch(pattern, field)
+            return found and found.groups()
+
+        return self.parse(column, groups, expected)
 
 
-def numbers(table: "pd.DataFrame", column: str, path: Path) -> NDArray[np.float64]:
-    """Converts a column to numbers.
-
-    Raises:
-        UserError: a value is not a finite number; the message gives its row.
-    """
-    import pandas as pd
-
-    values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        value = table[column].iloc[bad[0]]
-        raise UserError(f"{path}: {column} in row {bad[0] + 1} is {_shown(value)}; expected a number such as 3.5")
-    return values
+def csv_rows(path: Path) -> Rows:
+    """The rows of a CSV file in UTF-8; a wrong quote is an error that names its line."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, skipinitialspace=True, strict=True)
+        try:
+            return list(reader)
+        except csv.Error as error:
+            raise UserError(f"{path}: not a readable table (line {reader.line_num}: {error})") from error
 
 
-def texts(table: "pd.DataFrame", column: str, path: Path) -> list[str]:
-    """A column of names.
+def excel_rows(path: Path) -> Rows:
+    """The rows of the first sheet of a spreadsheet."""
+    import pandas as pd  # here, because a data-loading worker needs no tables
 
-    Raises:
-        UserError: a name is empty or has a control character, such as a line break; the message gives its row.
-    """
-    values: list[str] = table[column].tolist()
-    for row, value in enumerate(values, 1):
-        if not value.strip() or re.search(r"[\x00-\x1f\x7f]", value):
-            raise UserError(f"{path}: {column} in row {row} is {_shown(value)}; expected text on one line")
-    return values
+    return pd.read_excel(path, header=None, dtype=str, keep_default_na=False).to_numpy().tolist()
 
 
-def _shown(value: str) -> str:
-    return shorten(repr(value)) if value.strip() else "empty"
+def _number(field: str) -> float | None:
+    try:
+        value = float(field)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and "_" not in field else None
+
+
+def _line(field: str) -> str | None:
+    return field if field.strip() and not re.search(r"[\x00-\x1f\x7f]", field) else None
