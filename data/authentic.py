@@ -80,8 +80,8 @@ class CLIVEDataset(IQADataset):
         import scipy.io
 
         path = self.root / "Data" / f"{variable}.mat"
-        with self.parsing(path, "a readable .mat file"):
-            return [convert(element) for element in np.asarray(scipy.io.loadmat(path)[variable]).ravel()]
+        with self.parsing(path, "a readable .mat file"), path.open("rb") as file:
+            return [convert(element) for element in np.asarray(scipy.io.loadmat(file)[variable]).ravel()]
 
 
 class KonIQ10kDataset(IQADataset):

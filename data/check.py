@@ -104,7 +104,7 @@ def main() -> int:
         counts = [str(n) if r.found else "-" for n in (r.rows, r.missing, r.unreadable, r.truncated)]
         print(row.format(r.name, "yes" if r.found else "no", *counts, r.scores, r.splits))
     problems = [f"{r.name}: {problem}" for r in reports for problem in r.problems]
-    print("\n".join(["", *problems] if problems else ["", "no problems found"]))
+    print("", *(problems or ["no problems found"]), sep="\n")
     return int(bool(problems))
 
 

@@ -40,13 +40,13 @@ class Annotation:
         reference_files: file of each image's reference, relative to the dataset's root; None if it has no such files.
     """
 
-    names: Sequence[str]
+    names: list[str]
     folder: str
-    scores: Sequence[float] | NDArray[np.float64]
-    references: Sequence[str] | None = None
-    types: Sequence[str] | None = None
-    levels: Sequence[int] | None = None
-    reference_files: Sequence[str] | None = None
+    scores: list[float]
+    references: list[str] | None = None
+    types: list[str] | None = None
+    levels: list[int] | None = None
+    reference_files: list[str] | None = None
 
 
 class IQADataset(Dataset):
@@ -114,15 +114,15 @@ class IQADataset(Dataset):
                 f"{self.root}: the annotation lists {self.names[files.index(file)]} {times} times; allowed: once"
             )
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
-        self.ref_images = None if annotation.references is None else list(annotation.references)
-        self._reference_files = annotation.reference_files
+        self.ref_images, self._reference_files = annotation.references, annotation.reference_files
         if (self.root.parent / PSEUDO_SCORES).exists():
             self.score_kind = "pseudo"
-        self.distortion_types = None if annotation.types is None else list(annotation.types)
-        self.distortion_levels = None if annotation.levels is None else list(annotation.levels)
-        self.distortion_groups = None
-        if self.distortion_types is not None:
-            self.distortion_groups = self._groups_of(self.distortion_types)
+        for name, kind in zip(self.names, annotation.types or [], strict=annotation.types is not None):
+            if kind not in self.groups:
+                allowed = ", ".join(self.groups)
+                raise UserError(f"{self.root}: {name} has the type {kind}, which has no group; allowed: {allowed}")
+        self.distortion_types, self.distortion_levels = annotation.types, annotation.levels
+        self.distortion_groups = annotation.types and [self.groups[kind] for kind in annotation.types]
         self._splits = None
         if with_splits:
             self._splits = find_splits(self.name, self.root, self.names, self.ref_images, self.first_splits)
@@ -160,8 +160,10 @@ class IQADataset(Dataset):
 
     def first_splits(self) -> Splits:
         """Creates the splits of a dataset that has none yet: the official one, or random ones."""
-        phases = self.official_phases()
-        return make_splits(len(self), self.ref_images) if phases is None else official_split(phases)
+        phases, where = self.official_phases(), f"{self.root}: "
+        if phases is None:
+            return make_splits(len(self), self.ref_images, where=where)
+        return official_split(phases, where)
 
     def references(self) -> tuple["IQADataset", NDArray[np.int64]]:
         """The reference images, each once, cropped as the images are; and the row there of each image's own, (N,).
@@ -250,13 +252,6 @@ class IQADataset(Dataset):
     def open_image(self, index: int, truncated: list[str] | None = None) -> Image.Image:
         """Reads image `index` as RGB, at its `shorter_side`; `truncated` is as for `models.image_file.open_image`."""
         return resize_shorter_side_bicubic(open_image(self.images[index], truncated), self.shorter_side)
-
-    def _groups_of(self, types: Sequence[str]) -> list[str]:
-        for name, kind in zip(self.names, types, strict=True):
-            if kind not in self.groups:
-                allowed = ", ".join(self.groups)
-                raise UserError(f"{self.root}: {name} has the type {kind}, which has no group; allowed: {allowed}")
-        return [self.groups[kind] for kind in types]
 
     @property
     def _read_splits(self) -> Splits:

@@ -70,10 +70,7 @@ def find_splits(
                 # They have no record, but are for the rows that ours are for.
                 check_record(SHIPPED / name, names, f"{folder}: the published splits")
             return splits
-    try:
-        splits = create()
-    except UserError as error:
-        raise UserError(f"{root}: {error}") from error
+    splits = create()
     try:
         with locked(own, f"{name}: waiting for another process that creates the splits"):
             if not has_splits(own):
@@ -107,8 +104,11 @@ def make_splits(
     seed: int = SEED,
     count: int = NUM_SPLITS,
     test_share: float = TEST_SHARE,
+    where: str = "",
 ) -> Splits:
     """Creates random splits of the reference images, or of the images if `references` is None: 70/10/20 by default.
+
+    `where` begins the message of an error: the folder and a colon.
 
     Raises:
         UserError: there are fewer than three references or images.
@@ -116,8 +116,8 @@ def make_splits(
     units = np.arange(rows) if references is None else np.asarray([r.casefold() for r in references])
     names = np.unique(units)
     if len(names) < 3:
-        what = "images" if references is None else "reference images"
-        raise UserError(f"{len(names)} {what} cannot be split into train, validation and test; at least 3 are needed")
+        found = f"{len(names)} {'images' if references is None else 'reference images'}"
+        raise UserError(f"{where}{found} cannot be split into train, validation and test; at least 3 are needed")
     test, val = (max(1, round(share * len(names))) for share in (test_share, VAL_SHARE))
     splits: Splits = {phase: [] for phase in PHASES}
     for split in tqdm(range(count), desc="splits", unit="split", delay=1, disable=None):
@@ -128,8 +128,8 @@ def make_splits(
     return splits
 
 
-def official_split(phases: Sequence[str]) -> Splits:
-    """The one split in which image i is in the phase `phases[i]`.
+def official_split(phases: Sequence[str], where: str = "") -> Splits:
+    """The one split in which image i is in the phase `phases[i]`; `where` is as for `make_splits`.
 
     Raises:
         UserError: a phase has no image.
@@ -137,7 +137,7 @@ def official_split(phases: Sequence[str]) -> Splits:
     splits = {phase: [np.flatnonzero(np.asarray(phases) == phase)] for phase in PHASES}
     for phase, (part,) in splits.items():
         if len(part) == 0:
-            raise UserError(f"the official split has no {phase} images; get the original annotation files again")
+            raise UserError(f"{where}the official split has no {phase} images; get the original annotation files again")
     return splits
 
 
@@ -210,25 +210,21 @@ def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | 
         raise UserError(f"{folder}: the files have different numbers of splits ({counts}); they must be equal")
     units = names if references is None else [reference.casefold() for reference in references]
     what = "image" if references is None else "reference"
-    known, unit_of_row = np.unique(units, return_inverse=True)
     for split in range(counts["train"]):
-        phase_of_unit = np.full(len(known), -1)
-        for number, phase in enumerate(PHASES):
+        phase_of: dict[str, str] = {}
+        for phase in PHASES:
             part = splits[phase][split]
             if part.max() >= len(names):
                 raise UserError(
                     f"{folder / phase}.npy: row {part.max()} in split {split}, but the annotation has {len(names)} "
                     "rows; the splits were made for another annotation file"
                 )
-            members = unit_of_row[part]
-            twice = members[phase_of_unit[members] >= 0]
-            if len(twice):
-                other = PHASES[phase_of_unit[twice[0]]]
-                raise UserError(
-                    f"{folder}: split {split} has {what} {known[twice[0]]} in both {other} and {phase}; "
-                    "the splits were probably made for another order of the annotation"
-                )
-            phase_of_unit[members] = number
+            for unit in {units[row] for row in part}:
+                if phase_of.setdefault(unit, phase) != phase:
+                    raise UserError(
+                        f"{folder}: split {split} has {what} {unit} in both {phase_of[unit]} and {phase}; "
+                        "the splits were probably made for another order of the annotation"
+                    )
     return splits
 
 

@@ -8,22 +8,10 @@ import argparse
 import hashlib
 import http.client
 import urllib.request
-from functools import partial
 from pathlib import Path
 
-from data import IQA_DATASETS, get_dataset
-from data.split_files import (
-    FILES,
-    NUM_SPLITS,
-    ORDER_UNKNOWN,
-    PHASES,
-    PUBLISHED,
-    SEED,
-    check_empty,
-    kind_of,
-    make_splits,
-    save_splits,
-)
+from data import IQA_DATASETS, get_dataset, split_files
+from data.split_files import FILES, ORDER_UNKNOWN, PHASES, PUBLISHED, check_empty, kind_of, make_splits, save_splits
 from models.errors import UserError
 from models.files import write_folder
 from utils.command import run_command
@@ -45,12 +33,15 @@ def main() -> None:
         help_text = "folder that contains the dataset folders"
         command.add_argument("--data_base_path", type=nonempty_path, required=True, help=help_text)
     make.add_argument("--datasets", nargs="+", required=True, help="dataset names")
-    make.add_argument("--seed", type=integer(0, 2**32 - 1), default=SEED, help="random seed (%(default)s)")
-    make.add_argument("--num_splits", type=integer(1, 1000), default=NUM_SPLITS, help="how many (%(default)s)")
+    make.add_argument("--seed", type=integer(0, 2**32 - 1), default=split_files.SEED, help="random seed (%(default)s)")
+    number = split_files.NUM_SPLITS
+    make.add_argument("--num_splits", type=integer(1, 1000), default=number, help="how many (%(default)s)")
     make.add_argument("--out", type=nonempty_path, help="folder for NAME/*.npy (default: each dataset's splits/)")
     published.add_argument(
         "--datasets",
         nargs="+",
+        choices=list(PUBLISHED),
+        metavar="DATASETS",
         help=f"names of {', '.join(PUBLISHED)}; "
         f"default: those that have a folder, without {' and '.join(ORDER_UNKNOWN)}",
     )
@@ -67,10 +58,8 @@ def create(arguments: argparse.Namespace) -> None:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"
         check_empty(folder)  # before the work
-        try:
-            splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits)
-        except UserError as error:
-            raise UserError(f"{dataset.root}: {error}") from error
+        where = f"{dataset.root}: "
+        splits = make_splits(len(dataset), dataset.ref_images, arguments.seed, arguments.num_splits, where=where)
         with locked(folder):
             save_splits(folder, splits, dataset.names)
         sizes = "/".join(str(len(splits[phase][0])) for phase in PHASES)
@@ -81,20 +70,13 @@ def fetch_published(base: Path, datasets: list[str] | None) -> None:
     """Fetches the published splits of the datasets, or of those in `BY_DEFAULT` that have a folder in `base`.
 
     Raises:
-        UserError: a dataset has no published splits, no folder, or other splits; or as `fetch`.
+        UserError: there is no folder, or it has other splits; or as `fetch`.
     """
-    for name in datasets or []:
-        if name not in PUBLISHED:
-            raise UserError(f"--datasets: {name} has no published splits; allowed: {', '.join(PUBLISHED)}")
     roots = {name: base / IQA_DATASETS[name].folder for name in datasets or BY_DEFAULT}
-    if datasets is None:
-        folders = ", ".join(root.name for root in roots.values())
-        roots = {name: root for name, root in roots.items() if root.is_dir()}
-        if not roots:
-            raise UserError(f"--data_base_path: {base} has no folder {folders}")
-    missing = [root for root in roots.values() if not root.is_dir()]
-    if missing:
-        raise UserError(f"{missing[0]}: no such folder; it must be there to get the published splits")
+    missing = [str(root) for root in roots.values() if not root.is_dir()]
+    if missing and (datasets or len(missing) == len(roots)):
+        raise UserError(f"{', '.join(missing)}: no such folder; it must be there to get the published splits")
+    roots = {name: root for name, root in roots.items() if root.is_dir()}
     wanted = {name: root for name, root in roots.items() if kind_of(name, root) != "published"}
     for root in wanted.values():  # all of them before the first is fetched
         check_empty(root / "splits")
@@ -134,14 +116,14 @@ def fetch(name: str, root: Path, address: str = ADDRESS) -> None:
             f"{address}/{root.name}/splits: found SHA-256 {found} of {', '.join(FILES)} together, expected "
             f"{PUBLISHED[name]}; nothing was kept; {by_hand}"
         )
+
+    def fill(folder: Path) -> None:
+        for file in FILES:
+            (folder / file).write_bytes(content[file])
+
     with locked(root / "splits"):
         check_empty(root / "splits")  # another process may have been faster
-        write_folder(root / "splits", partial(_fill, files=content))
-
-
-def _fill(folder: Path, files: dict[str, bytes]) -> None:
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+        write_folder(root / "splits", fill)
 
 
 if __name__ == "__main__":

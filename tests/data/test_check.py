@@ -1,80 +1,66 @@
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from data import get_dataset
+from data import check, get_dataset
 from data.check import check_dataset
-from data.split_files import make_splits, save_splits
-from tests import processes
-from tests.data.layouts import make_small
-
-ROOT = Path(__file__).resolve().parents[2]
+from models.errors import UserError
+from tests.data.layouts import small
 
 
-def make(base: Path) -> Path:
-    root = base / "KADID10K"
-    make_small("kadid10k", root)
-    bare = get_dataset("kadid10k", base, with_splits=False)
-    save_splits(root / "splits", make_splits(30, bare.ref_images), bare.names)
-    return root
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return small("kadid10k", tmp_path)
 
 
-def run(base: Path, *options: str) -> CompletedProcess:
-    command = [sys.executable, "-m", "data.check", "--data_base_path", str(base), *options]
-    return processes.run(command, cwd=ROOT)
+def run(monkeypatch: pytest.MonkeyPatch, base: Path, *options: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["check", "--data_base_path", str(base), *options])
+    return check.main()
 
 
-def test_a_complete_dataset_passes(tmp_path: Path) -> None:
-    make(tmp_path)
-    done = run(tmp_path, "--datasets", "kadid10k")
-    assert done.returncode == 0 and "no problems found" in done.stdout and "10 valid" in done.stdout
-
-
-def test_missing_and_unreadable_images_are_counted_and_named(tmp_path: Path) -> None:
-    root = make(tmp_path)
-    images = sorted((root / "images").iterdir())
-    images[0].unlink()
-    images[1].write_bytes(b"")
-    report = check_dataset("kadid10k", tmp_path)
-    assert (report.rows, report.missing, report.unreadable) == (30, 1, 1)
-    assert images[0].name in report.problems[0] and images[1].name in report.problems[1]
-
-
-def test_truncated_images_are_counted_and_named(tmp_path: Path) -> None:
-    image = min((make(tmp_path) / "images").iterdir())
+def truncated(image: Path) -> None:
     Image.effect_noise((64, 64), 50).convert("RGB").save(image)
     image.write_bytes(image.read_bytes()[:2000])
-    report = check_dataset("kadid10k", tmp_path)
-    assert (report.unreadable, report.truncated) == (0, 1)
-    assert f"{image}: truncated" in report.problems[0]
-    done = run(tmp_path, "--datasets", "kadid10k")
-    assert done.returncode == 1 and "truncated" in done.stdout.splitlines()[0]
 
 
-def test_wrong_splits_and_missing_datasets_exit_with_1(tmp_path: Path) -> None:
-    root = make(tmp_path)
+@pytest.mark.parametrize(
+    ("damage", "counted", "match"),
+    [
+        (Path.unlink, (1, 0, 0), "not found"),
+        (lambda path: path.write_bytes(b""), (0, 1, 0), "not a readable image"),
+        (truncated, (0, 0, 1), "truncated"),
+    ],
+)
+def test_missing_and_damaged_images_are_counted_and_named(
+    root: Path, damage: Callable, counted: tuple[int, ...], match: str
+) -> None:
+    image = min((root / "images").iterdir())
+    damage(image)
+    report = check_dataset("kadid10k", root.parent)
+    assert (report.rows, report.missing, report.unreadable, report.truncated) == (30, *counted)
+    assert str(image) in report.problems[0] and match in report.problems[0]
+
+
+def test_the_table_and_the_exit_code(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without names, the datasets whose folders are there are checked."""
+    assert run(monkeypatch, root.parent) == 0
+    printed = capsys.readouterr().out
+    assert "no problems found" in printed and "10 valid" in printed and "live" not in printed
     lines = (root / "dmos.csv").read_text().splitlines()
     (root / "dmos.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    done = run(tmp_path, "--datasets", "kadid10k", "live")
-    assert done.returncode == 1
-    assert "another order" in done.stdout
-    assert "no such folder; it must contain live (source: https://" in done.stdout
-
-
-def test_without_names_the_datasets_that_are_there_are_checked(tmp_path: Path) -> None:
-    nothing = run(tmp_path)
-    assert nothing.returncode == 2 and "has no dataset; expected LIVE, CSIQ" in nothing.stderr
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "labels.csv").write_text("image,score\n" + "\n".join(f"{i}.png,{i}" for i in range(10)))
-    for i in range(10):
-        Image.new("RGB", (8, 8)).save(tmp_path / "mine" / f"{i}.png")
-    done = run(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "mine" in done.stdout and "live" not in done.stdout and "no problems found" in done.stdout
+    assert run(monkeypatch, root.parent, "--datasets", "kadid10k", "live") == 1
+    printed = capsys.readouterr().out
+    assert "another order" in printed and "no such folder; it must contain live (source: https://" in printed
+    shutil.rmtree(root)
+    with pytest.raises(UserError, match="has no dataset; expected LIVE, CSIQ"):
+        run(monkeypatch, root.parent)
 
 
 def test_a_name_that_is_too_long_counts_as_missing(tmp_path: Path) -> None:
@@ -84,28 +70,24 @@ def test_a_name_that_is_too_long_counts_as_missing(tmp_path: Path) -> None:
     assert check_dataset("mine", tmp_path).missing == 10
 
 
-def test_splits_that_name_no_image_are_not_valid(tmp_path: Path) -> None:
-    root = make(tmp_path)
-    np.save(root / "splits" / "train.npy", np.full((10, 3), -1))
-    report = check_dataset("kadid10k", tmp_path)
-    assert report.splits == "invalid" and "train.npy: split 0 is empty" in report.problems[0]
-
-
-def test_what_a_test_would_refuse_and_pictures_in_training_and_test_are_problems(tmp_path: Path) -> None:
-    make(tmp_path)
-    assert check_dataset("kadid10k", tmp_path).problems == ()
-    dataset = get_dataset("kadid10k", tmp_path)
+def test_pictures_in_training_and_test_are_a_problem(root: Path) -> None:
+    assert check_dataset("kadid10k", root.parent).problems == []
+    dataset = get_dataset("kadid10k", root.parent)
     train, test = (dataset.get_split_indices(0, phase)[0] for phase in ("train", "test"))
     shutil.copyfile(dataset.images[train], dataset.images[test])
-    (problem,) = check_dataset("kadid10k", tmp_path).problems
+    (problem,) = check_dataset("kadid10k", root.parent).problems
     assert "split 0: 1 test images are also training images" in problem
     assert dataset.names[train] in problem and dataset.names[test] in problem
 
 
-def test_splits_that_are_too_small_for_a_test_are_a_problem(tmp_path: Path) -> None:
-    root = make(tmp_path)
-    dataset = get_dataset("kadid10k", tmp_path)
-    few = [dataset.get_split_indices(split, "test")[:2] for split in range(dataset.num_splits)]
-    np.save(root / "splits" / "test.npy", np.array(few))
-    report = check_dataset("kadid10k", tmp_path)
-    assert report.splits == "invalid" and "kadid10k: split 0 has 2 test images; at least 3" in report.problems[0]
+@pytest.mark.parametrize(
+    ("phase", "keep", "match"),
+    [("train", 0, "train.npy: split 0 is empty"), ("test", 2, "kadid10k: split 0 has 2 test images; at least 3")],
+)
+def test_splits_that_a_test_would_refuse_are_a_problem(root: Path, phase: str, keep: int, match: str) -> None:
+    path = root / "splits" / f"{phase}.npy"
+    rows = np.load(path)
+    rows[:, keep:] = -1
+    np.save(path, rows)
+    report = check_dataset("kadid10k", root.parent)
+    assert report.splits == "invalid" and match in report.problems[0]

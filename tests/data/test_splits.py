@@ -5,14 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from data import get_dataset
-from data.split_files import has_splits, load_splits, make_splits, save_splits
+from data import get_dataset, splits
+from data.split_files import load_splits, make_splits, save_splits, splits_hash
 from models.errors import UserError
-from tests.data.layouts import make_small
-from tests.processes import LIMIT, one_at_a_time, run, started
+from tests.data.layouts import make_small, small
+from tests.processes import LIMIT, one_at_a_time, started
 
 NAMES = [f"{i:02d}.png" for i in range(20)]
 REFERENCES = [f"ref{i // 4}" for i in range(20)]
@@ -62,16 +61,10 @@ def test_two_references_cannot_be_split() -> None:
         make_splits(4, ["a", "a", "b", "b"])
 
 
-def test_an_annotation_with_a_different_number_of_rows_is_rejected(folder: Path) -> None:
+def test_an_annotation_with_other_rows_or_another_order_is_refused(folder: Path) -> None:
     refused(folder, "made for 20 rows, but the annotation has 19", NAMES[:-1])
-
-
-def test_an_annotation_in_another_order_is_rejected(folder: Path) -> None:
     refused(folder, "another order", NAMES[::-1])
-
-
-def test_case_does_not_matter(folder: Path) -> None:
-    load_splits(folder, [name.upper() for name in NAMES], REFERENCES)
+    load_splits(folder, [name.upper() for name in NAMES], REFERENCES)  # case does not matter
 
 
 def test_splits_without_a_record_are_checked_for_range_and_leaks(folder: Path) -> None:
@@ -84,31 +77,41 @@ def test_splits_without_a_record_are_checked_for_range_and_leaks(folder: Path) -
     refused(folder, r"split 1 has reference ref\d in both train and test")
 
 
-@pytest.mark.parametrize("damage", [b"", b"no array", b"\x93NUMPY cut", (b"}", b"("), (b"'<i8'", b"   [ ")])
-def test_a_damaged_file_gives_a_one_line_message(folder: Path, damage: bytes | tuple[bytes, bytes]) -> None:
-    path = folder / "val.npy"
-    path.write_bytes(damage if isinstance(damage, bytes) else path.read_bytes().replace(*damage))
-    refused(folder, r"val\.npy: not a readable split file")
+ARRAY = r"val\.npy: not a readable split file"
 
 
-def test_a_non_integer_file_is_rejected(folder: Path) -> None:
-    np.save(folder / "val.npy", np.zeros((3, 2)))
-    refused(folder, r"val\.npy: found float64.*expected integers of shape \(splits, n\)")
+@pytest.mark.parametrize(
+    ("file", "damage", "match"),
+    [
+        *(("val.npy", lambda path, cut=cut: path.write_bytes(cut), ARRAY)
+          for cut in (b"", b"no array", b"\x93NUMPY cut", b"PK\x03\x04 cut")),
+        *(("val.npy", lambda path, old=old, new=new: path.write_bytes(path.read_bytes().replace(old, new)), ARRAY)
+          for old, new in ((b"}", b"("), (b"'<i8'", b"   [ "))),
+        ("val.npy", lambda path: np.savez(path.open("wb"), np.arange(3)), ARRAY),
+        ("val.npy", Path.unlink, r"val\.npy: cannot be read \(No such file or directory\); a splits folder must have"),
+        ("val.npy", lambda path: np.save(path, np.load(path)[:2]), "different numbers of splits"),
+        ("made_for.json", lambda path: path.write_text("{"), r"made_for\.json: not a readable record"),
+        ("made_for.json", lambda path: path.write_text("{}"), r"not a readable record \(lacks 'rows'\)"),
+    ],
+)  # fmt: skip
+def test_a_missing_or_damaged_file_is_one_line(folder: Path, file: str, damage: Callable, match: str) -> None:
+    damage(folder / file)
+    refused(folder, match)
 
 
-def test_a_missing_file_is_reported(folder: Path) -> None:
-    (folder / "val.npy").unlink()
-    refused(folder, r"val\.npy: not found")
-
-
-def test_files_with_different_numbers_of_splits_are_rejected(folder: Path) -> None:
-    np.save(folder / "val.npy", np.load(folder / "val.npy")[:2])
-    refused(folder, "different numbers of splits")
-
-
-def test_a_damaged_record_is_rejected(folder: Path) -> None:
-    (folder / "made_for.json").write_text("{", encoding="utf-8")
-    refused(folder, r"made_for\.json: not a readable record")
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        ([[-1, -1], [-1, -1], [-1, -1]], r"train\.npy: split 0 is empty"),
+        (np.zeros((0, 3), int), r"train\.npy: found int64 of shape \(0, 3\)"),
+        (np.zeros((3, 2)), r"train\.npy: found float64.*expected integers of shape \(splits, n\)"),
+        ([[0, 1, -2], [0, 1, 2], [0, 1, 2]], r"train\.npy: split 0 has the row number -2; .*-1 .*padding"),
+        ([[0, 1, 2], [4, 5, 4], [0, 1, 2]], r"train\.npy: split 1 has a row more than once"),
+    ],
+)
+def test_rows_that_are_none_are_refused(folder: Path, rows: object, match: str) -> None:
+    np.save(folder / "train.npy", np.asarray(rows))
+    refused(folder, match)
 
 
 def test_the_users_own_splits_take_precedence(tmp_path: Path) -> None:
@@ -122,24 +125,12 @@ def test_the_users_own_splits_take_precedence(tmp_path: Path) -> None:
     assert get_dataset("kadid10k", tmp_path).get_split_indices(0, "test").tolist() == list(range(24, 30))
 
 
-def test_the_command_creates_splits(tmp_path: Path) -> None:
-    make_small("kadid10k", tmp_path / "KADID10K")
-    command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
-    done = run([*command, "--seed", "3"], cwd=ROOT)
-    assert done.returncode == 0 and done.stderr == "", done.stderr
-    dataset = get_dataset("kadid10k", tmp_path)
-    assert dataset.num_splits == 10
-    assert json.loads((tmp_path / "KADID10K" / "splits" / "made_for.json").read_text())["rows"] == 30
-    pd.testing.assert_series_equal(pd.Series(dataset.mos), pd.Series(dataset.mos))
-
-
 def test_incomplete_splits_of_the_user_are_reported_and_not_replaced(tmp_path: Path) -> None:
-    names = [f"{i}.png" for i in range(10)]
-    save_splits(tmp_path, make_splits(10, None, seed=1), names)
-    (tmp_path / "test.npy").unlink()
-    assert has_splits(tmp_path)
-    with pytest.raises(UserError, match=r"test\.npy: not found"):
-        load_splits(tmp_path, names, None)
+    root = small("kadid10k", tmp_path)
+    (root / "splits" / "test.npy").unlink()
+    with pytest.raises(UserError, match=r"test\.npy: cannot be read"):
+        get_dataset("kadid10k", tmp_path)
+    assert not (root / "splits" / "test.npy").exists()
 
 
 FIRST_USE = """
@@ -163,48 +154,40 @@ def test_eight_processes_that_use_a_dataset_first_have_the_same_splits(tmp_path:
     assert not list((tmp_path / "mine").rglob("*.partial"))
 
 
-@pytest.mark.parametrize(
-    ("rows", "match"),
-    [
-        ([[-1, -1], [-1, -1], [-1, -1]], r"train\.npy: split 0 is empty"),
-        (np.zeros((3, 0), int), r"train\.npy: split 0 is empty"),
-        (np.zeros((0, 3), int), r"train\.npy: found int64 of shape \(0, 3\)"),
-        ([[0, 1, -2], [0, 1, 2], [0, 1, 2]], r"train\.npy: split 0 has the row number -2; .*-1 .*padding"),
-        ([[0, 1, 2], [4, 5, 4], [0, 1, 2]], r"train\.npy: split 1 has a row more than once"),
-    ],
-)
-def test_rows_that_are_none_are_refused(folder: Path, rows: object, match: str) -> None:
-    np.save(folder / "train.npy", np.asarray(rows))
-    refused(folder, match)
+def command(monkeypatch: pytest.MonkeyPatch, base: Path, *options: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["splits", "make", "--data_base_path", str(base), "--datasets", *options])
+    splits.main()
 
 
-@pytest.mark.parametrize("write", [np.savez, lambda path, rows: path.write_bytes(b"PK\x03\x04 cut")])
-def test_an_archive_under_the_name_of_an_array_is_refused(folder: Path, write: Callable) -> None:
-    write(folder / "archive", np.arange(3))
-    next(folder.glob("archive*")).replace(folder / "val.npy")
-    refused(folder, r"val\.npy: not a readable split file")
-
-
-def test_a_file_named_splits_is_refused(tmp_path: Path) -> None:
+def test_the_command_creates_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "KADID10K"
     make_small("kadid10k", root)
-    (root / "splits").write_text("train")
+    command(monkeypatch, tmp_path, "kadid10k", "--seed", "3")
+    dataset = get_dataset("kadid10k", tmp_path)
+    expected = make_splits(30, dataset.ref_images, seed=3)
+    assert dataset.num_splits == 10 and dataset.splits_hash == splits_hash(expected)
+    assert json.loads((root / "splits" / "made_for.json").read_text())["rows"] == 30
+    with pytest.raises(UserError, match="splits: is not empty"):
+        command(monkeypatch, tmp_path, "kadid10k")
+
+
+def test_a_file_named_splits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_small("kadid10k", tmp_path / "KADID10K")
+    (tmp_path / "KADID10K" / "splits").write_text("train")
     match = r"splits: is not a folder; expected a folder with train\.npy, val\.npy and test\.npy"
     with pytest.raises(UserError, match=match):
         get_dataset("kadid10k", tmp_path)
-    command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "kadid10k"]
-    done = run(command, cwd=ROOT)
-    assert done.returncode == 2 and "splits: is not a folder" in done.stderr and done.stderr.count("\n") == 1
+    with pytest.raises(UserError, match=match):
+        command(monkeypatch, tmp_path, "kadid10k")
 
 
-def test_too_many_splits_and_too_few_images_are_one_line_each(tmp_path: Path) -> None:
+def test_too_many_splits_and_too_few_images_are_one_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "labels.csv").write_text("image,score\na.png,1\nb.png,2\n")
-    command = [sys.executable, "-m", "data.splits", "make", "--data_base_path", str(tmp_path), "--datasets", "mine"]
     for options, match in (
-        (["--num_splits", "1000000"], "--num_splits: found '1000000'; allowed: integer in [1, 1000]"),
+        (["--num_splits", "1000000"], r"--num_splits: found '1000000'; allowed: integer in \[1, 1000\]"),
         ([], "mine: 2 images cannot be split"),
     ):
-        done = run([*command, *options], cwd=ROOT)
-        assert done.returncode == 2 and match in done.stderr and done.stderr.splitlines()[-1].startswith("error: ")
+        with pytest.raises(UserError, match=match):
+            command(monkeypatch, tmp_path, "mine", *options)
         assert not (tmp_path / "mine" / "splits").exists()

@@ -1,5 +1,3 @@
-import pytest
-
 from data.training_loader import TrainingBatchSampler
 
 
@@ -35,8 +33,3 @@ def test_the_global_batches_do_not_depend_on_the_number_of_ranks() -> None:
     ranks = [list(TrainingBatchSampler(64, 8, seed=1, rank=r, world_size=4)) for r in range(4)]
     for step, batch in enumerate(whole):
         assert sorted(batch) == sorted(pair for rank in ranks for pair in rank[step])
-
-
-def test_a_batch_size_not_divisible_by_the_number_of_ranks_is_rejected() -> None:
-    with pytest.raises(ValueError, match="multiple"):
-        TrainingBatchSampler(64, 8, seed=1, world_size=3)
