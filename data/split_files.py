@@ -219,7 +219,7 @@ def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | 
                     f"{folder / phase}.npy: row {part.max()} in split {split}, but the annotation has {len(names)} "
                     "rows; the splits were made for another annotation file"
                 )
-            for unit in {units[row] for row in part}:
+            for unit in dict.fromkeys(units[row] for row in part):
                 if phase_of.setdefault(unit, phase) != phase:
                     raise UserError(
                         f"{folder}: split {split} has {what} {unit} in both {phase_of[unit]} and {phase}; "
