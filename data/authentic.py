@@ -73,6 +73,8 @@ class CLIVEDataset(IQADataset):
     def read_annotation(self) -> Annotation:
         names = self._load("AllImages_release", lambda cell: str(np.asarray(cell).ravel()[0]))
         scores = self._load("AllMOS_release", float)
+        if len(names) != len(scores):
+            raise UserError(f"{self.root / 'Data'}: {len(names)} image names but {len(scores)} scores; they must match")
         return Annotation(names[self.training_images :], "Images", scores[self.training_images :])
 
     def _load(self, variable: str, convert: Callable[[Any], T]) -> list[T]:

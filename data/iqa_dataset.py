@@ -102,9 +102,8 @@ class IQADataset(Dataset):
         annotation = self.read_annotation()
         self.names = [name.replace("\\", "/") for name in annotation.names]
         self.mos = np.asarray(annotation.scores, np.float64)
-        if not 0 < len(self.names) == len(self.mos):
-            counts = f"{len(self.names)} image names and {len(self.mos)} scores"
-            raise UserError(f"{self.root}: the annotation has {counts}; expected as many of both, at least one")
+        if not self.names:
+            raise UserError(f"{self.root}: the annotation of {self.name} has no rows")
         if not np.isfinite(self.mos).all():
             raise UserError(f"{self.root}: {self.names[int(np.argmin(np.isfinite(self.mos)))]} has no valid score")
         files = [same_name(posixpath.normpath(name)) for name in self.names]

@@ -230,7 +230,7 @@ def test_a_missing_or_damaged_annotation_names_the_path_and_the_source(name: str
     refused(name, tmp_path, f"no such folder; it must contain {name} .*{source}")
     path = annotation_of(name, tmp_path)
     path.unlink()
-    refused(name, tmp_path, f"{re.escape(path.name)}: cannot be read .*No such file.*{source}")
+    refused(name, tmp_path, f"{re.escape(path.name)}: .*not found.*{source}")
     path.write_bytes(b"\x00\x01 nothing of the kind")
     refused(name, tmp_path, re.escape(path.name))
 
@@ -261,12 +261,12 @@ def test_an_annotation_with_something_else_is_one_line(
 def test_a_missing_split_file_of_flive_says_where_to_get_it(tmp_path: Path) -> None:
     make_small("flive", root_of("flive", tmp_path))
     (root_of("flive", tmp_path) / "labels640.csv").unlink()
-    refused("flive", tmp_path, r"labels640\.csv: cannot be read.*PaQ-2-PiQ")
+    refused("flive", tmp_path, r"labels640\.csv: .*not found.*PaQ-2-PiQ")
 
 
 def test_clive_with_more_scores_than_names_is_refused(tmp_path: Path) -> None:
     scipy.io.savemat(annotation_of("clive", tmp_path), {"AllMOS_release": np.full((1, 40), 50.0)})
-    refused("clive", tmp_path, "the annotation has 30 image names and 33 scores")
+    refused("clive", tmp_path, "Data: 37 image names but 40 scores; they must match")
 
 
 def test_an_unknown_name_lists_the_nine_datasets_and_the_custom_option(tmp_path: Path) -> None:

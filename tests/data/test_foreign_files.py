@@ -109,7 +109,7 @@ def test_names_are_compared_in_nfc(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "a/../../secret.png", "..\\secret.png"])
 def test_a_path_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> None:
     own(tmp_path / "mine", "a.png", name)
-    with pytest.raises(UserError, match=r"labels\.csv: image in row 2 is .*secret.*; allowed: a path inside"):
+    with pytest.raises(UserError, match=r"labels\.csv: image in row 2 is .*secret.*; expected a path inside"):
         get_dataset("mine", tmp_path, with_splits=False)
 
 

@@ -88,7 +88,7 @@ ARRAY = r"val\.npy: not a readable split file"
         *(("val.npy", lambda path, old=old, new=new: path.write_bytes(path.read_bytes().replace(old, new)), ARRAY)
           for old, new in ((b"}", b"("), (b"'<i8'", b"   [ "))),
         ("val.npy", lambda path: np.savez(path.open("wb"), np.arange(3)), ARRAY),
-        ("val.npy", Path.unlink, r"val\.npy: cannot be read \(No such file or directory\); a splits folder must have"),
+        ("val.npy", Path.unlink, r"val\.npy: .*not found.*; a splits folder must have"),
         ("val.npy", lambda path: np.save(path, np.load(path)[:2]), "different numbers of splits"),
         ("made_for.json", lambda path: path.write_text("{"), r"made_for\.json: not a readable record"),
         ("made_for.json", lambda path: path.write_text("{}"), r"not a readable record \(lacks 'rows'\)"),
@@ -128,7 +128,7 @@ def test_the_users_own_splits_take_precedence(tmp_path: Path) -> None:
 def test_incomplete_splits_of_the_user_are_reported_and_not_replaced(tmp_path: Path) -> None:
     root = small("kadid10k", tmp_path)
     (root / "splits" / "test.npy").unlink()
-    with pytest.raises(UserError, match=r"test\.npy: cannot be read"):
+    with pytest.raises(UserError, match=r"test\.npy: .*not found"):
         get_dataset("kadid10k", tmp_path)
     assert not (root / "splits" / "test.npy").exists()
 
