@@ -19,8 +19,7 @@ from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.config.keys import KEYS
 from utils.evaluation.inference import Score, find_files, score_images
 from utils.evaluation.score_file import ScoreFile
-from utils.report.figure_file import check_figure
-from utils.report.quality_map import QUALITY_MAP, save_quality_map
+from utils.report.figure_file import QUALITY_MAP, check_figure, save_quality_map
 from utils.report.scores import check_report, write_scores
 from utils.runtime.device import DTYPES, check_precision, precision_context, resolve_device, tune_malloc
 

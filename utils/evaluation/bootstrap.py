@@ -1,8 +1,7 @@
-"""Confidence intervals of correlations and shares, from images drawn anew (percentile bootstrap).
+"""Confidence intervals of correlations and proportions: percentile bootstrap, clustered by reference.
 
-The images of all splits are drawn with replacement, those of a reference together; a split sees each of its images as
-often as it was drawn. So neither copies of one reference nor images that several splits have in common are counted as
-independent.
+Resampling is over the images of all splits together, and a split counts each of its images as often as it was sampled.
+So neither the images of one reference nor images that several splits share count as independent.
 """
 
 from collections.abc import Sequence
@@ -21,27 +20,27 @@ SEED = 27
 
 
 def resampled(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int) -> Array:
-    """A correlation of every split, for each draw of the images.
+    """A correlation of every split, in each resample of the images.
 
     Args:
         frames: the predictions of n experiments for the same splits (columns split, row, reference, prediction, score).
         metric: of `CORRELATIONS`.
-        seed: of the draws.
-        resamples: how often to draw.
+        seed: of the resampling.
+        resamples: number of bootstrap resamples.
 
     Returns:
-        (resamples, splits, n). NaN where a draw has fewer than 3 images of a split.
+        (resamples, splits, n). NaN where a resample has fewer than 3 images of a split.
     """
     splits = by_split(frames)
     count = units(frames[0]).max() + 1
     generator = np.random.default_rng(seed)
     figures = np.full((resamples, len(splits), len(frames)), np.nan)
-    for of in figures:
+    for resample in figures:
         times = np.bincount(generator.integers(0, count, count), minlength=count)
         for split, (unit, predictions, scores) in enumerate(splits):
-            drawn = np.repeat(np.arange(len(scores)), times[unit])
-            if len(drawn) >= MIN_IMAGES:
-                of[split] = CORRELATIONS[metric](predictions[:, drawn], scores[drawn])
+            sampled = np.repeat(np.arange(len(scores)), times[unit])
+            if len(sampled) >= MIN_IMAGES:
+                resample[split] = CORRELATIONS[metric](predictions[:, sampled], scores[sampled])
     return figures
 
 
@@ -52,9 +51,9 @@ def interval(values: Array) -> Array:
 
 
 def share_interval(true: NDArray[np.bool_], references: NDArray[np.int64]) -> tuple[float, float]:
-    """95 % confidence interval of the share of true values, from references drawn anew.
+    """95 % confidence interval of the proportion of true values, from resampled references.
 
-    It is too narrow for few references, and has no width where the share is the same in all of them.
+    It is too narrow for few references, and has no width if the proportion is the same in all of them.
 
     Args:
         true: (n,), of each image.
@@ -73,14 +72,13 @@ def share_interval(true: NDArray[np.bool_], references: NDArray[np.int64]) -> tu
 
 
 def units(tested: pd.DataFrame) -> NDArray[np.int64]:
-    """What is drawn as one, numbered from 0, for each line: the image's reference, or the image if it has none."""
+    """The cluster of each row, numbered from 0: the image's reference, or the image itself if it has none."""
     return pd.factorize(tested["reference"].where(tested["reference"] != "", tested["row"]))[0]
 
 
 def by_split(frames: Sequence[pd.DataFrame]) -> list[tuple[NDArray[np.int64], Array, Array]]:
-    """Of each split the images' `units` (m,), each experiment's predictions (n, m), and the scores (m,)."""
-    predictions = np.stack([of["prediction"].to_numpy() for of in frames])
-    first = frames[0]
-    parts = [np.flatnonzero(first["split"] == split) for split in first["split"].unique()]
-    unit = units(first)
-    return [(unit[p], predictions[:, p], first["score"].to_numpy()[p]) for p in parts]
+    """For each split the images' `units` (m,), each experiment's predictions (n, m), and the scores (m,)."""
+    first, unit = frames[0], units(frames[0])
+    predictions = np.stack([frame["prediction"].to_numpy() for frame in frames])
+    rows = [np.flatnonzero(first["split"] == split) for split in first["split"].unique()]
+    return [(unit[of], predictions[:, of], first["score"].to_numpy()[of]) for of in rows]

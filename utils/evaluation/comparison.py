@@ -1,8 +1,8 @@
 """Compares experiments that were tested on the same splits: seeds, ablations."""
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,91 +13,96 @@ from models.experiment import Experiment
 from models.files import parsing
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
-from utils.evaluation.results import SCORE_KINDS, as_text
+from utils.evaluation.results import SCORE_KINDS
 
 Array = NDArray[np.float64]
 COLUMNS = ["dataset", "train_fraction", *TESTED]
+REMEDY = "test the experiment again (test.py)"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The test of one experiment on one dataset, fitted on whole training splits.
+
+    Attributes:
+        predictions: of every split, with the columns `TESTED`.
+        splits_hash: of the dataset's splits, also of their training and validation images.
+        score_kind: the kind of the scores, in words.
+    """
+
+    predictions: pd.DataFrame
+    splits_hash: str
+    score_kind: str
 
 
 def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAMPLES) -> tuple[pd.DataFrame, list[str]]:
     """Compares the tests of two or more experiments, on the datasets that all of them were tested on.
 
     Args:
-        experiments: the first is the one that the others are compared with.
+        experiments: the others are compared with the first.
         seed: of the resampling.
-        resamples: how often the images are drawn.
+        resamples: number of bootstrap resamples.
 
     Returns:
         A row per dataset, metric and experiment: median, mean and standard deviation over the splits; of the difference
         to the first experiment (paired: per split) mean and standard deviation over the splits, and the ends of the
         95 % confidence interval of that mean, see `bootstrap`. The rows `all N` have mean and sample standard deviation
-        of the experiments' medians. What does not apply is NaN. And the datasets that are left out.
+        of the experiments' medians. What does not apply is NaN. And a line per dataset, on its scores or why it is not
+        compared.
 
     Raises:
         UserError: an experiment has no predictions, they have no dataset in common, or were tested on other splits.
     """
     tested = [read_tested(experiment) for experiment in experiments]
-    names = [name for name in tested[0] if all(name in of for of in tested)]
+    names = [name for name in tested[0] if all(name in found for found in tested)]
     if not names:
         raise UserError(f"{', '.join(e.title for e in experiments)}: no dataset was tested in all of them")
-    hashes = [_of_datasets(experiment, lambda found: found["splits_hash"], names) for experiment in experiments]
+    tables = {}
     for name in names:
-        _check_same(name, experiments, [of[name] for of in tested], [of[name] for of in hashes])
-    rows = [
-        row
-        for name in names
-        for metric in CORRELATIONS
-        for row in _rows(name, metric, experiments, [of[name] for of in tested], seed, resamples)
-    ]
-    return pd.DataFrame(rows), sorted({name for of in tested for name in of} - set(names))
+        _check_same(name, experiments, [found[name] for found in tested])
+        frames = [found[name].predictions for found in tested]
+        for metric in CORRELATIONS:
+            tables[name, metric] = _table(metric, [e.title for e in experiments], frames, seed, resamples)
+    table = pd.concat(tables, names=["dataset", "metric"]).reset_index(["dataset", "metric"])
+    notes = [f"{name}: {tested[0][name].score_kind}" for name in names]
+    left_out = sorted({name for found in tested for name in found} - set(names))
+    notes += [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
+    return table.reset_index(drop=True), notes
 
 
-def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
-    """Dataset -> its predictions of every split (columns `TESTED`), of whole training splits.
+def read_tested(experiment: Experiment) -> dict[str, Tested]:
+    """Dataset -> its test, from predictions.csv and results.json.
 
     Raises:
-        UserError: there is no such file, or it is not as `write_results` writes it.
+        UserError: a file is missing or not as `write_results` writes it.
     """
-    path = experiment.predictions
-    with parsing(path, "as test.py writes it", "test the experiment again (test.py)"):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    with parsing(experiment.predictions, "as test.py writes it", REMEDY):
+        table = pd.read_csv(experiment.predictions, dtype=str, keep_default_na=False)
         if list(table.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
         table = table.astype({"train_fraction": float, "split": int, "row": int, "prediction": float, "score": float})
         if not np.isfinite(table[["prediction", "score"]]).all(axis=None):
             raise ValueError("a prediction or score is not finite")
     whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
-    return {str(name): of.reset_index(drop=True) for name, of in whole.groupby("dataset", sort=False)}
-
-
-def score_kinds(experiment: Experiment, names: Sequence[str]) -> dict[str, str]:
-    """Dataset -> whose scores they are, in words, for the datasets of these names.
-
-    Raises:
-        UserError: results.json is not as `write_results` writes it, or lacks a dataset.
-    """
-    return _of_datasets(experiment, lambda found: SCORE_KINDS[found["score_kind"]], names)
-
-
-def _of_datasets(
-    experiment: Experiment, value: Callable[[dict[str, Any]], str], names: Sequence[str]
-) -> dict[str, str]:
-    """Dataset -> a value from its part of results.json."""
-    path = experiment.results("json")
-    with parsing(path, "as test.py writes it", "test the experiment again (test.py)"):
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with parsing(experiment.results("json"), "as test.py writes it", REMEDY):
+        content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
         parts = {part["dataset"]: part for part in content["datasets"]}
-        return {name: value(parts[name]) for name in names}
+        return {
+            name: Tested(
+                frame.reset_index(drop=True), parts[name]["splits_hash"], SCORE_KINDS[parts[name]["score_kind"]]
+            )
+            for name, frame in whole.groupby("dataset", sort=False)
+        }
 
 
 def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:
     """95 % confidence intervals of the mean over splits of the difference to the first of the frames.
 
     Args:
-        frames: the predictions of n experiments for the same splits, as `read_tested` gives them.
+        frames: the predictions of n experiments for the same splits, see `Tested`.
         metric: of `CORRELATIONS`.
-        seed: of the draws.
-        resamples: how often to draw.
+        seed: of the resampling.
+        resamples: number of bootstrap resamples.
 
     Returns:
         (n - 1, 2), low and high; NaN with fewer than two references or images.
@@ -108,38 +113,25 @@ def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples:
     return interval(np.nanmean(figures[:, :, 1:] - figures[:, :, :1], axis=1)).T
 
 
-def table(found: pd.DataFrame) -> str:
-    """The table of `compare` as text."""
-    return as_text(found.astype(object).where(found.notna(), None))
-
-
-def _rows(
-    name: str, metric: str, experiments: Sequence[Experiment], frames: list[pd.DataFrame], seed: int, resamples: int
-) -> list[dict[str, object]]:
+def _table(metric: str, titles: Sequence[str], frames: list[pd.DataFrame], seed: int, resamples: int) -> pd.DataFrame:
+    """The rows of one dataset and metric."""
     figures = np.array([CORRELATIONS[metric](predictions, scores) for _, predictions, scores in by_split(frames)])
-    intervals = bootstrap(frames, metric, seed, resamples)
-    rows: list[dict[str, object]] = []
-    for i, experiment in enumerate(experiments):
-        of = figures[:, i]
-        row: dict[str, object] = {"dataset": name, "metric": metric, "experiment": experiment.title, "splits": len(of)}
-        row |= {"median": float(np.median(of)), "mean": float(of.mean()), "std": float(of.std())}
-        if i:
-            difference = of - figures[:, 0]
-            row |= {"difference": float(difference.mean()), "difference_std": float(difference.std())}
-            row |= dict(zip(("low", "high"), intervals[i - 1].tolist(), strict=True))
-        rows.append(row)
-    medians = np.median(figures, axis=0)
-    together = {"mean": float(medians.mean()), "std": float(medians.std(ddof=1))}
-    return [*rows, {"dataset": name, "metric": metric, "experiment": f"all {len(experiments)}", **together}]
+    medians, differences = np.median(figures, axis=0), figures - figures[:, :1]
+    table = pd.DataFrame({"experiment": titles, "splits": len(figures), "median": medians})
+    table["mean"], table["std"] = figures.mean(axis=0), figures.std(axis=0)
+    table["difference"], table["difference_std"] = differences.mean(axis=0), differences.std(axis=0)
+    table[["low", "high"]] = np.vstack([[np.nan, np.nan], bootstrap(frames, metric, seed, resamples)])
+    table.loc[0, ["difference", "difference_std"]] = np.nan
+    together = {"experiment": f"all {len(titles)}", "mean": medians.mean(), "std": medians.std(ddof=1)}
+    return pd.concat([table, pd.DataFrame([together])], ignore_index=True)
 
 
-def _check_same(
-    name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame], hashes: Sequence[str]
-) -> None:
-    """Checks the test images of each split, and the hashes, which are of its training and validation images too."""
+def _check_same(name: str, experiments: Sequence[Experiment], tested: Sequence[Tested]) -> None:
+    """Checks the test images and scores of each split, and the hash of all splits."""
     same = ["split", "row", "score"]
-    for experiment, of, splits in zip(experiments, frames, hashes, strict=True):
-        if splits != hashes[0] or not of[same].equals(frames[0][same]):
+    for experiment, found in zip(experiments, tested, strict=True):
+        equal = found.predictions[same].equals(tested[0].predictions[same])
+        if not equal or found.splits_hash != tested[0].splits_hash:
             raise UserError(
                 f"{experiment.predictions}: {name} was tested on other splits or scores than in "
                 f"{experiments[0].predictions}; test both on the same splits and as many of them"

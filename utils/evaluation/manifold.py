@@ -63,7 +63,7 @@ class Manifold:
 
 
 def to_draw(names: Sequence[str]) -> str | None:
-    """The dataset to draw: kadid10k if listed, else the first one; None if there are none."""
+    """The dataset to draw: kadid10k if listed, else the first one; None without any."""
     return PREFERRED if PREFERRED in names else next(iter(names), None)
 
 
@@ -73,7 +73,7 @@ def is_degraded(dataset: DegradedDataset) -> bool:
 
 
 def manifold_images(dataset: DegradedDataset) -> NDArray[np.int64]:
-    """The images to draw: the first split's validation images. None of them if they are few or not degraded.
+    """The images to draw: the first split's validation images.
 
     Returns:
         Their numbers; an empty array if they have no types and levels, or there are fewer than ten of them.
@@ -83,7 +83,7 @@ def manifold_images(dataset: DegradedDataset) -> NDArray[np.int64]:
 
 
 def manifold_embeddings(features: Floats, dataset: DegradedDataset) -> Floats:
-    """What the manifold is drawn of, as published: the full-scale features of the centre crops of `manifold_images`.
+    """The full-scale features of the centre crops of `manifold_images`, which the published manifold shows too.
 
     Args:
         features: (N, 5, 2d), of all images; crop 0 is the centre, the first d values are those at full scale.
@@ -100,15 +100,12 @@ def make_manifold(embeddings: Floats, dataset: DegradedDataset, settings: Visual
     Args:
         embeddings: (n, d), see `manifold_embeddings`.
     """
-    images = manifold_images(dataset)
     assert dataset.distortion_types and dataset.distortion_groups and dataset.distortion_levels
-    points = {"t-SNE": project_tsne(embeddings, settings, seed)}
-    by_umap = project_umap(embeddings, settings, seed)
-    if by_umap is not None:
-        points["UMAP"] = by_umap
+    images = manifold_images(dataset)
+    points = {"t-SNE": project_tsne(embeddings, settings, seed), "UMAP": project_umap(embeddings, settings, seed)}
     return Manifold(
         dataset.name,
-        {method: np.asarray(p, np.float64).round(4).tolist() for method, p in points.items()},
+        {method: np.asarray(p, np.float64).round(4).tolist() for method, p in points.items() if p is not None},
         [dataset.images[i].name for i in images],
         [dataset.distortion_types[i] for i in images],
         [dataset.distortion_groups[i] for i in images],
@@ -118,8 +115,8 @@ def make_manifold(embeddings: Floats, dataset: DegradedDataset, settings: Visual
 
 
 def project_tsne(embeddings: Floats, settings: VisualizationSection, seed: int) -> Floats:
-    """(n, d) -> (n, 2 or 3) by t-SNE. The perplexity is at most (n - 1) / 3, because few images allow no more."""
-    from sklearn.manifold import TSNE  # takes a second, which a command that draws nothing need not wait
+    """(n, d) -> (n, 2 or 3) by t-SNE. The perplexity is at most (n - 1) / 3, the maximum for n images."""
+    from sklearn.manifold import TSNE  # takes a second, which commands without a manifold save
 
     tsne = settings.tsne
     perplexity = min(tsne.perplexity, (len(embeddings) - 1) / 3)
@@ -133,16 +130,11 @@ def project_umap(embeddings: Floats, settings: VisualizationSection, seed: int) 
         from umap import UMAP
     except ImportError:
         return None
-    chosen = settings.umap
-    model = UMAP(
-        n_neighbors=min(chosen.n_neighbors, len(embeddings) - 1),
-        n_components=chosen.n_components,
-        min_dist=chosen.min_dist,
-        metric=chosen.metric,
-        random_state=seed,
-    )
+    options = asdict(settings.umap)
+    options["n_neighbors"] = min(options["n_neighbors"], len(embeddings) - 1)
+    model = UMAP(**options, random_state=seed)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="n_jobs value")  # a seed allows one job only
+        warnings.filterwarnings("ignore", message="n_jobs value")  # a seed allows one job
         return model.fit_transform(embeddings)
 
 
@@ -155,11 +147,11 @@ def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]
     Returns:
         `silhouette`: of the distortion groups, in [-1, 1]; NaN with fewer than two groups.
         `images`: N.
-        `type_accuracy`, `level_accuracy`: share of images whose nearest neighbour, among images of *other* references,
-        has the same type (level) of distortion; with `type_low`, `type_high`, `level_low`, `level_high`, the ends of
-        its 95 % confidence interval, from references drawn anew, each with its images' neighbours as they are. All are
-        NaN with a single reference.
-        `type_chance`, `level_chance`: the same for a neighbour drawn at random.
+        `type_accuracy`, `level_accuracy`: proportion of images whose nearest neighbour, among images of *other*
+        references, has the same type (level) of distortion. `type_low`, `type_high`, `level_low`, `level_high`: its
+        95 % confidence interval from resampled references, with the images' neighbours unchanged. All are NaN with a
+        single reference.
+        `type_chance`, `level_chance`: the same for a random neighbour.
 
     Raises:
         ValueError: the dataset's images have no types and levels.

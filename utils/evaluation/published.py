@@ -1,6 +1,6 @@
-"""Published figures: those of ARNIQA's authors are SROCC, PLCC and KROCC of the tests of its encoder.
+"""Published figures. Those of ARNIQA's authors: SROCC, PLCC and KROCC of its encoder.
 
-Medians over ten splits (paper table 2); of uhdiqa on its one official split (UHD-IQA, ECCV workshops 2024).
+Medians over ten splits (paper table 2); uhdiqa on its one official split (UHD-IQA, ECCV workshops 2024).
 """
 
 PUBLISHED: dict[str, tuple[float, ...]] = {
@@ -20,20 +20,12 @@ PUBLISHED_FULL_REFERENCE: dict[str, dict[str, float]] = {
     "CONTRIQUE": {"live": 0.966, "csiq": 0.956, "tid2013": 0.909, "kadid10k": 0.946},
     "Re-IQA": {"live": 0.973, "csiq": 0.961, "tid2013": 0.905, "kadid10k": 0.901},
 }
-# (fitted on, tested on): SROCC and PLCC; the paper has no PLCC for the synthetic datasets.
-PUBLISHED_CROSS: dict[tuple[str, str], tuple[float, float | None]] = {
-    ("live", "csiq"): (0.904, None),
-    ("live", "tid2013"): (0.697, None),
-    ("live", "kadid10k"): (0.764, None),
-    ("csiq", "live"): (0.921, None),
-    ("csiq", "tid2013"): (0.721, None),
-    ("csiq", "kadid10k"): (0.735, None),
-    ("tid2013", "live"): (0.869, None),
-    ("tid2013", "csiq"): (0.866, None),
-    ("tid2013", "kadid10k"): (0.726, None),
-    ("kadid10k", "live"): (0.898, None),
-    ("kadid10k", "csiq"): (0.882, None),
-    ("kadid10k", "tid2013"): (0.760, None),
-    ("koniq10k", "clive"): (0.684, 0.739),
-    ("clive", "koniq10k"): (0.751, 0.781),
+# Fitted on -> tested on -> SROCC and, for the authentic datasets alone, PLCC.
+PUBLISHED_CROSS: dict[str, dict[str, tuple[float, ...]]] = {
+    "live": {"csiq": (0.904,), "tid2013": (0.697,), "kadid10k": (0.764,)},
+    "csiq": {"live": (0.921,), "tid2013": (0.721,), "kadid10k": (0.735,)},
+    "tid2013": {"live": (0.869,), "csiq": (0.866,), "kadid10k": (0.726,)},
+    "kadid10k": {"live": (0.898,), "csiq": (0.882,), "tid2013": (0.760,)},
+    "koniq10k": {"clive": (0.684, 0.739)},
+    "clive": {"koniq10k": (0.751, 0.781)},
 }

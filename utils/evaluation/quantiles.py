@@ -12,7 +12,7 @@ def score_quantiles(scores: ArrayLike, mos_range: Sequence[float], mos_type: str
     Args:
         scores: (N,), of the images.
         mos_range: nominal (lowest, highest) score, which is mapped to [0, 1].
-        mos_type: "mos", or "dmos", which is turned round, so that higher is better.
+        mos_type: "mos", or "dmos", which is negated so that higher is better.
     """
     low, high = mos_range
     scaled = (np.asarray(scores, np.float64) - low) / (high - low)

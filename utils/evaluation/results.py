@@ -18,12 +18,13 @@ from utils.runtime.environment import run_environment
 
 PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
 INTERVAL = ("srocc_low", "srocc_high")
+FORMATS = {"alpha": ".3g", "train_fraction": ".3g", "splits": ".0f", "images": ".0f"}  # other columns: three decimals
 SCORE_KINDS = {
     "human": "human scores",
     "pseudo": "pseudo-scores, computed by a measure and not human",
     "unstated": "scores of unstated origin",
 }
-NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that a person need not see
+NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that tables leave out
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,25 @@ class CrossResult:
     fitted_on: str
     tested_on: str
     srocc: float
-    plcc: float | None
+    plcc: float | None = None
 
 
 @dataclass
 class Results:
-    """What a test found.
+    """The results of a test.
 
     Attributes:
         datasets: a result per dataset and training fraction.
+        encoder_hash: identifies the encoder's weights.
+        checkpoint: name of the weights file; empty for the released encoder.
+        untrained: dataset -> result of the same encoder before its first step, if requested.
+        published: whether the encoder is the released one, which has published figures.
+        full_reference: whether the regressor was fitted on distances to the features of the reference images. The
+            published figures are then those of other encoders, and every encoder has them.
         cross: correlations across datasets.
         failures: dataset -> one line that says why it has no result.
         separability: dataset -> "trained" or "untrained" -> figures of `manifold.separability`.
-        config: the configuration that the test was run with.
-        encoder_hash: identifies the encoder's weights.
-        checkpoint: name of the file that they are from; empty for the released ones.
-        untrained: dataset -> result of the same encoder before its first step, if that was asked for.
-        published: whether the encoder is the released one, so that published figures are shown beside ours.
-        full_reference: whether the regressor saw the distances to the features of the reference images. Then the
-            published figures are those of other encoders, and are shown for every encoder.
+        config: the configuration of the test.
     """
 
     datasets: list[DatasetResult]
@@ -69,13 +70,14 @@ class Results:
     config: dict[str, Any] = field(default_factory=dict)
 
     def whole(self) -> dict[str, DatasetResult]:
-        """The results of fits on whole training splits, by dataset; only these enter the averages."""
+        """The results of fits on whole training splits, by dataset. The averages are over these."""
         return {r.dataset: r for r in self.datasets if r.train_fraction == 1}
 
     def published_cross(self) -> list[CrossResult]:
-        """The published results for the pairs in `cross`, if this is a test that they may be compared with."""
+        """The published results for the pairs in `cross`, if the test is comparable with them."""
         pairs = [(c.fitted_on, c.tested_on) for c in self.cross if self.published and not self.full_reference]
-        return [CrossResult(*pair, *PUBLISHED_CROSS[pair]) for pair in pairs if pair in PUBLISHED_CROSS]
+        figures = [(pair, PUBLISHED_CROSS.get(pair[0], {}).get(pair[1])) for pair in pairs]
+        return [CrossResult(*pair, *found) for pair, found in figures if found]
 
 
 def summary_table(results: Results) -> pd.DataFrame:
@@ -85,36 +87,9 @@ def summary_table(results: Results) -> pd.DataFrame:
     alpha, for each metric its median and standard deviation over two or more splits; in global rows srocc_low and
     srocc_high, the 95 % confidence interval of that median (`DatasetResult.srocc_interval`); for the released
     encoder the published SROCC, PLCC and, where one is published, KROCC, for full reference the published SROCC of
-    others; and, if asked for, the SROCC and PLCC of the untrained encoder. A missing figure is None.
+    others; and, if requested, the SROCC and PLCC of the untrained encoder. A missing figure is None.
     """
-    rows: list[dict[str, Any]] = []
-    for r in results.datasets:
-        for group, scores in r.scores.items():
-            frame = pd.DataFrame(scores).dropna()
-            row = {
-                "dataset": r.dataset,
-                "train_fraction": r.train_fraction,
-                "group": group,
-                "splits": len(frame),
-                "images": r.count(group),
-                "splits_kind": r.splits_kind,
-                "splits_hash": r.splits_hash,
-                "alpha": r.alpha,
-            }
-            for metric in METRICS:
-                spread = float(frame[metric].std(ddof=0)) if len(frame) > 1 else None
-                row |= {metric: r.median(metric, group), f"{metric}_std": spread}
-            if group == GLOBAL and r.srocc_interval is not None:
-                row |= dict(zip(INTERVAL, r.srocc_interval, strict=True))
-            whole = group == GLOBAL and r.train_fraction == 1
-            if whole and results.full_reference:
-                row |= {f"{name}_srocc": of.get(r.dataset) for name, of in PUBLISHED_FULL_REFERENCE.items()}
-            elif whole and results.published and r.dataset in PUBLISHED:
-                row |= dict(zip(PUBLISHED_COLUMNS, PUBLISHED[r.dataset], strict=False))
-            before = results.untrained.get(r.dataset)
-            if before is not None and group in before.scores and r.train_fraction == 1:
-                row |= {f"untrained_{metric}": before.median(metric, group) for metric in ("srocc", "plcc")}
-            rows.append(row)
+    rows: list[dict[str, Any]] = [_summary_row(results, r, group) for r in results.datasets for group in r.scores]
     fits = results.whole()
     medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in fits.items()}
     for group, mean in averages(medians, [n for n, r in fits.items() if r.synthetic]).items():
@@ -126,8 +101,28 @@ def summary_table(results: Results) -> pd.DataFrame:
     elif results.published:
         columns += [c for c in PUBLISHED_COLUMNS if c != "published_krocc" or any(c in row for row in rows)]
     columns += ["untrained_srocc", "untrained_plcc"] if results.untrained else []
-    table = pd.DataFrame(rows, columns=columns)
-    return table.astype(object).where(table.notna(), None)
+    return _with_none(pd.DataFrame(rows, columns=columns))
+
+
+def _summary_row(results: Results, result: DatasetResult, group: str) -> dict[str, Any]:
+    row = {key: getattr(result, key) for key in ("dataset", "train_fraction", "splits_kind", "splits_hash", "alpha")}
+    frame = pd.DataFrame(result.scores[group]).dropna()
+    row |= {"group": group, "splits": len(frame), "images": result.count(group)}
+    for metric in METRICS:
+        row[metric] = result.median(metric, group)
+        row[f"{metric}_std"] = float(frame[metric].std(ddof=0)) if len(frame) > 1 else None
+    if group == GLOBAL and result.srocc_interval is not None:
+        row |= dict(zip(INTERVAL, result.srocc_interval, strict=True))
+    if result.train_fraction < 1:
+        return row
+    if group == GLOBAL and results.full_reference:
+        row |= {f"{name}_srocc": known.get(result.dataset) for name, known in PUBLISHED_FULL_REFERENCE.items()}
+    elif group == GLOBAL and results.published:
+        row |= dict(zip(PUBLISHED_COLUMNS, PUBLISHED.get(result.dataset, ()), strict=False))
+    untrained = results.untrained.get(result.dataset)
+    if untrained is not None and group in untrained.scores:
+        row |= {f"untrained_{metric}": untrained.median(metric, group) for metric in ("srocc", "plcc")}
+    return row
 
 
 def split_table(result: DatasetResult) -> pd.DataFrame:
@@ -145,8 +140,7 @@ def split_table(result: DatasetResult) -> pd.DataFrame:
 def cross_table(cross: Sequence[CrossResult], metric: str) -> pd.DataFrame:
     """One metric across datasets: fitted on the row, tested on the column; None where there is no result."""
     table = pd.DataFrame([asdict(c) for c in cross])
-    matrix = table.pivot(index="fitted_on", columns="tested_on", values=metric)
-    return matrix.astype(object).where(matrix.notna(), None)
+    return _with_none(table.pivot(index="fitted_on", columns="tested_on", values=metric))
 
 
 def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> pd.DataFrame:
@@ -155,72 +149,61 @@ def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, floa
     The accuracies are in percent, with their 95 % confidence intervals, see `separability`.
     """
     rows: list[dict[str, Any]] = []
-    for dataset, of in separability.items():
-        for encoder, found in of.items():
-            row = {"dataset": dataset, "encoder": encoder, "images": found["images"]}
+    for dataset, encoders in separability.items():
+        for encoder, figures in encoders.items():
+            row = {"dataset": dataset, "encoder": encoder, "images": figures["images"]}
             for name in ("type", "level"):
-                figures = [found[f"{name}_{key}"] for key in ("accuracy", "low", "high")]
-                known = [100 * value for value in figures if value is not None and value == value]
+                values = [figures[f"{name}_{key}"] for key in ("accuracy", "low", "high")]
+                known = [100 * value for value in values if value is not None and value == value]
                 row[f"same {name}"] = "{:.1f} % [{:.1f}, {:.1f}]".format(*known) if len(known) == 3 else None
-            rows.append({**row, "silhouette": found["silhouette"]})
-        chance = {f"same {name}": f"{100 * (found[f'{name}_chance'] or 0):.1f} %" for name in ("type", "level")}
-        rows.append({"dataset": dataset, "encoder": "chance", "images": found["images"], **chance, "silhouette": None})
+            rows.append({**row, "silhouette": figures["silhouette"]})
+        chance = {f"same {name}": f"{100 * (figures[f'{name}_chance'] or 0):.1f} %" for name in ("type", "level")}
+        rows.append({"dataset": dataset, "encoder": "chance", "images": figures["images"], **chance})
     return pd.DataFrame(rows)
 
 
 def results_as_text(results: Results) -> str:
     """The tables and notes as text."""
-    table = summary_table(results)
-    total = table[table["group"] == GLOBAL].drop(columns=NOT_SHOWN).drop(columns="group")
-    parts = [
-        "Median over the splits (std: standard deviation over them; low, high: its 95 % confidence interval, from "
-        "images drawn anew, those of a reference together; images: of the first split)",
-        as_text(total.rename(columns={"train_fraction": "fraction"})),
-    ]
-    if not results.datasets:
-        parts = ["No dataset has a result"]
-    if results.full_reference:
-        parts[0] += f"; full reference; {' and '.join(PUBLISHED_FULL_REFERENCE)}: published figures of others"
-    elif results.published:
-        parts[0] += "; published_* are the authors' figures, on the published splits (of uhdiqa the official one)"
-    if results.untrained:
-        parts[0] += "; untrained_*: the same encoder before its first step"
-    parts += [f"{name}: {SCORE_KINDS[r.score_kind]}" for name, r in {r.dataset: r for r in results.datasets}.items()]
-    for r in results.datasets:
-        types = table[
-            (table["dataset"] == r.dataset) & (table["train_fraction"] == r.train_fraction) & (table["group"] != GLOBAL)
+    summary = summary_table(results)
+    is_global = summary["group"] == GLOBAL
+    parts = []
+    if results.separability:
+        parts += [
+            "Nearest-neighbour accuracy across references: the nearest neighbour among images of other references has "
+            "the same type or level of distortion [95 % confidence interval]",
+            as_text(separability_table(results.separability)),
+            "",
         ]
-        if len(types):
-            fraction = "" if r.train_fraction == 1 else f", training fraction {r.train_fraction:g}"
-            parts += [
-                f"\n{r.dataset}{fraction}, by type of distortion",
-                as_text(types[["group", "splits", "images", *METRICS]]),
-            ]
-    if results.cross:
-        for metric in ("srocc", "plcc"):
-            what = f"ross-dataset {metric.upper()}: fitted on the row, tested on the column"
-            parts += [f"\nC{what}", as_text(cross_table(results.cross, metric), index=True)]
-            published = [c for c in results.published_cross() if getattr(c, metric) is not None]
-            if published:
-                parts += [f"\nPublished c{what}", as_text(cross_table(published, metric), index=True)]
+    heading = (
+        "Median over the splits (std: standard deviation; low, high: 95 % confidence interval from 1,000 bootstrap "
+        "resamples, clustered by reference; images: of the first split)"
+    )
+    if results.full_reference:
+        heading += f"; full reference; {' and '.join(PUBLISHED_FULL_REFERENCE)}: published figures of others"
+    elif results.published:
+        heading += "; published_* are the authors' figures, on the published splits (of uhdiqa the official one)"
+    if results.untrained:
+        heading += "; untrained_*: the same encoder before its first step"
+    if results.datasets:
+        parts += [heading, as_text(summary[is_global].drop(columns=[*NOT_SHOWN, "group"]))]
+    else:
+        parts.append("No dataset has a result")
+    parts += dict.fromkeys(f"{r.dataset}: {SCORE_KINDS[r.score_kind]}" for r in results.datasets)
+    for (name, fraction), types in summary[~is_global].groupby(["dataset", "train_fraction"], sort=False):
+        part = "" if fraction == 1 else f", training fraction {fraction:g}"
+        parts.append(f"\n{name}{part}, by type of distortion")
+        parts.append(as_text(types[["group", "splits", "images", *METRICS]]))
+    for metric in ("srocc", "plcc"):
+        for title, cross in (("Cross-dataset", results.cross), ("Published cross-dataset", results.published_cross())):
+            if any(getattr(c, metric) is not None for c in cross):
+                parts.append(f"\n{title} {metric.upper()}: fitted on the row, tested on the column")
+                parts.append(as_text(cross_table(cross, metric), index=True))
     if results.published and not results.full_reference:
         parts += [_validation_line(r) for r in results.whole().values() if r.dataset in PUBLISHED_VALIDATION]
     notes = dict.fromkeys(f"{r.dataset}: {note}" for r in results.datasets for note in r.notes)
-    if notes:
-        parts += ["\nNotes", *notes]
-    if results.failures:
-        parts += [
-            "\nWithout a result, and not in the averages",
-            *(f"{name}: {line}" for name, line in results.failures.items()),
-        ]
-    if results.separability:
-        parts = [
-            "What the contrastive loss asks for: the nearest neighbour, among images of other references, has the same "
-            "type or level of distortion [95 % confidence interval, from references drawn anew]",
-            as_text(separability_table(results.separability)),
-            "",
-            *parts,
-        ]
+    failures = [f"{name}: {line}" for name, line in results.failures.items()]
+    for title, lines in (("Notes", notes), ("Without a result, and not in the averages", failures)):
+        parts += [f"\n{title}", *lines] if lines else []
     return "\n".join(parts)
 
 
@@ -239,7 +222,8 @@ def write_results(results: Results, experiment: Experiment) -> None:
     table = pd.concat(tested, ignore_index=True).reindex(columns=["dataset", "train_fraction", *TESTED])
     safe = {column: table[column].map(_no_formula) for column in ("dataset", "image", "reference")}
     write_text(experiment.predictions, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
-    text = json.dumps(_as_json(results, summary), indent=2, allow_nan=False, ensure_ascii=False)
+    content = _content(results, summary)
+    text = json.dumps(content, default=_as_json, indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
     write_atomic(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
 
@@ -254,47 +238,44 @@ def _write_workbook(results: Results, summary: pd.DataFrame, file: BinaryIO) -> 
             pd.DataFrame([asdict(c) for c in results.cross]).to_excel(book, sheet_name="cross-dataset", index=False)
         for cell in (cell for sheet in book.book for row in sheet.iter_rows() for cell in row):
             if isinstance(cell.value, str):
-                cell.data_type = "s"  # openpyxl takes a name such as =A1 for a formula
+                cell.data_type = "s"  # openpyxl would write a name such as =A1 as a formula
 
 
-def _as_json(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
+def _content(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
+    """The content of results.json, where `_as_json` converts arrays and dataclasses."""
     datasets = [
         {
-            "dataset": r.dataset,
-            "train_fraction": r.train_fraction,
-            "alpha": r.alpha,
-            "scores": {
-                group: {metric: [_none_if_nan(v) for v in values.tolist()] for metric, values in scores.items()}
-                for group, scores in r.scores.items()
-            },
-            "validation_srocc": r.grid.tolist() if r.grid is not None else None,
-            "splits_kind": r.splits_kind,
-            "splits_hash": r.splits_hash,
-            "score_kind": r.score_kind,
-            "predictions": [asdict(p) for p in r.predictions],
-            "best": [asdict(p) for p in r.best()],
-            "worst": [asdict(p) for p in r.worst()],
+            **{key: getattr(r, key) for key in ("dataset", "train_fraction", "alpha", "scores")},
+            "validation_srocc": r.grid,
+            **{key: getattr(r, key) for key in ("splits_kind", "splits_hash", "score_kind", "predictions")},
+            "best": r.best(),
+            "worst": r.worst(),
             "notes": r.notes,
         }
         for r in results.datasets
     ]
+    separability = {
+        dataset: {encoder: {key: _none_if_nan(v) for key, v in values.items()} for encoder, values in encoders.items()}
+        for dataset, encoders in results.separability.items()
+    }
     return {
         "encoder_hash": results.encoder_hash,
         "checkpoint": results.checkpoint,
         "summary": summary.to_dict("records"),
         "datasets": datasets,
-        "cross_dataset": [asdict(c) for c in results.cross],
-        "published_cross_dataset": [asdict(c) for c in results.published_cross()],
+        "cross_dataset": results.cross,
+        "published_cross_dataset": results.published_cross(),
         "failures": results.failures,
         "published": results.published,
         "full_reference": results.full_reference,
-        "separability": {
-            dataset: {encoder: {key: _none_if_nan(v) for key, v in figures.items()} for encoder, figures in of.items()}
-            for dataset, of in results.separability.items()
-        },
+        "separability": separability,
         "config": results.config,
         "environment": run_environment(),
     }
+
+
+def _as_json(value: Any) -> Any:
+    return [_none_if_nan(v) for v in value.tolist()] if isinstance(value, np.ndarray) else asdict(value)
 
 
 def _validation_line(result: DatasetResult) -> str:
@@ -307,21 +288,36 @@ def _no_formula(name: str) -> str:
     return f"'{name}" if name.startswith(FORMULA) else name
 
 
-def _none_if_nan(value: float) -> float | None:
+def _none_if_nan(value: float | None) -> float | None:
     return value if value == value else None
 
 
+def _with_none(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with None for NaN."""
+    return table.astype(object).where(table.notna(), None)
+
+
 def _sheet_name(dataset: str, number: int) -> str:
-    """A name that Excel allows: at most 31 characters, none of []:*?/\\, and unlike the other sheets' names."""
+    """A unique name that Excel allows: at most 31 characters, none of []:*?/\\."""
     name = re.sub(r"[\[\]:*?/\\]", "_", dataset)
     reserved = name.casefold() in ("summary", "cross-dataset", "history")
     return name if len(name) <= 31 and name == dataset and not reserved else f"{number + 1} {name}"[:31]
 
 
+def cells(table: pd.DataFrame, missing: str = "-") -> pd.DataFrame:
+    """The cells of a table as text. Correlations have three decimals; None and NaN become `missing`."""
+
+    def text(value: Any, form: str) -> str:
+        if value is None or value != value:
+            return missing
+        return format(value, form) if isinstance(value, float) else str(value)
+
+    shown = table.astype(object)
+    for name in table.columns:
+        shown[name] = [text(value, FORMATS.get(name, ".3f")) for value in table[name]]
+    return shown
+
+
 def as_text(table: pd.DataFrame, index: bool = False) -> str:
-    """A table as text; None and NaN are a dash. Correlations have three decimals."""
-    shown = table.map(lambda v: "-" if v is None or v != v else f"{v:.4g}" if isinstance(v, float) else str(v))
-    for column in shown.columns:
-        if column == column and str(column).split("_")[-1] in (*METRICS, "std", "low", "high"):
-            shown[column] = [f"{v:.3f}" if isinstance(v, float) else "-" for v in table[column]]
-    return shown.to_string(index=index)
+    """A table as plain text, see `cells`."""
+    return cells(table).to_string(index=index)

@@ -16,15 +16,15 @@ THUMBNAIL = 256  # longest side of a picture in a W&B table, in pixels
 
 
 def named_scores(phase: str, scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, float]:
-    """{dataset: {metric: value}} -> {"<phase>_<metric>_<dataset>": value}, with the averages beside the datasets.
+    """{dataset: {metric: value}} -> {"<phase>_<metric>_<dataset>": value}, also of the averages over datasets.
 
     Args:
         phase: "val" or "test".
         scores: of the datasets.
         synthetic: which of them are synthetic.
     """
-    of = {**scores, **{AVERAGES[group]: mean for group, mean in averages(scores, synthetic).items()}}
-    return {f"{phase}_{metric}_{name}": value for name, figures in of.items() for metric, value in figures.items()}
+    named = {**scores, **{AVERAGES[group]: mean for group, mean in averages(scores, synthetic).items()}}
+    return {f"{phase}_{metric}_{name}": value for name, figures in named.items() for metric, value in figures.items()}
 
 
 def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Results) -> None:

@@ -8,32 +8,32 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from models.errors import UserError
 from models.experiment import COMPARISON, Experiment
-from models.files import check_replaceable, check_suffix
+from models.files import check_replaceable, check_suffix, write_text
 from utils.command import run_command
 from utils.config.command_line import OneLineParser, integer, nonempty_path
-from utils.evaluation.comparison import compare, score_kinds, table
-from utils.report.comparison import write_comparison
+from utils.evaluation.comparison import compare
+from utils.evaluation.results import as_text
+from utils.report import figures
 from utils.report.page import write_report
-from utils.report.page_parts import PAGES
+from utils.report.page_parts import PAGES, drawing, table, template
 
 
 def main() -> None:
     parser = OneLineParser(
         prog="python -m utils.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--experiment_name", help="of the folder in experiments/")
-    parser.add_argument(
-        "--eval_type", choices=("scratch", "arniqa"), default="scratch", help="arniqa: the test of the released encoder"
-    )
-    parser.add_argument("--full_reference", action="store_true", help="of the test with --test.full_reference true")
-    comparing = parser.add_subparsers(dest="command").add_parser("compare", help="compare tested experiments")
-    comparing.add_argument(
-        "names", nargs="+", metavar="NAME", help="experiments; the others are compared with the first"
-    )
-    comparing.add_argument("--seed", type=integer(0, 2**32 - 1), default=27, help="of the resampling (%(default)s)")
-    comparing.add_argument("--out", type=nonempty_path, default=COMPARISON, help="file of the page (%(default)s)")
+    add = parser.add_argument
+    add("--experiment_name", help="name of the folder in experiments/")
+    add("--eval_type", choices=("scratch", "arniqa"), default="scratch", help="arniqa: test of the released encoder")
+    add("--full_reference", action="store_true", help="test with --test.full_reference true")
+    add = parser.add_subparsers(dest="command").add_parser("compare", help="compare tested experiments").add_argument
+    add("names", nargs="+", metavar="NAME", help="experiments; the others are compared with the first")
+    add("--seed", type=integer(0, 2**32 - 1), default=27, help="seed of the resampling (%(default)s)")
+    add("--out", type=nonempty_path, default=COMPARISON, help="path of the page (%(default)s)")
     arguments = parser.parse_args()
     if arguments.command == "compare":
         compare_experiments(arguments.names, arguments.seed, arguments.out)
@@ -60,13 +60,28 @@ def compare_experiments(names: Sequence[str], seed: int, out: Path) -> None:
     experiments = [Experiment.named(name) for name in names]
     check_suffix("--out", out, PAGES)
     check_replaceable("--out", out, b'content="ARNIQA comparison"')
-    found, left_out = compare(experiments, seed)
-    kinds = score_kinds(experiments[0], found["dataset"].unique())
-    notes = [f"{name}: {kind}" for name, kind in kinds.items()]
-    notes += [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
-    write_comparison(out, names, found, notes)
-    print(table(found), *notes, sep="\n")
-    print(out)
+    compared, notes = compare(experiments, seed)
+    write_comparison(out, names, compared, notes)
+    print(as_text(compared), *notes, out, sep="\n")
+
+
+def write_comparison(path: Path, names: Sequence[str], compared: pd.DataFrame, notes: Sequence[str]) -> None:
+    """Writes what `compare` returned, and a figure of the differences, as one HTML file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    plots = [
+        drawing(
+            f"Difference to {names[0]}: {metric.upper()}, mean over the splits, with its 95 % confidence interval",
+            figures.difference_plot, compared, metric,
+        )
+        for metric in compared["metric"].unique()
+    ]  # fmt: skip
+    title = f"Comparison of {', '.join(names)}"
+    page = template("comparison.html.jinja")
+    text = page.render(title=title, table=table(compared), figures=plots, first=names[0], notes=notes)
+    write_text(path, text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The figures of the report, drawn by matplotlib for `utils.report.svg`. Sizes are in pixels at the width `WIDTH`."""
+"""The figures of the pages, by matplotlib, see `page_parts.drawing`. Sizes are in pixels at the width `WIDTH`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,12 +11,14 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from utils.evaluation.protocol import ALPHAS
 from utils.report.pictures import GROUP_COLORS, group_colors
-from utils.report.svg import GREY, TEXT
 
 SMOOTHING = 25  # steps in the running mean of the loss
 WIDTH, HEIGHT = 420, 300
-POINTS = 400  # at most, along a curve of training steps
-LETTERS = 26  # at most, in a name inside a figure
+POINTS = 400  # maximum along a curve of training steps
+LETTERS = 26  # maximum in a name inside a figure
+BARS = 24  # maximum in a histogram
+NARROWEST = 0.01  # minimum range of a histogram
+GREY = "#808080"
 COLORS = ("#3d85cc", "#e0812b", "#3a9a4f", "#c4453c", "#8a63b8", "#8b5e4e", "#d270b4", "#7d7d7d")
 
 
@@ -24,13 +26,11 @@ def loss_curve(steps: pd.DataFrame) -> Figure:
     """Loss of every step and its running mean. Many steps are drawn as ranges from their lowest to highest loss."""
     figure, axes = _axes("step", "NT-Xent loss")
     parts = np.arange(len(steps)) // math.ceil(len(steps) / POINTS)
-    of = steps.groupby(parts)
     mean = steps["loss"].rolling(SMOOTHING, min_periods=1).mean().groupby(parts).last()
-    lowest, highest = of["loss"].min(), of["loss"].max()
-    axes.fill_between(of["step"].last(), lowest, highest, color=COLORS[0], alpha=0.35, linewidth=1, label="each step")
-    axes.plot(of["step"].last(), mean, color=COLORS[1], label=f"mean of {SMOOTHING} steps")
-    _legend(figure)
-    return figure
+    step, loss = (steps.groupby(parts)[name] for name in ("step", "loss"))
+    axes.fill_between(step.last(), loss.min(), loss.max(), color=COLORS[0], alpha=0.35, linewidth=1, label="each step")
+    axes.plot(step.last(), mean, color=COLORS[1], label=f"mean of {SMOOTHING} steps")
+    return _with_legend(figure)
 
 
 def learning_rate_curve(steps: pd.DataFrame) -> Figure:
@@ -46,62 +46,54 @@ def validation_curve(validations: pd.DataFrame, datasets: Sequence[str]) -> Figu
     for name, color in zip(datasets, COLORS * len(datasets), strict=False):
         axes.plot(validations["epoch"], validations[f"{name}_srocc"], "o-", ms=4, color=color, label=shortened(name))
     if len(datasets) != 1:
-        axes.plot(validations["epoch"], validations["srocc"], "o-", ms=4, lw=3, color=TEXT, label="mean")
+        axes.plot(validations["epoch"], validations["srocc"], "o-", ms=4, lw=3, color="black", label="mean")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def predictions_plot(points: Sequence[Mapping[str, Any]]) -> Figure:
-    """Predicted against true scores with the same scale on both axes, coloured by group of distortion if they are few.
+    """Predicted against true scores, with the same scale on both axes, coloured by group of distortion unless many.
 
-    Pointing at one shows the image's name and its scores.
+    The tooltip of a point has the image's name and its scores.
     """
     groups = sorted({p["group"] or "" for p in points})
-    colors: Mapping[str, Any] = group_colors(groups)
-    if not 1 < len(groups) <= len(GROUP_COLORS):
-        colors = dict.fromkeys(groups, COLORS[0])
+    few = 1 < len(groups) <= len(GROUP_COLORS)
+    colors = group_colors(groups) if few else dict.fromkeys(groups, COLORS[0])
     figure, axes = _axes("true score", "predicted score", height=WIDTH)
     for group in groups:
-        of = [p for p in points if (p["group"] or "") == group]
+        inside = [p for p in points if (p["group"] or "") == group]
         drawn = axes.scatter(
-            [p["score"] for p in of], [p["prediction"] for p in of], s=18, color=colors[group], alpha=0.75,
+            [p["score"] for p in inside], [p["prediction"] for p in inside], s=18, color=colors[group], alpha=0.75,
             edgecolors="none", label=shortened(group), clip_on=False,
         )  # fmt: skip
-        names = [p["image"].replace("\\", "/").rsplit("/", 1)[-1] for p in of]
-        texts = zip(names, of, strict=True)
-        drawn.set_urls([f"{n}: true {p['score']:.3f}, predicted {p['prediction']:.3f}" for n, p in texts])
+        names = [p["image"].replace("\\", "/").rpartition("/")[2] for p in inside]
+        scores = [f"true {p['score']:.3f}, predicted {p['prediction']:.3f}" for p in inside]
+        drawn.set_urls([f"{name}: {of}" for name, of in zip(names, scores, strict=True)])
     values = [p[kind] for p in points for kind in ("score", "prediction")]
-    room = 0.04 * (max(values) - min(values)) or 1.0
-    ends = min(values) - room, max(values) + room
+    margin = 0.04 * (max(values) - min(values)) or 1.0
+    ends = min(values) - margin, max(values) + margin
     axes.plot(ends, ends, ":", color=GREY, lw=1.5, zorder=0)
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    if 1 < len(groups) <= len(GROUP_COLORS):
-        figure.set_figheight(figure.get_figheight() + _legend(figure))
-    return figure
+    return _with_legend(figure) if few else figure
 
 
 def type_bars(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Median SROCC of each type of distortion, the highest first, with that of the untrained encoder if it is there.
+    """Median SROCC of each type of distortion, highest first, with that of the untrained encoder if available.
 
     Args:
         rows: of `summary_table`, of one dataset's types.
     """
-    of = sorted(rows, key=lambda row: float(row["srocc"]))
-    figure, axes = _axes("median SROCC", "", height=70 + 20 * len(of))
-    places = np.arange(len(of))
-    axes.barh(places, [r["srocc"] for r in of], height=0.7, color=COLORS[0], label="trained")
-    if any(r.get("untrained_srocc") is not None for r in of):
-        before = [np.nan if r.get("untrained_srocc") is None else r["untrained_srocc"] for r in of]
-        axes.plot(before, places, "|", color=COLORS[1], ms=13, mew=3, label="untrained")
-        figure.set_figheight(figure.get_figheight() + _legend(figure))
-    axes.set_yticks(places, [f"{shortened(str(r['group']))} ({int(r['images'])})" for r in of], parse_math=False)
-    axes.set_ylim(-0.6, len(of) - 0.4)
-    axes.axvline(0, color=GREY, lw=1)
-    axes.grid(False, axis="y")
-    return figure
+    table = pd.DataFrame(rows).sort_values("srocc", ascending=False)
+    names = [f"{shortened(str(r['group']))} ({int(r['images'])})" for r in table.to_dict("records")]
+    figure, axes = _axes_by_name("median SROCC", names, 20)
+    axes.barh(range(len(table)), table["srocc"], height=0.7, color=COLORS[0], label="trained")
+    if "untrained_srocc" not in table or table["untrained_srocc"].isna().all():
+        return figure
+    untrained = table["untrained_srocc"].astype(float)
+    axes.plot(untrained, range(len(table)), "|", color=COLORS[1], ms=13, mew=3, label="untrained")
+    return _with_legend(figure)
 
 
 def alpha_curve(found: Mapping[str, Any]) -> Figure:
@@ -115,26 +107,36 @@ def alpha_curve(found: Mapping[str, Any]) -> Figure:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda alpha, _: f"{alpha:g}"))
     axes.minorticks_off()
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
-def difference_plot(found: pd.DataFrame, metric: str) -> Figure:
-    """Each experiment's difference to the first one on every dataset, with its confidence interval."""
-    of = found[(found["metric"] == metric) & found["difference"].notna()]
-    experiments, datasets = of["experiment"].unique(), of["dataset"].unique()
-    figure, axes = _axes("difference", "", height=70 + len(datasets) * (20 + 14 * len(experiments)))
+def difference_plot(table: pd.DataFrame, metric: str) -> Figure:
+    """The difference of each experiment to the first one on every dataset, with its confidence interval."""
+    table = table[(table["metric"] == metric) & table["difference"].notna()]
+    experiments, datasets = table["experiment"].unique(), table["dataset"].unique()
+    names = [shortened(str(name)) for name in datasets]
+    figure, axes = _axes_by_name("difference", names, 20 + 14 * len(experiments))
     for number, name in enumerate(experiments):
-        rows = of[of["experiment"] == name].set_index("dataset").loc[datasets]
+        rows = table[table["experiment"] == name].set_index("dataset").loc[datasets]
         places = np.arange(len(datasets)) + 0.6 * ((number + 0.5) / len(experiments) - 0.5)
         ends = [rows["difference"] - rows["low"], rows["high"] - rows["difference"]]
         color = COLORS[number % len(COLORS)]
         axes.errorbar(rows["difference"], places, xerr=ends, fmt="o", ms=5, color=color, label=shortened(str(name)))
-    figure.set_figheight(figure.get_figheight() + _legend(figure))
-    axes.set_yticks(np.arange(len(datasets)), [shortened(str(name)) for name in datasets], parse_math=False)
-    axes.set_ylim(len(datasets) - 0.5, -0.5)
-    axes.axvline(0, color=GREY, lw=1)
-    axes.grid(False, axis="y")
+    return _with_legend(figure)
+
+
+def histogram(values: np.ndarray) -> Figure:
+    """Counts of n scores between round numbers, and their median. A bar has its range and count as tooltip."""
+    figure, axes = _axes("score", "images", height=130)
+    low, high = float(values.min()), float(values.max())
+    margin = max(0.0, NARROWEST - (high - low)) / 2
+    edges = MaxNLocator(BARS, steps=[1, 2, 5, 10]).tick_values(low - margin, high + margin)
+    values = values.clip(edges[0], edges[-1])  # 0.6 may be below the computed edge 0.6
+    counts, _, bars = axes.hist(values, edges, color=COLORS[0], edgecolor="white")
+    for count, bar, start, end in zip(counts, bars, edges[:-1], edges[1:], strict=True):
+        bar.set_url(f"{start:.6g} to {end:.6g}: {count:.0f}")
+    axes.axvline(float(np.median(values)), color="black", ls="--")
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
     return figure
 
 
@@ -151,11 +153,22 @@ def _axes(x: str, y: str, height: float = HEIGHT) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def _legend(figure: Figure) -> float:
-    """Adds a legend below the figure, and returns its height in inches."""
+def _axes_by_name(x: str, names: Sequence[str], height: int) -> tuple[Figure, Any]:
+    """Axes with a row of some height for each name, the first on top, and a line at zero."""
+    figure, axes = _axes(x, "", height=70 + height * len(names))
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.axvline(0, color=GREY, lw=1)
+    axes.grid(False, axis="y")
+    return figure, axes
+
+
+def _with_legend(figure: Figure) -> Figure:
+    """Adds a legend below the figure, which becomes taller."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     columns = max(1, 54 // (max(map(len, labels)) + 6))
     figure.legend(
         handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.2, markerscale=1.5
     )
-    return (math.ceil(len(labels) / columns) * 16 + 12) / 72
+    figure.set_figheight(figure.get_figheight() + (math.ceil(len(labels) / columns) * 16 + 12) / 72)
+    return figure

@@ -1,86 +1,73 @@
-"""The interactive figures of the report, by Plotly: the manifold.
+"""The manifold as an interactive figure by Plotly.
 
 Names from users' data are escaped, because Plotly reads HTML tags in texts.
 """
 
-from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from utils.evaluation.manifold import Manifold
+from utils.report.page_parts import figure
 from utils.report.pictures import group_colors, opacity
 
-HEIGHT = 540
+AXIS = {"showticklabels": False, "title": "", "zeroline": False}
+LAYOUT = {
+    "template": "plotly_white",
+    "height": 540,
+    "margin": {"l": 10, "r": 10, "t": 30, "b": 10},
+    "hovermode": "closest",
+    "legend": {"orientation": "h", "y": -0.02, "itemsizing": "constant"},
+    "scene": {f"{axis}axis": AXIS for axis in "xyz"},
+    "xaxis": AXIS,
+    "yaxis": AXIS,
+}
 
 
-def manifold_plot(manifold: Manifold, method: str, by_score: bool) -> go.Figure:
-    """The manifold coloured by group, with opacity by level, or by score; hovering shows name, type and level."""
+def manifold_figure(manifold: Manifold, method: str, kind: str, printed: str, number: int) -> Markup:
+    """The manifold coloured by "groups" or "mos", with a caption; hovering shows name, type and level.
+
+    Args:
+        manifold: with the points of `method`.
+        method: "t-SNE" or "UMAP".
+        kind: "groups" or "mos".
+        printed: address of a picture that replaces the figure on paper; empty without one.
+        number: of the figure on the page. The first one has Plotly's script.
+    """
     points = np.asarray(manifold.points[method])
-    result = go.Figure()
-    result.update_layout(
-        height=HEIGHT,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": -0.02},
-        hovermode="closest",
+    described = zip(manifold.names, manifold.types, manifold.levels, manifold.scores, strict=True)
+    texts = np.array(
+        [f"{escape(n)}<br>{escape(t)}, level {level}, score {score:.3g}" for n, t, level, score in described]
     )
-    texts = np.asarray(
-        [
-            f"{escape(name)}<br>{escape(kind)}, level {level}, score {score:.3g}"
-            for name, kind, level, score in zip(
-                manifold.names, manifold.types, manifold.levels, manifold.scores, strict=True
-            )
-        ]
-    )
-    if by_score:
-        marker = {
-            "color": manifold.scores,
-            "colorscale": "Viridis",
-            "colorbar": {"title": "score"},
-            "size": _size(points),
-        }
-        _scatter(result, points, texts, marker, "images")
+    plot = go.Figure(layout=LAYOUT)
+
+    def add(chosen: Any, name: str, **marker: Any) -> None:
+        coordinates = dict(zip("xyz", points[chosen].T, strict=False))
+        scatter, size = (go.Scatter3d, 3) if points.shape[1] == 3 else (go.Scatter, 6)
+        trace = scatter(**coordinates, mode="markers", marker={"size": size, **marker}, name=escape(name))
+        plot.add_trace(trace.update(text=texts[chosen], hovertemplate="%{text}<extra>%{fullData.name}</extra>"))
+
+    if kind == "mos":
+        add(slice(None), "images", color=manifold.scores, colorscale="Viridis", colorbar={"title": "score"})
     else:
-        groups = np.asarray(manifold.groups)
+        levels, groups = np.asarray(manifold.levels), np.asarray(manifold.groups)
         for group, color in group_colors(manifold.groups).items():
-            chosen = groups == group
-            shade = _greyed if points.shape[1] == 3 else _rgba  # WebGL shows transparent points in other colours
-            rgba = [shade(color, opacity(manifold.levels[i])) for i in np.flatnonzero(chosen)]
-            # The legend would take the colour of the first point, so an empty trace gives it an opaque one.
-            legend = {"color": _rgba(color, 1), "size": 10}
-            _scatter(result, np.full((1, points.shape[1]), None), [""], legend, escape(group), legendgroup=group)
-            marker = {"color": rgba, "size": _size(points)}
-            _scatter(result, points[chosen], texts[chosen], marker, escape(group), legendgroup=group, showlegend=False)
-    hidden = {"showticklabels": False, "title": "", "gridcolor": "rgba(128,128,128,0.25)", "zeroline": False}
-    if points.shape[1] == 3:
-        result.update_layout(scene={"xaxis": hidden, "yaxis": hidden, "zaxis": hidden})
-    else:
-        result.update_layout(xaxis=hidden, yaxis=hidden)
-    return result
-
-
-def _scatter(
-    result: go.Figure, points: Any, texts: Iterable[str], marker: dict[str, Any], name: str, **more: Any
-) -> None:
-    options = {**more, "mode": "markers", "name": name, "text": list(texts), "marker": marker}
-    options["hovertemplate"] = "%{text}<extra>%{fullData.name}</extra>"
-    coordinates = dict(zip("xyz", points.T, strict=False))
-    result.add_trace((go.Scatter3d if len(coordinates) == 3 else go.Scatter)(**coordinates, **options))
-
-
-def _size(points: Any) -> int:
-    return 3 if points.shape[1] == 3 else 6
-
-
-def _greyed(color: Sequence[float], alpha: float) -> str:
-    """The colour on grey instead of on the page."""
-    return _rgba([alpha * c + (1 - alpha) * 0.5 for c in color], 1)
-
-
-def _rgba(color: Sequence[float], alpha: float) -> str:
-    red, green, blue = (round(255 * c) for c in color)
-    return f"rgba({red},{green},{blue},{alpha:g})"
+            chosen = np.flatnonzero(groups == group)
+            chosen = chosen[np.argsort(-levels[chosen], kind="stable")]  # the legend has the colour of the first
+            # Blended with white, because WebGL changes the colours of transparent points.
+            strengths = [255 * opacity(level) for level in levels[chosen].tolist()]
+            shades = [f"rgb{tuple(round(255 - strength * (1 - c)) for c in color)}" for strength in strengths]
+            add(chosen, group, color=shades)
+    html = plot.to_html(
+        full_html=False, include_plotlyjs=number == 0, div_id=f"manifold-{number}", default_width="100%",
+        config={"displaylogo": False, "responsive": True},
+    )  # fmt: skip
+    shown = "group of distortion" if kind == "groups" else "score"
+    caption = f"{method} of {len(points)} images of {manifold.dataset}, coloured by {shown}"
+    content = Markup('<div class="interactive">{}</div>').format(Markup(html))
+    if printed:
+        content += Markup('<img class="printed" alt="{}" src="{}">').format(caption, printed)
+    return figure(caption, content)

@@ -20,13 +20,13 @@ from utils.runtime.workers import starting_processes
 
 
 class ManifoldDrawing:
-    """Draws the manifold of an experiment in a process of its own; t-SNE may take half a minute.
+    """Draws the manifold of an experiment in a separate process; t-SNE may take half a minute.
 
-    A thread would not do: data-loading workers are forked, and a fork while another thread is in a matrix product can
-    block forever. The process ends with the training, also if that is killed.
+    A thread is not an option: data-loading workers are forked, and a fork during a matrix product of another thread can
+    deadlock. The process ends with the training, even if the training is killed.
 
     Args:
-        experiment: its folder gets the pictures.
+        experiment: the pictures go to its folder.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -48,10 +48,10 @@ class ManifoldDrawing:
             self._process.start()
 
     def pictures(self, wait: bool) -> dict[str, list[tuple[Image.Image, str]]]:
-        """The pictures of a finished drawing and their captions, once; empty if there is none.
+        """The pictures of a finished drawing and their captions, once; empty without one.
 
         Args:
-            wait: wait for a drawing that is not finished.
+            wait: wait for an unfinished drawing.
         """
         if self._process is None or (self._process.is_alive() and not wait):
             return {}
@@ -61,7 +61,7 @@ class ManifoldDrawing:
         return {name: [(open_image(path), path.stem)] for name, path in paths.items()}
 
     def stop(self) -> None:
-        """Ends a drawing that is not finished, and removes its unfinished files."""
+        """Ends an unfinished drawing, and removes its unfinished files."""
         if self._process is not None:
             self._process.kill()
             self._process.join()

@@ -28,24 +28,25 @@ def draw_manifold(
     seed: int,
     experiment: Experiment,
     title: str,
-) -> dict[str, Path]:
-    """Leaves manifold.json and its pictures in an experiment's folder; arguments as `make_manifold`, `save_pictures`.
+) -> bool:
+    """Writes manifold.json and its pictures into an experiment's folder, see `make_manifold` and `save_pictures`.
 
-    A picture is not worth a run: whatever goes wrong is printed in one line on standard error.
+    A failure does not end a run: it prints one line on standard error.
 
     Returns:
-        As `save_pictures`; nothing if there is nothing to draw or it could not be drawn.
+        Whether the pictures were written; False without embeddings.
     """
     if len(embeddings) == 0:
-        return {}
+        return False
     try:
         manifold = make_manifold(embeddings, dataset, settings, seed)
         manifold.save(experiment.manifold)
-        return save_pictures(manifold, experiment, title)
+        save_pictures(manifold, experiment, title)
+        return True
     except Exception as error:  # the libraries that project and draw raise errors of many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         print(f"the manifold of {dataset.name} is not drawn: {reason}", file=sys.stderr)
-        return {}
+        return False
 
 
 def opacity(level: int) -> float:
@@ -58,11 +59,8 @@ def group_colors(groups: list[str]) -> dict[str, tuple[float, float, float]]:
     return {group: GROUP_COLORS[i % len(GROUP_COLORS)] for i, group in enumerate(sorted(set(groups)))}
 
 
-def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> dict[str, Path]:
+def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> None:
     """For each method a picture coloured by group, with opacity by level, and a picture coloured by MOS.
-
-    Returns:
-        The paths by the names that the published code gives the pictures in W&B: T-SNE, MOS_T-SNE, UMAP, MOS_UMAP.
 
     Raises:
         UserError: a file cannot be written.
@@ -71,11 +69,10 @@ def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> dic
         for kind in PUBLISHED_PREFIXES:
             figure = draw(manifold, method, kind, title)
             write_atomic(experiment.manifold_picture(method, kind), partial(figure.savefig, dpi=150, format="png"))
-    return manifold_pictures(experiment)
 
 
 def manifold_pictures(experiment: Experiment) -> dict[str, Path]:
-    """The pictures in an experiment's folder by the names that the published code gives them, see `save_pictures`."""
+    """The pictures in an experiment's folder by their published names in W&B: T-SNE, MOS_T-SNE, UMAP, MOS_UMAP."""
     paths = {
         prefix + method.upper(): experiment.manifold_picture(method, kind)
         for method in METHODS

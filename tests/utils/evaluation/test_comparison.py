@@ -9,9 +9,9 @@ import scipy.stats
 
 from models.errors import UserError
 from models.experiment import Experiment
-from utils.evaluation.comparison import bootstrap, compare, read_tested, score_kinds, table
+from utils.evaluation.comparison import bootstrap, compare, read_tested
 from utils.evaluation.protocol import METRICS, DatasetResult
-from utils.evaluation.results import Results, write_results
+from utils.evaluation.results import Results, as_text, write_results
 
 SPLITS, IMAGES, TESTED = 4, 60, 24
 
@@ -49,7 +49,7 @@ def with_results(folder: Path, name: str, **datasets: pd.DataFrame) -> Experimen
 def test_predictions_are_read_back_exactly(tmp_path: Path) -> None:
     written = frame(0.5)
     written.loc[0, "image"] = "=1.png"
-    read = read_tested(with_results(tmp_path, "a", live=written))["live"]
+    read = read_tested(with_results(tmp_path, "a", live=written))["live"].predictions
     for column in ("split", "row", "prediction", "score"):
         np.testing.assert_array_equal(read[column], written[column])
     assert (tmp_path / "a" / "predictions.csv").read_text(encoding="utf-8").count(",'=1.png,") == 2
@@ -85,27 +85,28 @@ def test_the_interval_is_that_of_scipy() -> None:
 def test_the_table_is_paired_over_splits(tmp_path: Path) -> None:
     frames = {"a": frame(0.5, 1), "b": frame(1.0, 2), "c": frame(0.5, 3)}
     experiments = [with_results(tmp_path, name, live=of, csiq=frame(0.3, 9)) for name, of in frames.items()]
-    found, left_out = compare(experiments, seed=0, resamples=50)
-    assert left_out == [] and set(found["dataset"]) == {"live", "csiq"}
+    found, notes = compare(experiments, seed=0, resamples=50)
+    assert notes == ["live: scores of unstated origin", "csiq: scores of unstated origin"]
+    assert set(found["dataset"]) == {"live", "csiq"}
     of = found[(found["dataset"] == "live") & (found["metric"] == "srocc")].set_index("experiment")
     srocc = {
         name: np.array([scipy.stats.spearmanr(g["prediction"], g["score"])[0] for _, g in f.groupby("split")])
         for name, f in frames.items()
     }
     for name, values in srocc.items():
-        assert of.loc[name, "median"] == pytest.approx(np.median(values))
-        assert of.loc[name, "mean"] == pytest.approx(values.mean())
-        assert of.loc[name, "std"] == pytest.approx(values.std())
-    assert of.loc["b", "difference"] == pytest.approx((srocc["b"] - srocc["a"]).mean())
-    assert of.loc["b", "difference_std"] == pytest.approx((srocc["b"] - srocc["a"]).std())
+        expected = [np.median(values), values.mean(), values.std()]
+        assert of.loc[name, ["median", "mean", "std"]].tolist() == pytest.approx(expected)
+    difference = srocc["b"] - srocc["a"]
+    expected = [difference.mean(), difference.std()]
+    assert of.loc["b", ["difference", "difference_std"]].tolist() == pytest.approx(expected)
     assert of.loc["b", "low"] < of.loc["b", "difference"] < of.loc["b", "high"]
-    assert of.loc["a", ["difference", "low", "high"]].isna().all()
+    assert of.loc["a", ["difference", "difference_std", "low", "high"]].isna().all()
     medians = [np.median(values) for values in srocc.values()]
     assert of.loc["all 3", "mean"] == pytest.approx(np.mean(medians))
     assert of.loc["all 3", "std"] == pytest.approx(np.std(medians, ddof=1))
     same = found[(found["dataset"] == "csiq") & (found["experiment"] == "b")]
     assert (same[["difference", "low", "high"]] == 0).all().all()
-    assert "nan" not in table(found).lower() and "all 3" in table(found)
+    assert "nan" not in as_text(found).lower() and "all 3" in as_text(found)
 
 
 def test_the_interval_of_one_reference_is_not_known(tmp_path: Path) -> None:
@@ -115,43 +116,52 @@ def test_the_interval_of_one_reference_is_not_known(tmp_path: Path) -> None:
     assert second[["low", "high"]].isna().all().all() and second["difference"].notna().all()
 
 
-def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
-    a = with_results(tmp_path, "a", live=frame(0.5), csiq=frame(0.5))
-    fewer = with_results(tmp_path, "fewer", live=frame(0.5, splits=2))
-    moved = frame(0.5)
-    moved["row"] = (moved["row"] + 1) % IMAGES
-    other = with_results(tmp_path, "other", live=moved)
-    rescored = with_results(tmp_path, "rescored", live=frame(0.5).assign(score=lambda f: f["score"] + 1))
-    refitted = with_results(tmp_path, "refitted", live=frame(0.5))  # the same test images, other training images
-    content = refitted.results("json").read_text(encoding="utf-8").replace('"splits_hash": ""', '"splits_hash": "b"')
-    refitted.results("json").write_text(content, encoding="utf-8")
-    without = Experiment(tmp_path / "without", "without")
-    untested = with_results(tmp_path, "untested", live=frame(0.5))
-    untested.results("json").unlink()
-    broken = with_results(tmp_path, "broken", live=frame(0.5))
-    broken.predictions.write_text("a,b\n1,2\n", encoding="utf-8")
-    alone = with_results(tmp_path, "alone", kadid10k=frame(0.5))
-    old = with_results(tmp_path, "old", live=frame(0.5))
-    content = old.results("json").read_text(encoding="utf-8").replace("score_kind", "kind")
-    old.results("json").write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match=r"old.results\.json: not as test\.py writes it now .*run the test again"):
-        score_kinds(old, ["live"])
-    killed = with_results(tmp_path, "killed", live=frame(0.5))  # between the two files
-    content = killed.results("json").read_text(encoding="utf-8").replace('"dataset": "live"', '"dataset": "tid2013"')
-    killed.results("json").write_text(content, encoding="utf-8")
-    for second, message in (
-        (killed, r"killed.results\.json: not as test\.py writes it now \(lacks 'live'\); run the test again"),
-        (untested, r"untested.results\.json: not found; test the experiment"),
-        (fewer, "fewer.*live was tested on other splits or scores than in .*a"),
-        (other, "other.*live was tested on other splits or scores than in .*a"),
-        (rescored, "rescored.*live was tested on other splits or scores than in .*a"),
-        (refitted, "refitted.*live was tested on other splits or scores than in .*a"),
-        (without, r"without.predictions\.csv: not found; test the experiment \(test\.py\)"),
-        (broken, r"broken.predictions\.csv: not as test\.py writes it"),
-        (alone, "no dataset .* in all of them"),
-    ):
-        with pytest.raises(UserError, match=message) as error:
-            compare([a, second], seed=0, resamples=2)
-        assert "\n" not in str(error.value)
-    found, left_out = compare([a, with_results(tmp_path, "b", live=frame(0.6))], seed=0, resamples=2)
-    assert set(found["dataset"]) == {"live"} and left_out == ["csiq"]
+def replaced(path: Path, old: str, new: str) -> None:
+    content = path.read_text(encoding="utf-8")
+    assert old in content
+    path.write_text(content.replace(old, new), encoding="utf-8")
+
+
+OTHER = r"second.*live was tested on other splits or scores than in .*first"
+CHANGED = r"second.results\.json: not as test\.py writes it \(lacks '{}'\); test the experiment"
+
+
+@pytest.mark.parametrize(
+    ("tested", "json", "message"),
+    [
+        ({"live": frame(0.5, splits=2)}, None, OTHER),
+        ({"live": frame(0.5).assign(row=lambda f: (f["row"] + 1) % IMAGES)}, None, OTHER),
+        ({"live": frame(0.5).assign(score=lambda f: f["score"] + 1)}, None, OTHER),
+        ({"live": frame(0.5)}, ('"splits_hash": ""', '"splits_hash": "b"'), OTHER),  # other training images
+        ({"live": frame(0.5)}, ('"dataset": "live"', '"dataset": "mine"'), CHANGED.format("live")),  # killed in between
+        ({"live": frame(0.5)}, ("score_kind", "kind"), CHANGED.format("score_kind")),  # by an older version
+        ({"kadid10k": frame(0.5)}, None, "first, second: no dataset was tested in all of them"),
+    ],
+)
+def test_other_tests_cannot_be_compared(
+    tmp_path: Path, tested: dict[str, pd.DataFrame], json: tuple[str, str] | None, message: str
+) -> None:
+    second = with_results(tmp_path, "second", **tested)
+    if json:
+        replaced(second.results("json"), *json)
+    with pytest.raises(UserError, match=message) as error:
+        compare([with_results(tmp_path, "first", live=frame(0.5), csiq=frame(0.5)), second], seed=0, resamples=2)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
+    first, second = (with_results(tmp_path, name, live=frame(0.5)) for name in ("first", "second"))
+    second.results("json").unlink()
+    with pytest.raises(UserError, match=r"second.results\.json: cannot be read .*; test the experiment again"):
+        compare([first, second], seed=0)
+    second.predictions.write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"second.predictions\.csv: not as test\.py writes it .its columns are a, b"):
+        compare([first, second], seed=0)
+    with pytest.raises(UserError, match=r"without.predictions\.csv: cannot be read .*; test the experiment again"):
+        compare([first, Experiment(tmp_path / "without", "without")], seed=0)
+
+
+def test_a_dataset_of_one_experiment_is_left_out(tmp_path: Path) -> None:
+    first = with_results(tmp_path, "a", live=frame(0.5), csiq=frame(0.5))
+    found, notes = compare([first, with_results(tmp_path, "b", live=frame(0.6))], seed=0, resamples=2)
+    assert set(found["dataset"]) == {"live"} and "csiq: left out, because" in notes[1]

@@ -18,7 +18,7 @@ from utils.evaluation.manifold import (
     separability,
     to_draw,
 )
-from utils.report.pictures import save_pictures
+from utils.report.pictures import manifold_pictures, save_pictures
 
 FLAT = VisualizationSection(tsne=TsneSection(n_components=2, n_iter=300), umap=UmapSection(n_components=2))
 
@@ -130,7 +130,8 @@ def test_kadid10k_is_drawn_if_it_is_in_the_list() -> None:
 def test_pictures_show_the_points(tmp_path: Path) -> None:
     points = {"t-SNE": [[0.0, 0.0], [1.0, 1.0], [2.0, 0.5]], "UMAP": np.eye(3).tolist()}
     manifold = Manifold("set", points, ["a", "b", "c"], ["blur"] * 3, ["g", "g", "h"], [1, 3, 5], [1.0, 2.0, 3.0])
-    written = save_pictures(manifold, Experiment(tmp_path, "title"), "title")
+    save_pictures(manifold, Experiment(tmp_path, "title"), "title")
+    written = manifold_pictures(Experiment(tmp_path))
     files = sorted(path.name.removeprefix("manifold_") for path in written.values())
     assert files == ["tsne_groups.png", "tsne_mos.png", "umap_groups.png", "umap_mos.png"]
     pixels = np.asarray(Image.open(written["T-SNE"]).convert("RGB")).reshape(-1, 3)

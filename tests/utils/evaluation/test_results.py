@@ -87,36 +87,37 @@ def test_one_split_has_no_standard_deviation(results: Results) -> None:
     assert found["srocc"] == 0.5 and found["srocc_std"] is None
 
 
-def test_the_printed_text_says_whose_scores_they_are(results: Results) -> None:
-    for of_kadid in results.datasets[:2]:
-        of_kadid.score_kind = "pseudo"
-    lines = results_as_text(results).splitlines()
-    assert "kadid10k: pseudo-scores, computed by a measure and not human" in lines
-    assert "spaq: scores of unstated origin" in lines
-
-
 def test_published_results_are_shown_only_for_the_released_encoder(results: Results) -> None:
     assert "published_" not in results_as_text(results)
     assert "published_srocc" not in summary_table(results)
     results.published = True
-    assert row(summary_table(results), "kadid10k")["published_srocc"] == 0.908
-    assert row(summary_table(results), "kadid10k", fraction=0.1)["published_srocc"] is None
-    assert "published_srocc" in results_as_text(results)
-
-
-def test_every_result_says_on_which_splits_it_was_made(results: Results, tmp_path: Path) -> None:
     table = summary_table(results)
-    assert set(table[table["dataset"] == "kadid10k"]["splits_kind"]) == {"published"}
-    assert row(table, "spaq")["splits_kind"] == "own" and row(table, "spaq")["splits_hash"] == "hash of spaq"
+    assert row(table, "kadid10k")["published_srocc"] == 0.908
+    assert row(table, "kadid10k", fraction=0.1)["published_srocc"] is None and "published_krocc" not in table
+    assert "the authors' figures, on the published splits" in results_as_text(results).splitlines()[0]
+    results.datasets.append(result("uhdiqa"))
+    table = summary_table(results)
+    found = row(table, "uhdiqa")
+    assert [found[f"published_{metric}"] for metric in ("srocc", "plcc", "krocc")] == [0.739, 0.694, 0.544]
+    assert row(table, "kadid10k")["published_krocc"] is None
+    line = "published: uhdiqa, validation images 0.718/0.717/0.523 (SROCC/PLCC/KROCC); here SROCC 0.600"
+    assert line in results_as_text(results)
+
+
+def test_every_result_names_its_splits(results: Results, tmp_path: Path) -> None:
+    expected = ("own", "hash of spaq")
     line = next(line for line in results_as_text(results).splitlines() if line.split()[:1] == ["spaq"])
     assert "own" in line.split()
     experiment = Experiment(tmp_path, "title")
     write_results(results, experiment)
     content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
-    found = {(of["dataset"], of["splits_kind"], of["splits_hash"]) for of in content["datasets"]}
-    assert found == {("kadid10k", "published", "hash of kadid10k"), ("spaq", "own", "hash of spaq")}
-    for read in (pd.read_csv(experiment.results("csv")), pd.read_excel(experiment.results("xlsx"))):
-        assert row(read, "spaq")["splits_kind"] == "own" and row(read, "spaq")["splits_hash"] == "hash of spaq"
+    assert [(r["splits_kind"], r["splits_hash"]) for r in content["datasets"] if r["dataset"] == "spaq"] == [expected]
+    for table in (
+        summary_table(results),
+        pd.read_csv(experiment.results("csv")),
+        pd.read_excel(experiment.results("xlsx")),
+    ):
+        assert tuple(row(table, "spaq")[["splits_kind", "splits_hash"]]) == expected
 
 
 def test_the_summary_has_the_number_of_images_and_the_interval(results: Results, tmp_path: Path) -> None:
@@ -128,22 +129,6 @@ def test_the_summary_has_the_number_of_images_and_the_interval(results: Results,
     assert of["images"] == 2 and (of["srocc_low"], of["srocc_high"]) == found.srocc_interval
     kinds = table[(table["dataset"] == found.dataset) & (table["group"] == "jpeg")].iloc[0]
     assert kinds["images"] == 1 and kinds["srocc_low"] is None
-
-
-def test_published_figures_say_that_they_are_on_the_published_splits(results: Results) -> None:
-    results.published = True
-    assert "the authors' figures, on the published splits" in results_as_text(results).splitlines()[0]
-    assert "published_krocc" not in summary_table(results)
-
-
-def test_uhdiqa_has_published_figures_of_validation_and_test(results: Results) -> None:
-    results.published = True
-    results.datasets.append(result("uhdiqa"))
-    found = row(summary_table(results), "uhdiqa")
-    assert [found[f"published_{metric}"] for metric in ("srocc", "plcc", "krocc")] == [0.739, 0.694, 0.544]
-    assert row(summary_table(results), "kadid10k")["published_krocc"] is None
-    line = "published: uhdiqa, validation images 0.718/0.717/0.523 (SROCC/PLCC/KROCC); here SROCC 0.600"
-    assert line in results_as_text(results)
 
 
 def test_published_cross_dataset_results_are_shown_beside_ours(results: Results) -> None:
@@ -160,15 +145,10 @@ def test_published_cross_dataset_results_are_shown_beside_ours(results: Results)
 def test_published_cross_dataset_figures_are_those_of_the_paper() -> None:
     """Its table: fitted on the row, tested on the column."""
     names = ["live", "csiq", "tid2013", "kadid10k"]
-    rows = [
-        [None, 0.904, 0.697, 0.764],
-        [0.921, None, 0.721, 0.735],
-        [0.869, 0.866, None, 0.726],
-        [0.898, 0.882, 0.760, None],
-    ]
-    for a, row in zip(names, rows, strict=True):
-        for b, figure in zip(names, row, strict=True):
-            assert PUBLISHED_CROSS.get((a, b)) == (None if figure is None else (figure, None))
+    rows = [[0.904, 0.697, 0.764], [0.921, 0.721, 0.735], [0.869, 0.866, 0.726], [0.898, 0.882, 0.760]]
+    for i, (name, figures) in enumerate(zip(names, rows, strict=True)):
+        others = names[:i] + names[i + 1 :]
+        assert PUBLISHED_CROSS[name] == {other: (figure,) for other, figure in zip(others, figures, strict=True)}
 
 
 def test_cross_table_has_rows_fitted_on_and_columns_tested_on(results: Results) -> None:
@@ -178,28 +158,31 @@ def test_cross_table_has_rows_fitted_on_and_columns_tested_on(results: Results) 
     assert matrix.loc["spaq", "spaq"] is None
 
 
-def test_printed_text_has_notes_and_failures_and_no_nan(results: Results) -> None:
+def test_printed_text_has_notes_failures_and_kinds_of_scores_and_no_nan(results: Results) -> None:
+    for kadid in results.datasets[:2]:
+        kadid.score_kind = "pseudo"
     text = results_as_text(results)
-    assert "live: LIVE: no such folder" in text
-    assert "jpeg: fewer than 3 images in 1 of 3 splits" in text
-    assert "0.700" in text
-    assert "nan" not in text.lower()
+    assert "live: LIVE: no such folder" in text and "jpeg: fewer than 3 images in 1 of 3 splits" in text
+    assert "0.700" in text and "nan" not in text.lower()
+    assert text.count("kadid10k: pseudo-scores, computed by a measure and not human\n") == 1
+    assert "spaq: scores of unstated origin\n" in text
+    assert "LIVE: no such folder" in results_as_text(Results([], "0", failures=results.failures))
 
 
-def test_what_the_loss_asks_for_comes_before_the_scores_with_chance_beside_it(results: Results) -> None:
+def test_separability_is_printed_first_with_chance(results: Results) -> None:
     figures = {"images": 420, "silhouette": -0.1, "type_accuracy": 0.312, "type_low": 0.27, "type_high": 0.358}
     figures |= {
-        "type_chance": 0.1,
         "level_accuracy": 0.4,
         "level_low": 0.354,
         "level_high": 0.448,
+        "type_chance": 0.1,
         "level_chance": 1 / 3,
     }
     worse = {**figures, "type_accuracy": 0.19, "type_low": 0.155, "type_high": 0.23, "silhouette": float("nan")}
     results.separability = {"kadid10k": {"trained": figures, "untrained": worse}}
     lines = [" ".join(line.split()) for line in results_as_text(results).splitlines()]
     assert lines[2:5] == [
-        "kadid10k trained 420 31.2 % [27.0, 35.8] 40.0 % [35.4, 44.8] -0.1",
+        "kadid10k trained 420 31.2 % [27.0, 35.8] 40.0 % [35.4, 44.8] -0.100",
         "kadid10k untrained 420 19.0 % [15.5, 23.0] 40.0 % [35.4, 44.8] -",
         "kadid10k chance 420 10.0 % 33.3 % -",
     ]
@@ -211,12 +194,7 @@ def test_a_share_that_is_not_known_is_a_dash(unknown: float | None) -> None:
     keys = [f"{name}_{key}" for name in ("type", "level") for key in ("accuracy", "low", "high")]
     figures = {"images": 9, "silhouette": 0.1, "type_chance": 0.1, "level_chance": 0.2, **dict.fromkeys(keys, unknown)}
     table = separability_table({"mine": {"trained": figures}})
-    assert as_text(table).splitlines()[1].split() == ["mine", "trained", "9", "-", "-", "0.1"]
-
-
-def test_printed_text_without_any_dataset() -> None:
-    text = results_as_text(Results([], "0", failures={"live": "LIVE: no such folder"}))
-    assert "LIVE: no such folder" in text
+    assert as_text(table).splitlines()[1].split() == ["mine", "trained", "9", "-", "-", "0.100"]
 
 
 def test_all_files_have_the_same_values(results: Results, tmp_path: Path) -> None:
@@ -226,13 +204,8 @@ def test_all_files_have_the_same_values(results: Results, tmp_path: Path) -> Non
     assert row(read, "kadid10k")["srocc"] == pytest.approx(0.7)
     content = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert content["datasets"][0]["scores"]["jpeg"]["srocc"] == [None, 0.2, 0.4]
-    assert content["datasets"][0]["worst"][0] == {
-        "image": "19.png",
-        "prediction": 19.0,
-        "score": 361.0,
-        "type": None,
-        "group": None,
-    }
+    worst = {"image": "19.png", "prediction": 19.0, "score": 361.0, "type": None, "group": None}
+    assert content["datasets"][0]["worst"][0] == worst
     best, worst = ([p["image"] for p in content["datasets"][0][key]] for key in ("best", "worst"))
     assert (len(best), len(worst)) == (10, 10) and not set(best) & set(worst)
     assert content["failures"] == {"live": "LIVE: no such folder"}

@@ -13,6 +13,7 @@ from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import METRICS, DatasetResult, Prediction
 from utils.evaluation.results import CrossResult, Results, write_results
 from utils.metrics import all_metrics
+from utils.report.pictures import save_pictures
 
 LONG = "photographs_of_the_second_floor_of_the_old_library_2024_11_26_with_a_phone"
 
@@ -51,16 +52,8 @@ def result(
     for split in range(splits):
         rows = np.sort(rng.permutation(2 * images)[:images])
         predicted = 2 + 0.4 * truth[rows] + rng.normal(0, 0.6, images)
-        names = [Path(files[i]).name for i in rows]
-        part = {
-            "split": split,
-            "row": rows,
-            "image": names,
-            "reference": "",
-            "prediction": predicted,
-            "score": truth[rows],
-        }
-        tested.append(pd.DataFrame(part))
+        part = {"split": split, "row": rows, "image": [Path(files[i]).name for i in rows], "reference": ""}
+        tested.append(pd.DataFrame({**part, "prediction": predicted, "score": truth[rows]}))
         for group, of in scores.items():
             chosen = np.array([group in ("global", types[i]) for i in rows])
             for metric, value in all_metrics(predicted[chosen], truth[rows][chosen]).items():
@@ -81,20 +74,16 @@ def result(
     return found
 
 
-def manifold(experiment: Experiment, dimensions: int = 2, images: int = 120) -> None:
-    """manifold.json with t-SNE and UMAP of images of every type."""
+def manifold(experiment: Experiment, images: int = 120) -> None:
+    """manifold.json and its pictures, with t-SNE and UMAP of images of every type."""
     rng = np.random.default_rng(0)
     kinds = [list(DISTORTIONS)[i % len(DISTORTIONS)] for i in range(images)]
-    points = rng.normal(size=(images, dimensions)).tolist()
-    Manifold(
-        "kadid10k",
-        {"t-SNE": points, "UMAP": rng.normal(size=(images, 3)).tolist()},
-        [f"I{i:02d}.png" for i in range(images)],
-        kinds,
-        [DISTORTIONS[kind].group for kind in kinds],
-        [i % 5 + 1 for i in range(images)],
-        rng.uniform(1, 5, images).tolist(),
-    ).save(experiment.manifold)
+    points = {"t-SNE": rng.normal(size=(images, 2)).tolist(), "UMAP": rng.normal(size=(images, 3)).tolist()}
+    names, groups = [f"I{i:02d}.png" for i in range(images)], [DISTORTIONS[kind].group for kind in kinds]
+    levels, scores = [i % 5 + 1 for i in range(images)], rng.uniform(1, 5, images).tolist()
+    found = Manifold("kadid10k", points, names, kinds, groups, levels, scores)
+    found.save(experiment.manifold)
+    save_pictures(found, experiment, "title")
 
 
 def many_types(experiment: Experiment) -> None:

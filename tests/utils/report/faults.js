@@ -63,7 +63,7 @@
     }
     if (size < 9 && rects.some(r => r.width)) faults.push(`a text of ${size.toFixed(1)} pixels: ${node.data}`);
     const [a, b] = [light(parse(drawn ? style.fill : style.color).slice(0, 3)), light(behind(parent))].sort((x, y) => y - x);
-    if ((a + 0.05) / (b + 0.05) < 3) faults.push(`a text of little contrast: ${node.data}`);
+    if ((a + 0.05) / (b + 0.05) < 4.5) faults.push(`a text of little contrast: ${node.data}`);
     for (const rect of rects) {
       let {left, right, top, bottom} = rect;
       if (right - left < 1 || bottom - top < 1) continue;
@@ -71,9 +71,10 @@
         if (getComputedStyle(e).overflowX === "visible") continue;
         const edge = box(e);
         if (e.matches(".scroll")) [left, right] = [Math.max(left, edge.left), Math.min(right, edge.right)];
+        else if (e.matches(".errors ul")) [top, bottom] = [Math.max(top, edge.top), Math.min(bottom, edge.bottom)];
         else if (!inside({left, right, top, bottom}, edge)) faults.push(`a text is cut: ${node.data}`);
       }
-      if (left >= right) continue;  // scrolled out of its table
+      if (left >= right || top >= bottom) continue;  // scrolled out of its table or list
       if (left < -1 || right > innerWidth + 1) faults.push(`a text leaves the page: ${node.data}`);
       const card = parent.closest("figure");
       if (card && !inside({left, right, top, bottom}, box(card))) faults.push(`a text leaves its card: ${node.data}`);

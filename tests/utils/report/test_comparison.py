@@ -24,7 +24,7 @@ def test_a_comparison_is_a_table_and_a_page(tmp_path: Path) -> None:
     for shown in (ended.stdout, text):
         assert "live: scores of unstated origin" in shown
     assert "Difference to one" in text and "all 2" in text and "<b>own" not in text
-    assert text.count("<svg") == 2 and "Plotly" not in text
+    assert text.count("<svg") == 2 and "Plotly.newPlot" not in text
 
 
 def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,7 +34,7 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ([], "--experiment_name: missing"),
         (["compare", "one"], "compare: found 1"),
         (["compare", "one", "one"], "one is given twice"),
-        (["compare", "one", "none"], r"none.predictions\.csv: not found"),
+        (["compare", "one", "none"], r"none.predictions\.csv: cannot be read"),
         (["compare", "one", "../x"], r"experiment_name: found '\.\./x'"),
     ):
         monkeypatch.setattr(sys, "argv", ["report", *arguments])

@@ -11,8 +11,8 @@ from matplotlib.text import Text
 from PIL import Image
 
 from models.errors import UserError
-from utils.evaluation.gmad import competition
 from utils.report import gmad
+from utils.report.gmad import competition
 
 HEADER = "image,score,error,model,percentile\n"
 

@@ -9,9 +9,11 @@ import pytest
 from models.experiment import Experiment
 from tests.utils.evaluation.test_comparison import frame, with_results
 from tests.utils.report.examples import EXAMPLES, LONG
+from tests.utils.report.test_scores import gallery
 from utils.evaluation.comparison import compare
-from utils.report.comparison import write_comparison
+from utils.report.__main__ import write_comparison
 from utils.report.page import write_report
+from utils.report.scores import write_scores
 
 FAULTS = (Path(__file__).parent / "faults.js").read_text(encoding="utf-8")
 WIDTHS = (390, 1024, 2560)
@@ -35,6 +37,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ]
     found["comparison"] = folder / "comparison.html"
     write_comparison(found["comparison"], names, compare(tested, seed=0, resamples=50)[0], [])
+    found["scores"] = folder / "scores.html"
+    write_scores(found["scores"], gallery(folder / "photos"), "released weights", "kadid10k's images")
     return found
 
 
@@ -50,7 +54,7 @@ def settle(tab: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", [*(make.__name__ for make in EXAMPLES), "comparison"])
+@pytest.mark.parametrize("name", [*(make.__name__ for make in EXAMPLES), "comparison", "scores"])
 def test_a_person_sees_no_fault(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
     found = {}
     widths = WIDTHS if scheme == "light" else (WIDTHS[0], WIDTHS[-1])  # in dark, only the colours differ

@@ -23,7 +23,7 @@ from tests.utils.experiment.test_wandb import history, summary
 from utils.distortions import DISTORTIONS
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import DatasetResult, Prediction
-from utils.evaluation.results import CrossResult, Results, write_results
+from utils.evaluation.results import SCORE_KINDS, CrossResult, Results, write_results
 from utils.report.page import write_report
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -55,17 +55,19 @@ def test_the_cross_dataset_matrix_has_rows_fitted_on_and_columns_tested_on(tmp_p
     assert rows == [["", "csiq", "live"], ["csiq", "–", "0.600"], ["live", "0.800", "–"]]
 
 
+HEADER = "step,epoch,loss,learning_rate,images_per_second,srocc,plcc"
+
+
 def test_the_report_of_an_empty_experiment_lists_what_is_missing(tmp_path: Path) -> None:
     text = page(tmp_path)
     for line in ("no training:", "no test results yet", "no manifold"):
         assert line in text
 
 
-def test_the_report_says_that_the_training_is_not_finished(tmp_path: Path) -> None:
+def test_an_unfinished_training_is_named(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.csv"
     (tmp_path / "config.yaml").write_text("training: {epochs: 5}\nseed: 3\n")
-    (tmp_path / "metrics.csv").write_text(
-        "step,epoch,loss,learning_rate,images_per_second,srocc,plcc\n1,0,4.0,0.1,9,,\n2,0,3.5,0.1,9,,\n2,0,,,,0.4,0.5\n3,1,3"
-    )
+    log.write_text(f"{HEADER}\n1,0,4.0,0.1,9,,\n2,0,3.5,0.1,9,,\n2,0,,,,0.4,0.5\n3,1,3")
     (tmp_path / "pretrain").mkdir()
     assert "no epoch has been validated yet" in page(tmp_path)
     (tmp_path / "pretrain" / "best_epoch_0_srocc_0.400_plcc_0.500.pth").touch()
@@ -73,13 +75,13 @@ def test_the_report_says_that_the_training_is_not_finished(tmp_path: Path) -> No
     assert "of 5 epochs begun" in text and "training is not finished: 3 of 10 steps are done" in text
     (tmp_path / "config.yaml").write_text("training: {epochs: 2}\nseed: 3\n")
     assert "training is not finished: 3 of 4 steps are done" in page(tmp_path)  # in the last epoch
-    with (tmp_path / "metrics.csv").open("a") as file:
+    with log.open("a") as file:
         file.write(".0,0.1,9,,\n4,1,3.0,0.1,9,,\n")
     text = page(tmp_path)
     assert "training step 4 of 4, 2 of 2 epochs begun" in text and "training is not finished" not in text
 
 
-def test_the_report_says_so_if_the_training_went_on_after_the_test(tmp_path: Path) -> None:
+def test_training_that_continued_after_the_test_is_named(tmp_path: Path) -> None:
     experiment = Experiment(tmp_path, "title")
     first, better = experiment.best_checkpoint(0, None), experiment.best_checkpoint(2, None)
     first.parent.mkdir()
@@ -94,33 +96,17 @@ def test_the_report_says_so_if_the_training_went_on_after_the_test(tmp_path: Pat
     assert line in page(tmp_path)
 
 
-def test_what_came_out_stands_on_top_with_the_kind_of_scores(tmp_path: Path) -> None:
+def test_the_outcome_is_on_top_with_the_kind_of_scores(tmp_path: Path) -> None:
     found = results("clive", untrained={"clive": results("clive").datasets[0]})
     found.datasets[0].tested = frame(1.0)
     low, high = found.datasets[0].srocc_interval or (0, 0)
     sentence = f"SROCC 0.60 [{low:.2f}, {high:.2f}] on clive ({{}}; median of 2 splits, 20 test images in the first)"
-    for kind, words in (
-        ("unstated", "scores of unstated origin"),
-        ("human", "human scores"),
-        ("pseudo", "pseudo-scores, computed by a measure and not human"),
-    ):
+    for kind, words in SCORE_KINDS.items():
         found.datasets[0].score_kind = kind
         write_results(found, Experiment(tmp_path, "title"))
         header = page(tmp_path).split("</header>")[0]
         assert f"{sentence.format(words)}; untrained encoder 0.60." in header
         assert ("human scores" in header) == (kind == "human")
-
-
-def test_results_of_an_older_version_are_one_line(tmp_path: Path) -> None:
-    experiment = Experiment(tmp_path, "title")
-    write_results(results(), experiment)
-    for new in ("score_kind", "images", "srocc_low"):
-        content = experiment.results("json").read_text(encoding="utf-8")
-        experiment.results("json").write_text(content.replace(f'"{new}"', '"old"'), encoding="utf-8")
-        with pytest.raises(UserError, match=r"results\.json: not as test\.py writes it now") as error:
-            write_report(experiment)
-        assert "\n" not in str(error.value)
-        experiment.results("json").write_text(content, encoding="utf-8")
 
 
 def test_names_break_at_their_parts(tmp_path: Path) -> None:
@@ -131,26 +117,19 @@ def test_names_break_at_their_parts(tmp_path: Path) -> None:
     assert f"kadid10k_<wbr>photos_<wbr>{'x' * 14}<wbr>{'x' * 14}<wbr>{'x' * 12}<" in text
 
 
-def test_one_training_step_is_named_once(tmp_path: Path) -> None:
-    (tmp_path / "metrics.csv").write_text(
-        "step,epoch,loss,learning_rate,images_per_second,srocc,plcc\n1,0,4.0,0.1,9,,\n"
-    )
-    assert "Not tested yet; training step 1, 1 of None" not in (text := page(tmp_path))
-    assert "loss 4.000 at the first step." in text and "mean of the last" not in text
-
-
-def test_one_validation_is_a_number_and_not_a_plot(tmp_path: Path) -> None:
-    start = (
-        "step,epoch,loss,learning_rate,images_per_second,srocc,plcc,live_srocc\n1,0,4.0,0.1,9,,,\n2,0,3.5,0.1,9,,,\n"
-    )
-    (tmp_path / "metrics.csv").write_text(f"{start}2,0,,,,0.4,0.5,0.4\n")
+def test_one_training_step_and_one_validation_are_numbers_and_not_plots(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.csv"
+    log.write_text(f"{HEADER}\n1,0,4.0,0.1,9,,\n")
+    assert "Not tested yet; training step 1; loss 4.000 at the first step." in page(tmp_path)
+    start = f"{HEADER},live_srocc\n1,0,4.0,0.1,9,,,\n2,0,3.5,0.1,9,,,\n2,0,,,,0.4,0.5,0.4\n"
+    log.write_text(start)
     text = page(tmp_path)
     assert "last validation, after epoch 0: median SROCC 0.400 on live" in text.split("</header>")[0]
     assert "Validation SROCC after each epoch" not in text and text.count("<svg") == 2
     (tmp_path / "environment.json").write_text('{"Python": "3.12", "splits of live": "shipped (1234)"}')
     text = page(tmp_path)
     assert "median SROCC 0.400 on live (shipped splits)" in text and "<dd>shipped (1234)</dd>" in text
-    (tmp_path / "metrics.csv").write_text(f"{start}2,0,,,,0.4,0.5,0.4\n3,1,3.2,0.1,9,,,\n3,1,,,,0.6,0.5,0.6\n")
+    log.write_text(f"{start}3,1,3.2,0.1,9,,,\n3,1,,,,0.6,0.5,0.6\n")
     assert "Validation SROCC after each epoch" in page(tmp_path)
 
 
@@ -158,11 +137,10 @@ def test_only_a_page_with_a_manifold_has_a_script_of_megabytes(tmp_path: Path) -
     write_results(results(), Experiment(tmp_path, "title"))
     assert len(page(tmp_path)) < 200_000
     points = {"t-SNE": [[0.0, 0.0], [1.0, 1.0]]}
-    Manifold("live", points, ["a", "b"], ["x", "$y_$^"], ["x", "$y_$^"], [1, 2], [1, 2]).save(
-        tmp_path / "manifold.json"
-    )
+    kinds = [NASTY, "$y_$^"]
+    Manifold("live", points, [NASTY, "b"], kinds, kinds, [1, 2], [1, 2]).save(tmp_path / "manifold.json")
     text = page(tmp_path)
-    assert len(text) > 1_000_000 and text.count("Plotly.newPlot(") >= 2
+    assert len(text) > 1_000_000 and text.count("Plotly.newPlot(") >= 2 and "<img src=x" not in text
 
 
 def test_failures_and_published_results_are_shown(tmp_path: Path) -> None:
@@ -174,18 +152,15 @@ def test_failures_and_published_results_are_shown(tmp_path: Path) -> None:
 
 
 def test_a_full_reference_test_is_named_with_its_published_figures(tmp_path: Path) -> None:
-    tested = Experiment(tmp_path / "experiments" / "mine", "mine").full_reference
     cross = [CrossResult("live", "csiq", 0.8, 0.7)]
-    write_results(results(full_reference=True, published=True, cross=cross), tested)
-    command = [sys.executable, "-m", "utils.report", "--experiment_name", "mine", "--full_reference"]
-    ended = run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert ended.returncode == 0, ended.stderr
-    text = (tested.folder / "report.html").read_text(encoding="utf-8")
-    assert "Full-reference image quality assessment" in text and "CONTRIQUE srocc" in text and "0.946" in text
-    assert "published srocc" not in text and "Published SROCC across datasets" not in text
-    write_results(results(published=True, cross=cross), Experiment(tmp_path, "usual"))
-    assert "No-reference image quality assessment" in page(tmp_path)
-    assert "Published SROCC across datasets" in page(tmp_path)
+    for full_reference in (True, False):
+        write_results(
+            results(full_reference=full_reference, published=True, cross=cross), Experiment(tmp_path, "title")
+        )
+        text = page(tmp_path)
+        assert f"{'Full' if full_reference else 'No'}-reference image quality assessment" in text
+        assert ("CONTRIQUE srocc" in text and "0.946" in text) == full_reference
+        assert ("published srocc" in text and "Published SROCC across datasets" in text) != full_reference
 
 
 def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> None:
@@ -198,8 +173,8 @@ def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("file", "content", "match"),
     [
-        ("results.json", "{", "not as it is written here"),
-        ("results.json", "[" * 10**5, "not as it is written here"),
+        ("results.json", "{", "not as test.py writes it"),
+        ("results.json", "[" * 10**5, "not as test.py writes it"),
         ("results.json", "{}", "not as test.py writes it .lacks 'summary'"),
         ("manifold.json", '{"a": 1}', "not as test.py writes it"),
         ("config.yaml", "[" * 10**5, "config.yaml: not valid YAML"),
@@ -213,6 +188,16 @@ def test_a_damaged_file_gives_a_one_line_message(tmp_path: Path, file: str, cont
     with pytest.raises(UserError, match=match) as error:
         write_report(Experiment(tmp_path, "title"))
     assert str(tmp_path / file) in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["score_kind", "images", "srocc_low"])
+def test_results_of_an_older_version_are_one_line(tmp_path: Path, key: str) -> None:
+    experiment = Experiment(tmp_path, "title")
+    write_results(results(), experiment)
+    content = experiment.results("json").read_text(encoding="utf-8")
+    experiment.results("json").write_text(content.replace(f'"{key}"', '"old"'), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"results\.json: not as test\.py writes it \(lacks '{key}'\); run the test"):
+        write_report(experiment)
 
 
 WRONG: list[Any] = [None, 3, "x", [3], {"a": 3}]
@@ -248,23 +233,20 @@ def places(content: Any, depth: int = 2) -> Iterator[tuple[Any, Any]]:
             yield from places(content[key], depth - 1)
 
 
-def test_a_missing_experiment_is_an_error() -> None:
-    command = [sys.executable, "-m", "utils.report", "--experiment_name", "none_such"]
-    ended = run(command, cwd=ROOT)
-    assert ended.returncode == 2
-    assert "no such folder" in ended.stderr and len(ended.stderr.strip().splitlines()) == 1
-
-
-def test_a_test_of_the_released_encoder_alone_is_named(tmp_path: Path) -> None:
-    tested = tmp_path / "experiments" / "mine" / "arniqa"
-    write_results(results(), Experiment(tested, "mine"))
+def test_the_report_of_each_kind_of_test_is_written_on_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "utils.report", "--experiment_name", "mine"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    options: dict[str, Any] = {"cwd": tmp_path, "env": environment}
+    options: dict[str, Any] = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
+    ended = run(command, **options)
+    assert ended.returncode == 2 and "no such folder" in ended.stderr and len(ended.stderr.strip().splitlines()) == 1
+    mine = Experiment(tmp_path / "experiments" / "mine", "mine")
+    write_results(results(), mine.of("arniqa"))
     ended = run(command, **options)
     assert ended.returncode == 2 and "add --eval_type arniqa" in ended.stderr
-    ended = run([*command, "--eval_type", "arniqa"], **options)
-    assert ended.returncode == 0 and (tested / "report.html").exists()
+    write_results(results(full_reference=True), mine.full_reference)
+    tested = {"--eval_type=arniqa": mine.of("arniqa"), "--full_reference": mine.full_reference}
+    for option, experiment in tested.items():
+        ended = run([*command, option], **options)
+        assert ended.returncode == 0 and experiment.report.exists(), ended.stderr
 
 
 @pytest.fixture(scope="module")
@@ -353,19 +335,21 @@ def test_the_report_in_a_browser(browser: Any, real_report: Path, width: int, sc
     )
     background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert background == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 23, 27)")
-    text = tab.evaluate("document.querySelector('.js-plotly-plot').layout.font.color")
-    assert text == ("rgb(29, 33, 39)" if scheme == "light" else "rgb(228, 231, 235)")
+    cards = tab.evaluate(
+        "[...document.querySelectorAll('.figures figure')].map(f => getComputedStyle(f).backgroundColor)"
+    )
+    assert set(cards) == {"rgb(255, 255, 255)"}
 
     plot = tab.locator("#manifold .js-plotly-plot").first
     plot.scroll_into_view_if_needed()
-    plot.evaluate("p => Plotly.Fx.hover(p, [{curveNumber: 1, pointNumber: 0}])")
+    plot.evaluate("p => Plotly.Fx.hover(p, [{curveNumber: 0, pointNumber: 0}])")
     hover = plot.locator(".hovertext").first
     hover.wait_for()
     assert "level" in hover.text_content() and ".png" in hover.text_content()
     shown = "p => p._fullData.filter(t => t.visible === true).length"
     before = plot.evaluate(shown)
     plot.locator(".legendtoggle").first.click()
-    tab.wait_for_function("([p, n]) => p._fullData.filter(t => t.visible === true).length === n - 2",
+    tab.wait_for_function("([p, n]) => p._fullData.filter(t => t.visible === true).length === n - 1",
                           arg=[plot.element_handle(), before])  # fmt: skip
     assert errors == []
     assert requests == [real_report.as_uri()] or all(r.startswith(("file:", "data:", "blob:")) for r in requests)

@@ -16,14 +16,12 @@ from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from models.errors import UserError
 from utils.evaluation.inference import Score
 from utils.report import page_parts, scores
-from utils.report.scores import check_report, histogram, write_scores
+from utils.report.scores import check_report, write_scores
 
 MODEL = "released weights, <b>kadid10k</b>, crops of 224"
 AMONG = "<i>mine</i>'s images, by their scores"
@@ -119,7 +117,7 @@ def test_each_image_has_its_name_and_a_link_to_its_file(tmp_path: Path, capsys: 
     assert targets == [result.path for result in expected]
     shown = [r.path.relative_to(tmp_path / "photos").as_posix() for r in expected]
     assert found.names == [name.encode("utf-8", "backslashreplace").decode() for name in shown]
-    assert found.tags.count("script") == 2 and "i" not in found.tags and "b" not in found.tags
+    assert found.tags.count("script") == 3 and "i" not in found.tags and "b" not in found.tags
     assert len(found.thumbnails) == len(by_score) - 1
     assert "1 without a picture" in capsys.readouterr().err
     assert list(path.parent.iterdir()) == [path]
@@ -191,27 +189,7 @@ def test_what_cannot_become_the_page_is_one_line(tmp_path: Path) -> None:
     assert not page.exists()
 
 
-@given(st.lists(st.floats(-5, 5).map(lambda value: round(value, 6)), min_size=1, max_size=50))
-def test_the_bars_count_the_scores_between_round_numbers(values: list[float]) -> None:
-    found = histogram(np.array(values))
-    counts = []
-    for left, width, height, text in found.bars:
-        low, high, count = (float(part) for part in re.split(" to |: ", text))
-        assert left >= -0.01 and left + width <= 100.01
-        assert round(height * found.highest / 100) == count
-        assert sum(low + 1e-9 < value < high - 1e-9 for value in values) <= count
-        assert sum(low - 1e-9 <= value <= high + 1e-9 for value in values) >= count
-        counts.append(count)
-    assert sum(counts) == len(values) and max(counts) == found.highest
-    assert len(found.bars) <= 25 and 2 <= len(found.marks) <= 7
-    (left, first), *_, (right, last) = found.marks
-    place = left + (right - left) * (np.median(values) - float(first)) / (float(last) - float(first))
-    assert found.median == pytest.approx(place, abs=0.1)
-
-
-# What a person sees.
-
-WIDTHS = [390, 1024, 2560]
+# What a browser shows; test_layout.py checks the layout.
 
 
 @pytest.fixture(scope="module")
@@ -235,95 +213,6 @@ def opened(browser: Any, path: Path, width: int = 1400, scheme: str = "light") -
     tab.close()
 
 
-# For the cards in sight: what lies outside its card, is cut, or lies over another.
-AWRY = """() => {
-    const meet = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1;
-    const awry = [], cards = [...document.querySelectorAll('.cards li')].filter(card => {
-        const box = card.getBoundingClientRect();
-        return box.bottom > 0 && box.top < innerHeight;
-    });
-    const boxes = cards.map(card => card.getBoundingClientRect());
-    cards.forEach((card, i) => {
-        const parts = [...card.querySelector('a').children], inner = parts.map(part => part.getBoundingClientRect());
-        if (parts.length !== 3 || boxes[i].width < 140) awry.push(`card ${i} is no card`);
-        parts.forEach((part, k) => {
-            const range = document.createRange();
-            range.selectNodeContents(part);
-            for (const box of [inner[k], ...range.getClientRects()])
-                if (box.left < boxes[i].left || box.right > boxes[i].right + 1 || box.top < boxes[i].top
-                    || box.bottom > boxes[i].bottom + 1 || box.height < 10) awry.push(part.outerHTML.slice(-80));
-            for (let other = 0; other < k; other++) if (meet(inner[k], inner[other])) awry.push(`parts of card ${i}`);
-        });
-        for (let other = 0; other < i; other++) if (meet(boxes[i], boxes[other])) awry.push(`cards ${other}, ${i}`);
-    });
-    for (const part of document.querySelectorAll('h1, header p, dd, figure, .controls > *, .errors')) {
-        const box = part.getBoundingClientRect();
-        if (box.left < 0 || box.right > innerWidth || part.scrollWidth > part.clientWidth + 1 && part.clientWidth)
-            awry.push(part.outerHTML.slice(0, 80));
-    }
-    const controls = [...document.querySelectorAll('.controls > *')].map(part => part.getBoundingClientRect());
-    controls.forEach((box, i) => controls.slice(0, i).forEach(other => meet(box, other) && awry.push('controls')));
-    return [cards.length, awry];
-}"""
-
-
-def check_layout(tab: Any) -> None:
-    """From the top of the page to its end."""
-    seen, height = 0, tab.viewport_size["height"]
-    tab.evaluate("scrollTo(0, 0)")
-    for _ in range(200):
-        tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        cards, awry = tab.evaluate(AWRY)
-        assert awry == []
-        seen += cards
-        if tab.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 1"):
-            break
-        tab.evaluate("step => scrollBy(0, step)", height // 2)
-    else:
-        pytest.fail("the page has no end")
-    assert seen >= tab.locator(".cards li").count()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
-def test_nothing_is_cut_or_lies_over_something_else(browser: Any, page: Path, width: int, scheme: str) -> None:
-    with opened(browser, page, width, scheme) as tab:
-        check_layout(tab)
-        background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert background == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(20, 23, 27)")
-        tab.set_viewport_size({"width": 320, "height": 700})
-        check_layout(tab)
-        tab.set_viewport_size({"width": width, "height": 900})
-        check_layout(tab)
-
-
-# The least contrast (WCAG 2) of a text with what is behind it.
-CONTRAST = """() => {
-    const linear = part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
-    const luminance = color => color.match(/[\\d.]+/g).slice(0, 3).map(part => linear(part / 255))
-        .reduce((sum, part, i) => sum + part * [0.2126, 0.7152, 0.0722][i], 0);
-    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
-    while (texts.nextNode()) {
-        let element = texts.currentNode.parentElement;
-        if (!texts.currentNode.data.trim() || element.matches('script, title')) continue;
-        const style = getComputedStyle(element), color = element.closest('svg') ? style.fill : style.color;
-        const clear = 'rgba(0, 0, 0, 0)';
-        while (getComputedStyle(element).backgroundColor === clear) element = element.parentElement;
-        const [low, high] = [color, getComputedStyle(element).backgroundColor].map(luminance).sort((a, b) => a - b);
-        found.push([(high + 0.05) / (low + 0.05), texts.currentNode.data.trim()]);
-    }
-    return found.sort((a, b) => a[0] - b[0])[0];
-}"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_have_the_contrast_of_wcag_aa(browser: Any, page: Path, scheme: str) -> None:
-    with opened(browser, page, scheme=scheme) as tab:
-        contrast, text = tab.evaluate(CONTRAST)
-        assert contrast >= 4.5, text
-
-
 def names(tab: Any) -> list[str]:
     """The names of the scored images that are shown, in their order."""
     return tab.evaluate("[...document.querySelectorAll('.cards li:not([hidden]) .name')].map(name => name.textContent)")
@@ -345,11 +234,9 @@ def test_the_top_says_what_was_scored(browser: Any, page: Path) -> None:
         assert facts == {**{name: f"{value:.3f}" for name, value in expected.items()}, "errors": "3"}
         drawing = tab.get_by_role("img", name=re.compile("Histogram"))
         assert f"from {min(values):.3f} to {max(values):.3f}" in drawing.get_attribute("aria-label")
-        outer = drawing.bounding_box()
-        for bar in tab.locator("svg rect").all():
-            box = bar.bounding_box()
-            assert box["height"] > 3 and box["y"] >= outer["y"] - 1
-            assert box["y"] + box["height"] == pytest.approx(outer["y"] + outer["height"], abs=1.5)
+        assert tab.evaluate(
+            "[...document.querySelectorAll('svg title')].every(t => / to .*: \\d+/.test(t.textContent))"
+        )
         assert "not a readable image (cannot identify <b>it</b>)" in tab.locator("#errors").inner_text()
 
 
@@ -426,7 +313,6 @@ def test_printed_in_dark_it_has_every_image_on_white(browser: Any, page: Path, t
         content = (tmp_path / "page.pdf").read_bytes()
         assert content.count(b"/Subtype /Image") == tab.locator(".cards img").count()
         tab.emulate_media(media="print", color_scheme="dark")
-        check_layout(tab)
         assert tab.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not tab.get_by_role("searchbox").is_visible()
 
