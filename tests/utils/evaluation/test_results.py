@@ -14,7 +14,6 @@ import openpyxl
 import pandas as pd
 import pytest
 
-from models.errors import UserError
 from models.experiment import Experiment
 from tests.utils.evaluation.test_comparison import frame
 from utils.evaluation.protocol import DatasetResult, Prediction
@@ -23,7 +22,6 @@ from utils.evaluation.results import (
     CrossResult,
     Results,
     as_text,
-    cross_table,
     results_as_text,
     separability_table,
     split_table,
@@ -151,13 +149,6 @@ def test_published_cross_dataset_figures_are_those_of_the_paper() -> None:
         assert PUBLISHED_CROSS[name] == {other: (figure,) for other, figure in zip(others, figures, strict=True)}
 
 
-def test_cross_table_has_rows_fitted_on_and_columns_tested_on(results: Results) -> None:
-    matrix = cross_table(results.cross, "srocc")
-    assert matrix.loc["kadid10k", "spaq"] == 0.31
-    assert matrix.loc["spaq", "kadid10k"] == 0.41
-    assert matrix.loc["spaq", "spaq"] is None
-
-
 def test_printed_text_has_notes_failures_and_kinds_of_scores_and_no_nan(results: Results) -> None:
     for kadid in results.datasets[:2]:
         kadid.score_kind = "pseudo"
@@ -225,12 +216,6 @@ def test_dataset_names_that_excel_does_not_allow(tmp_path: Path) -> None:
     names = ["a" * 40, "a" * 39 + "b", "my:data", "summary"]
     write_results(Results([result(name) for name in names], "0"), Experiment(tmp_path, "names"))
     assert len(pd.read_excel(tmp_path / "results.xlsx", sheet_name=None)) == 5
-
-
-def test_an_unwritable_folder_gives_a_one_line_message(results: Results, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match="cannot be written"):
-        write_results(results, Experiment(tmp_path / "file", "file"))
 
 
 def test_no_text_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, results: Results) -> None:
