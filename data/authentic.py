@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from data.iqa_dataset import Annotation, IQADataset
+from data.iqa_dataset import Annotation, IQADataset, same_name
 from data.tables import excel_rows
 from models.errors import UserError
 
@@ -130,4 +130,4 @@ class UHDIQADataset(IQADataset):
 
 
 def _key(name: str) -> str:
-    return name.replace("\\", "/").casefold()
+    return same_name(name.replace("\\", "/"))

@@ -85,8 +85,8 @@ def _groups(table: Table) -> dict[str, str]:
 
 
 def _inside(name: str) -> str | None:
-    outside = posixpath.normpath(name.replace("\\", "/")).startswith(("/", "..")) or Path(name).is_absolute()
-    return None if outside else name
+    first = posixpath.normpath(name.replace("\\", "/")).split("/")[0]
+    return None if first in ("", "..") or Path(name).anchor else name
 
 
 def _whole(field: str) -> int | None:

@@ -243,7 +243,10 @@ def splits_hash(splits: Splits) -> str:
 def _read(path: Path) -> list[NDArray[np.int64]]:
     remedy = "a splits folder must have train.npy, val.npy and test.npy; copy or create them again"
     with parsing(path, "a readable split file", remedy), path.open("rb") as file:
-        rows = np.lib.format.read_array(file)
+        try:
+            rows = np.lib.format.read_array(file)
+        except MemoryError as error:  # the header may claim any number of rows
+            raise ValueError(error) from error
     if rows.ndim not in (1, 2) or rows.dtype.kind not in "iu" or len(rows) == 0:
         raise UserError(f"{path}: found {rows.dtype} of shape {rows.shape}; expected integers of shape (splits, n)")
     parts = [row[row != -1] for row in np.atleast_2d(rows.astype(np.int64))]

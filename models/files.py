@@ -120,10 +120,11 @@ def parsing(path: Path, expected: str, remedy: str = "") -> Iterator[None]:
     try:
         check_regular(path)
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except OSError as error:
-        reason = "not found" if not path.exists() else error.strerror or shorten(error)
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        reason = "not found" if missing else error.strerror or shorten(error)
         raise UserError(f"{path}: cannot be read ({reason}){advice}") from error
     except Exception as error:  # parsers raise errors of any kind for damaged or hostile files
         reason = f"lacks {error}" if isinstance(error, KeyError) else shorten(error) or type(error).__name__

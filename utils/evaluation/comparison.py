@@ -13,7 +13,7 @@ from models.experiment import Experiment
 from models.files import parsing
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
-from utils.evaluation.results import SCORE_KINDS
+from utils.evaluation.results import SCORE_KINDS, spreadsheet_safe
 
 Array = NDArray[np.float64]
 COLUMNS = ["dataset", "train_fraction", *TESTED]
@@ -86,7 +86,7 @@ def read_tested(experiment: Experiment) -> dict[str, Tested]:
     whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
     with parsing(experiment.results("json"), "as test.py writes it", REMEDY):
         content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
-        parts = {part["dataset"]: part for part in content["datasets"]}
+        parts = {spreadsheet_safe(part["dataset"]): part for part in content["datasets"]}
         return {
             name: Tested(
                 frame.reset_index(drop=True), parts[name]["splits_hash"], SCORE_KINDS[parts[name]["score_kind"]]

@@ -53,23 +53,27 @@ class FeatureFile:
         """Writes the features (n, 5, 4096) of n images; `truncated` are those of the images that are truncated.
 
         Raises:
-            UserError: the files cannot be written (disk full); they keep their content.
+            UserError: the files cannot be written (disk full); only these images are missing then.
         """
         states = self.states[rows]
         states["truncated"] = np.isin(rows, truncated)
         try:
             self._create()
+            saved = np.lib.format.open_memmap(self.states_path, "r+")
+            saved["size"][rows] = -1  # a kill must not leave a state that belonged to other features
+            saved.flush()
             with self.path.open("r+b") as file:
                 for row, values in zip(rows, features, strict=True):
                     file.seek(row * ROW)
                     file.write(values.astype("<f4").tobytes())  # a full disk would kill a process that writes to a map
                 file.flush()
                 os.fsync(file.fileno())
-            saved = np.lib.format.open_memmap(self.states_path, "r+")
             saved[rows] = states
             saved.flush()
         except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error}); it keeps its content") from error
+            raise UserError(
+                f"{self.path}: cannot be written ({error}); the other images keep their features"
+            ) from error
 
     def read(self) -> NDArray[np.float32]:
         """All features (N, 5, 4096), memory-mapped.
@@ -105,9 +109,9 @@ class FeatureFile:
     def _load(self) -> NDArray[np.void] | None:
         try:
             states = np.load(self.states_path)
+            return states if states.dtype == STATE and states.shape == self.states.shape else None
         except Exception:  # missing or damaged in any way
             return None
-        return states if states.dtype == STATE and states.shape == self.states.shape else None
 
     def _has_right_size(self) -> bool:
         return self.path.exists() and self.path.stat().st_size == len(self.states) * ROW

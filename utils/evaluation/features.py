@@ -104,7 +104,8 @@ def cached_features(
         with raise_on_all_ranks():
             if file and file.missing():
                 raise UserError(f"{path}: was changed while it was written; start again")
-        return file.read() if file else None, broadcast_from_rank0(file.truncated() if file else [])
+            features = file.read() if file else None
+        return features, broadcast_from_rank0(file.truncated() if file else [])
 
 
 def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:

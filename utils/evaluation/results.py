@@ -216,11 +216,11 @@ def write_results(results: Results, experiment: Experiment) -> None:
         UserError: a file cannot be written.
     """
     summary = summary_table(results)
-    names = {column: summary[column].map(_no_formula) for column in ("dataset", "group")}
+    names = {column: summary[column].map(spreadsheet_safe) for column in ("dataset", "group")}
     write_text(experiment.results("csv"), summary.assign(**names).to_csv(index=False, lineterminator="\n"))
     tested = [r.tested.assign(dataset=r.dataset, train_fraction=r.train_fraction) for r in results.datasets]
     table = pd.concat(tested, ignore_index=True).reindex(columns=["dataset", "train_fraction", *TESTED])
-    safe = {column: table[column].map(_no_formula) for column in ("dataset", "image", "reference")}
+    safe = {column: table[column].map(spreadsheet_safe) for column in ("dataset", "image", "reference")}
     write_text(experiment.predictions, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
     content = _content(results, summary)
     text = json.dumps(content, default=_as_json, indent=2, allow_nan=False, ensure_ascii=False)
@@ -284,7 +284,8 @@ def _validation_line(result: DatasetResult) -> str:
     return f"published: {result.dataset}, validation images {published} (SROCC/PLCC/KROCC){ours}"
 
 
-def _no_formula(name: str) -> str:
+def spreadsheet_safe(name: str) -> str:
+    """A name with an apostrophe before it if a spreadsheet would run it as a formula."""
     return f"'{name}" if name.startswith(FORMULA) else name
 
 

@@ -206,7 +206,7 @@ def _add_manifold(page: Page, experiment: Experiment) -> None:
             "no manifold: validation.visualize is off, or no dataset has types and levels and ten validation images"
         )
         return
-    with parsing(experiment.manifold, "as test.py writes it", "run the test again"):
+    with parsing(experiment.manifold, "as it is written here", "run the test again, or delete the file"):
         manifold = Manifold(**content)
         for method in manifold.points:
             for kind in ("groups", "mos"):
@@ -219,7 +219,7 @@ def _add_manifold(page: Page, experiment: Experiment) -> None:
 def _read_json(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    with parsing(path, "as test.py writes it", "run the test again, or delete the file"):
+    with parsing(path, "as it is written here", "run the test again, or delete the file"):
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"found {type(content).__name__}")

@@ -58,3 +58,25 @@ def test_a_pipe_in_the_place_of_a_file_is_one_line(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "kept.npy")
     with pytest.raises(UserError, match=r"kept\.npy: is a pipe"):
         FeatureFile(tmp_path / "kept.float32", [])
+
+
+def test_a_kill_between_features_and_states_leaves_no_features_of_another_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image was replaced, its extraction killed, and the image put back: the features were those of the other."""
+    image = tmp_path / "a.png"
+    image.write_bytes(b"content")
+    before = image.stat()
+    FeatureFile(tmp_path / "kept.float32", [image]).write([0], values(1), truncated=[])
+    image.write_bytes(b"another")
+    changed = FeatureFile(tmp_path / "kept.float32", [image])
+
+    def killed(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(feature_file.os, "fsync", killed)
+        changed.write([0], values(2), truncated=[])
+    image.write_bytes(b"content")
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert FeatureFile(tmp_path / "kept.float32", [image]).missing() == [0]
