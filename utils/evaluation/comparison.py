@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.errors import UserError
 from models.experiment import Experiment
 from models.files import parsing
+from models.regressor import LARGEST
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
 from utils.evaluation.results import SCORE_KINDS, spreadsheet_safe
@@ -81,8 +82,8 @@ def read_tested(experiment: Experiment) -> dict[str, Tested]:
         if list(table.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
         table = table.astype({"train_fraction": float, "split": int, "row": int, "prediction": float, "score": float})
-        if not np.isfinite(table[["prediction", "score"]]).all(axis=None):
-            raise ValueError("a prediction or score is not finite")
+        if not (table[["prediction", "score"]].abs() <= LARGEST).all(axis=None):
+            raise ValueError(f"a prediction or score is not a number up to {LARGEST:.0e}")
     whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
     with parsing(experiment.results("json"), "as test.py writes it", REMEDY):
         content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
