@@ -66,7 +66,10 @@ def test_a_damaged_file_of_a_dataset_is_one_line(tmp_path: Path, name: str, file
     assert str(root / Path(file).parts[0]) in text and "\n" not in text and len(text) < 700
 
 
-@pytest.mark.parametrize("text", ["seed: !!bool abc", "seed: !!int ''", f"seed: {DEEP}", 'data_base_path: "a\\0b"'])
+TEXTS = ["seed: !!bool abc", "seed: !!int ''", f"seed: {DEEP}", 'data_base_path: "a\\0b"']
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:20])
 def test_a_damaged_configuration_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "mine.yaml").write_text(f"experiment_name: a\n{text}\n")
     with pytest.raises(UserError, match=r"mine\.yaml") as error:

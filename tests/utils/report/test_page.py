@@ -173,15 +173,16 @@ def test_user_text_is_escaped_and_missing_pictures_are_named(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("file", "content", "match"),
     [
-        ("results.json", "{", "not as test.py writes it"),
-        ("results.json", "[" * 10**5, "not as test.py writes it"),
+        ("results.json", "{", "not as it is written here"),
+        ("results.json", "[" * 10**5, "not as it is written here"),
         ("results.json", "{}", "not as test.py writes it .lacks 'summary'"),
-        ("manifold.json", '{"a": 1}', "not as test.py writes it"),
+        ("manifold.json", '{"a": 1}', "not as it is written here"),
         ("config.yaml", "[" * 10**5, "config.yaml: not valid YAML"),
         ("metrics.csv", "loss,srocc,epoch,step\n1,,x,y\n", "not a log of training"),
         ("config.yaml", "seed: 1\nseed: 2", "seed is given twice"),
         ("metrics.csv", "nothing\n1\n", "not a log of training"),
     ],
+    ids=lambda text: text[:20],  # a deep file makes no readable name
 )
 def test_a_damaged_file_gives_a_one_line_message(tmp_path: Path, file: str, content: str, match: str) -> None:
     (tmp_path / file).write_text(content)
