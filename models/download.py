@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import torch
 
-from .errors import UserError, WeightsError, shorten
+from .errors import UserError, WeightsError, escape_controls, shorten
 
 RELEASE_URL = "https://github.com/miccunifi/ARNIQA/releases/download/weights"
 URL_VARIABLE = "ARNIQA_WEIGHTS_URL"
@@ -35,7 +35,8 @@ def downloaded(name: str, load: Callable[[Path], T]) -> T:
     path = cache / name
     if path.exists():
         return load(path)
-    url = f"{shorten(os.environ.get(URL_VARIABLE) or RELEASE_URL).rstrip('/')}/{name}"
+    address = (os.environ.get(URL_VARIABLE) or RELEASE_URL).strip().rstrip("/")
+    url = f"{escape_controls(address)}/{name}"
     # The file is moved to its place after it has loaded, so an incomplete download leaves no file.
     try:
         cache.mkdir(parents=True, exist_ok=True)

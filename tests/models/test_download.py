@@ -62,6 +62,15 @@ def test_a_mirror_that_cannot_be_asked_gives_one_line(
     assert not list(cache.iterdir())
 
 
+def test_a_long_address_is_not_cut(cache: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a mirror with a token in it."""
+    deep = mirror / "/".join(["folder" * 10] * 4)
+    deep.mkdir(parents=True)
+    (mirror / NAME).rename(deep / NAME)
+    monkeypatch.setenv("ARNIQA_WEIGHTS_URL", deep.as_uri())
+    assert published_regressor("csiq").dataset == "csiq"
+
+
 @pytest.mark.parametrize(("content", "word"), [(None, "try again"), (b"<!DOCTYPE html>", "a web page"), (b"", "")])
 def test_what_is_no_regressor_leaves_no_file_and_is_named_by_its_address(
     cache: Path, mirror: Path, content: bytes | None, word: str
