@@ -14,13 +14,13 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from benchmarks.harness import benchmark_parser, machine
 from utils.command import run_command
+from utils.evaluation.feature_file import CROPS
 from utils.evaluation.protocol import ALPHAS
 from utils.metrics import srocc
 from utils.regression import RidgePath, best_alpha
 from utils.runtime.device import resolve_device, with_float64
 
 SIZES = {"tid2013": (3000, 25), "kadid10k": (10125, 81)}  # images, references
-CROPS = 5
 
 
 def make_data(images: int, columns: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,9 +60,9 @@ class CustomDataset(IQADataset):
             raise UserError(
                 f"{self.root}: score range {[low, high]} is empty; set range: [lowest, highest] in {SETTINGS}"
             )
-        direction = settings.get("direction", "higher")
+        direction = settings.get("direction", KEYS["direction"].default)
         self.mos_type = "mos" if direction == "higher" else "dmos"
-        self.score_kind = settings.get("scores", "unstated")
+        self.score_kind = settings.get("scores", KEYS["scores"].default)
         if not {"range", "direction"} <= set(settings):
             line = f"{self.name}: scores {low:g} to {high:g}, {direction} is better (to change, edit {SETTINGS})"
             _say(self.root, line)

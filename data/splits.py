@@ -12,6 +12,7 @@ from pathlib import Path
 
 from data import IQA_DATASETS, get_dataset, split_files
 from data.split_files import FILES, ORDER_UNKNOWN, PHASES, PUBLISHED, check_empty, kind_of, make_splits, save_splits
+from models.download import TIMEOUT
 from models.errors import UserError
 from models.files import write_folder
 from utils.command import run_command
@@ -20,7 +21,6 @@ from utils.runtime.files import locked
 
 COMMIT = "f60c0f284ae6a28ebccaa5279962956760529572"
 ADDRESS = f"https://raw.githubusercontent.com/miccunifi/ARNIQA/{COMMIT}/datasets"
-PATIENCE = 30  # seconds without an answer
 BY_DEFAULT = [name for name in PUBLISHED if name not in ORDER_UNKNOWN]
 
 
@@ -106,7 +106,7 @@ def fetch(name: str, root: Path, address: str = ADDRESS) -> None:
     for file in FILES:
         url = f"{address}/{root.name}/splits/{file}"
         try:
-            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
                 content[file] = answer.read()
         except (OSError, http.client.HTTPException) as error:
             raise UserError(f"{url}: cannot be fetched ({error}); {by_hand}") from error

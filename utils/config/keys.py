@@ -15,7 +15,7 @@ from models.regressor import MAX_SIDE
 from utils.config.schema import Key, build, flatten, key, keys_of, read, section
 
 DATASET_NAMES = {"pattern": NAME, "allowed": "list of one or more folder names, no paths, each once"}
-MAX_BATCH, MAX_DIM = 65536, 65536  # larger values only run out of memory
+MAX_COUNT = 65536  # of images in a batch and of dimensions; larger values only run out of memory
 DATASETS = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]  # those of the paper's tables
 
 
@@ -53,7 +53,7 @@ class SchedulerSection:
 class TrainingSection:
     epochs: int = key(10, "passes over the training images", within="[1, inf)")
     lr: float = key(1e-3, "learning rate at the start and after a restart", within="(0, inf)")
-    batch_size: int = key(16, "images in a step, over all processes", within=f"[1, {MAX_BATCH}]")
+    batch_size: int = key(16, "images in a step, over all processes", within=f"[1, {MAX_COUNT}]")
     num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
     log_images_frequency: int = key(
         1000, "batches between logged ones, from each epoch's first; 0 logs none", within="[0, inf)"
@@ -108,7 +108,7 @@ class ValidationSection:
 
 @dataclass(frozen=True)
 class TestSection:
-    batch_size: int = key(16, "images whose features are extracted at once", within=f"[1, {MAX_BATCH}]")
+    batch_size: int = key(16, "images whose features are extracted at once", within=f"[1, {MAX_COUNT}]")
     num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
     num_splits: int = key(10, "splits of each dataset to test on", within="[1, 10]")
     grid_search: bool = key(True, "choose the ridge alpha on the validation images")
@@ -135,7 +135,7 @@ class TestSection:
 
 @dataclass(frozen=True)
 class EncoderSection:
-    embedding_dim: int = key(128, "size of the projection that the loss sees", within=f"[1, {MAX_DIM}]")
+    embedding_dim: int = key(128, "size of the projection that the loss sees", within=f"[1, {MAX_COUNT}]")
     pretrained: bool = key(True, "start from torchvision's ImageNet weights (IMAGENET1K_V1)")
     use_norm: bool = key(True, "L2-normalise features and projections")
 

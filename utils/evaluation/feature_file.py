@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from models.files import check_regular, write_bytes
+from models.preprocess import CROP_NAMES
+from models.regressor import EMBEDDING_DIM
 
-CROPS = 5
-EMBEDDING_DIM = 4096  # as in models/weights.py: 2048 features of the full-scale crop, then 2048 of the half-scale crop
+CROPS = len(CROP_NAMES)
 ROW = CROPS * EMBEDDING_DIM * 4  # bytes of an image's features
 STATE = np.dtype([("size", "<i8"), ("mtime", "<i8"), ("truncated", "?")])  # of an image file; size -1: no features
 

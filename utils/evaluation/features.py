@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from models.errors import UserError
 from models.image_file import check_header
 from models.preprocess import normalize
-from utils.evaluation.feature_file import CROPS, EMBEDDING_DIM, FeatureFile
+from models.regressor import EMBEDDING_DIM
+from utils.evaluation.feature_file import CROPS, FeatureFile
 from utils.runtime.device import precision_context
 from utils.runtime.distributed import (
     broadcast_from_rank0,
