@@ -18,8 +18,9 @@ from models.resnet import ResNet
 from models.simclr import nt_xent_loss
 from tests.golden import golden
 from tests.markdown import table_rows
-from tests.utils.distortions.test_parity import DETERMINISTIC, apply
+from tests.utils.distortions.test_parity import DETERMINISTIC, apply, overlapping_patches
 from utils.distortions import DISTORTIONS, degrade
+from utils.distortions.spatial_distortion import displaced_patches
 from utils.evaluation.protocol import ALPHAS
 from utils.metrics import srocc
 from utils.regression import RidgePath, best_alpha
@@ -174,22 +175,34 @@ def deviation(start: str) -> str:
 
 @pytest.fixture(scope="module")
 def photos() -> list[torch.Tensor]:
-    """Centre crops of four photos, 3 x 224 x 224."""
-    found = [Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
-    return [to_tensor(center_corners_crop(photo, 224)[0]) for photo in found]
+    """Centre crops of eight photos, 3 x 224 x 224."""
+    names = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "immunohistochemistry", "retina")
+    found = [getattr(skimage.data, name)() for name in names] + [skimage.data.stereo_motorcycle()[0]]
+    return [to_tensor(center_corners_crop(Image.fromarray(photo[..., :3]), 224)[0]) for photo in found]
 
 
 @pytest.mark.parametrize("kind", ["colordiff", "colorsat2", "highsharpen", "brighten"])
 def test_the_order_of_the_channels_matters_to_lab_types_as_much_as_stated(
     kind: str, photos: list[torch.Tensor]
 ) -> None:
-    stated_range = re.findall(rf"`{kind}` ([\d.]+) to ([\d.]+)", deviation("`colordiff`").split("Ours with BGR")[1])[0]
+    stated_range = re.findall(rf"`{kind}` ([\d.]+) to ([\d.]+)", deviation("`colordiff`"))[0]
 
     def strongest(image: torch.Tensor) -> torch.Tensor:
         return degrade(image, [(kind, DISTORTIONS[kind].levels[4])], torch.Generator())
 
     sizes = [(strongest(photo) - strongest(photo.flip(0)).flip(0)).abs().mean().item() for photo in photos]
     assert [min(sizes), max(sizes)] == pytest.approx([float(x) for x in stated_range], abs=0.0005)
+
+
+def test_an_overlapping_copy_of_patches_changes_as_much_more_as_stated(photos: list[torch.Tensor]) -> None:
+    low, high = map(int, re.findall(r"(\d+) to (\d+) % more", deviation("`noneccpatch`"))[0])
+
+    def change(function: Callable[..., torch.Tensor], photo: torch.Tensor) -> float:
+        generator = torch.Generator().manual_seed(0)
+        return sum((function(photo, 60, generator) - photo).abs().mean().item() for _ in range(40))
+
+    more = [change(overlapping_patches, photo) / change(displaced_patches, photo) - 1 for photo in photos]
+    assert [round(100 * min(more)), round(100 * max(more))] == [low, high]
 
 
 def test_pixelate_in_float32_differs_by_at_most_the_stated_amount(photos: list[torch.Tensor]) -> None:

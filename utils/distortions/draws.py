@@ -17,6 +17,11 @@ def uniform(shape: tuple[int, ...], generator: Generator, like: Tensor) -> Tenso
     return rand(shape, generator=generator, device=generator.device).to(like)
 
 
+def fractions(shape: tuple[int, int], generator: Generator) -> list[list[float]]:
+    """Values uniform in [0, 1), as Python numbers, for positions."""
+    return rand(shape, generator=generator, device=generator.device).tolist()
+
+
 def integers(low: int, high: int, count: int, generator: Generator) -> Tensor:
     """`count` integers uniform in low..high (both included), on the generator's device."""
     return randint(low, high + 1, (count,), generator=generator, device=generator.device)

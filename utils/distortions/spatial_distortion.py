@@ -32,27 +32,24 @@ def jitter(image: Tensor, level: float, generator: Generator) -> Tensor:
 def displaced_patches(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Copies a random 16 x 16 patch to a place up to 8 pixels away along each axis; repeated `level` times.
 
-    The patch's top-left corner is uniform in [16, H - 32] x [16, W - 32]. On sides shorter than 48 pixels, the patch is
-    taken from the middle and its copy is kept inside the image. On sides shorter than 16 pixels, it spans the side.
+    On each axis, the patch starts at s = 16 + round(u (side - 48)), or at 16 on sides shorter than 48 pixels, and goes
+    to round(s + 16 (v - 0.5)), u and v uniform in [0, 1). It is kept inside the image, and is not longer than a side.
     """
-    (h, top), (w, left) = (_patch_and_margin(side) for side in image.shape[-2:])
     height, width = image.shape[-2:]
-    count = int(level)
-    starts_y = draws.integers(top, height - h - top, count, generator).tolist()
-    starts_x = draws.integers(left, width - w - left, count, generator).tolist()
-    moves = draws.integers(-REACH, REACH, 2 * count, generator).tolist()
+    h, w = min(PATCH, height), min(PATCH, width)
     result = image.clone()
-    for y, x, dy, dx in zip(starts_y, starts_x, moves[:count], moves[count:], strict=True):
-        to_y = min(max(y + dy, 0), height - h)
-        to_x = min(max(x + dx, 0), width - w)
+    for u, v, other_u, other_v in draws.fractions((int(level), 4), generator):
+        y, to_y = _start_and_target(height, u, v)
+        x, to_x = _start_and_target(width, other_u, other_v)
         # clone: source and target may overlap.
         result[:, to_y : to_y + h, to_x : to_x + w] = result[:, y : y + h, x : x + w].clone()
     return result
 
 
-def _patch_and_margin(side: int) -> tuple[int, int]:
-    patch = min(PATCH, side)
-    return patch, min(MARGIN, (side - patch) // 2)
+def _start_and_target(side: int, u: float, v: float) -> tuple[int, int]:
+    last = max(0, side - PATCH)
+    start = min(MARGIN + round(u * max(0, side - PATCH - 2 * MARGIN)), last)
+    return start, min(max(round(start + 2 * REACH * (v - 0.5)), 0), last)
 
 
 def pixelate(image: Tensor, level: float, generator: Generator) -> Tensor:
@@ -90,16 +87,15 @@ def quantize(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def color_blocks(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Draws `level` blocks at uniform positions, each in one uniform random colour.
+    """Draws `level` blocks, each in one uniform random colour, at floor(u (side - 32)) on each axis, u in [0, 1).
 
     A block has 32 x 32 pixels, or the image's side where that is shorter.
     """
     height, width = image.shape[-2:]
-    h, w, count = min(BLOCK, height), min(BLOCK, width), int(level)
-    ys = draws.integers(0, height - h, count, generator).tolist()
-    xs = draws.integers(0, width - w, count, generator).tolist()
-    colors = draws.uniform((count, 3, 1, 1), generator, image)
+    positions = draws.fractions((int(level), 2), generator)
+    colors = draws.uniform((int(level), 3, 1, 1), generator, image)
     result = image.clone()
-    for y, x, color in zip(ys, xs, colors, strict=True):
-        result[:, y : y + h, x : x + w] = color
+    for (u, v), color in zip(positions, colors, strict=True):
+        y, x = int(u * max(0, height - BLOCK)), int(v * max(0, width - BLOCK))
+        result[:, y : y + BLOCK, x : x + BLOCK] = color
     return result

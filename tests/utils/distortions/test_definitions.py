@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 from scipy.interpolate import CubicSpline
@@ -181,6 +182,52 @@ def test_patches_are_copied_from_inside_the_image() -> None:
     assert {tuple(pixel) for pixel in output.flatten(1).T.tolist()} <= known
     changed = (output != image).any(0)
     assert changed.any() and not changed[:8].any() and not changed[-8:].any()
+
+
+def places(name: str, height: int, width: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Top-left corners (count x 2: y, x) and displacements of one patch or block, from images with unique pixels."""
+    image = torch.arange(height * width).div(height * width).reshape(1, height, width).repeat(3, 1, 1)
+    generator = torch.Generator().manual_seed(0)
+    corners, moves = [], []
+    while len(corners) < count:
+        output = DISTORTIONS[name].function(image, 1, generator)
+        ys, xs = (output[0] != image[0]).nonzero().T
+        if len(ys) == 0:  # a patch that was copied onto itself
+            continue
+        y, x = ys.min().item(), xs.min().item()
+        source = round(output[0, y, x].item() * height * width)
+        corners.append((y, x))
+        moves.append((y - source // width, x - source % width))
+    return np.array(corners), np.array(moves)
+
+
+def test_displacements_of_patches_are_distributed_as_published() -> None:
+    corners, moves = places("noneccpatch", 60, 80, 4000)
+    ends_half = np.r_[0.5, np.ones(15), 0.5] / 16  # of round(16 (v - 0.5))
+    both_zero = ends_half[8] ** 2  # not observed
+    for axis, side in enumerate((60, 80)):
+        expected = ends_half.copy()
+        expected[8] -= both_zero
+        counts = np.bincount(moves[:, axis] + 8, minlength=17)
+        assert scipy.stats.chisquare(counts, 4000 * expected / (1 - both_zero)).pvalue > 0.001
+        starts = np.bincount(corners[:, axis] - moves[:, axis] - 16, minlength=side - 47)
+        expected = np.r_[0.5, np.ones(side - 49), 0.5] / (side - 48)  # of round(u (side - 48))
+        assert scipy.stats.chisquare(starts, 4000 * expected).pvalue > 0.001
+
+
+def test_patches_on_short_sides_start_at_16() -> None:
+    corners, moves = places("noneccpatch", 33, 47, 200)
+    assert (corners - moves == 16).all()
+
+
+def test_blocks_never_touch_the_last_row_and_column() -> None:
+    corners, _ = places("colorblock", 50, 64, 2000)
+    for axis, side in enumerate((50, 64)):
+        counts = np.bincount(corners[:, axis])
+        assert len(counts) == side - 32
+        assert scipy.stats.chisquare(counts).pvalue > 0.001
+    corners, _ = places("colorblock", 32, 20, 20)
+    assert (corners == 0).all()
 
 
 @pytest.mark.parametrize("quality", DISTORTIONS["jpeg"].levels)
