@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, model_name: str) -> int:
     """Scores the images as the arguments say; returns the exit code of `main`."""
     options = (arguments.batch_size, arguments.num_workers, arguments.reference)
-    compared_with = f"{model.dataset}'s images, {SCORED_BY[model.score_kind]}"
+    compared_with = f"{model.regressor_dataset}'s images, {SCORED_BY[model.score_kind]}"
     if arguments.output:
         with ScoreFile(arguments.output, model_name, paths) as file:
             results = score_images(model, file.todo, *options)

@@ -41,7 +41,7 @@ class ARNIQA(HubModule):
             `experiment`.
 
     Attributes:
-        dataset: that the regressor was fitted on.
+        regressor_dataset: that the regressor was fitted on.
         mos_range: nominal lowest and highest score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
         crop_size: side in pixels of the crops that the regressor was fitted on; 224 if its file does not say.
@@ -88,7 +88,7 @@ class ARNIQA(HubModule):
         self.encoder = inference_encoder(encoder)
         self.regressor = fitted.linear()
         self.regressor_hash = fitted.hash
-        self.dataset = fitted.dataset
+        self.regressor_dataset = fitted.dataset
         self.mos_range, self.mos_type = fitted.mos_range, fitted.mos_type
         self.crop_size, self.shorter_side, self.precision = fitted.crop_size, fitted.shorter_side, fitted.precision
         self.score_quantiles, self.score_kind = fitted.score_quantiles, fitted.score_kind

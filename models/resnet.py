@@ -29,6 +29,8 @@ class ResNet(nn.Module):
         WeightsError: the ImageNet weights are not in torch.hub's cache and cannot be downloaded.
     """
 
+    feat_dim = FEATURE_DIM  # programs that use the published code read it
+
     def __init__(self, embedding_dim: int = 128, pretrained: bool = True, use_norm: bool = True) -> None:
         super().__init__()
         self.use_norm = use_norm

@@ -40,6 +40,7 @@ with torch.no_grad():
     score = model(img, img_ds, return_embedding=False, scale_score=True)
     _, embedding = model(img, img_ds, return_embedding=True)
 assert embedding.shape == (1, 4096)
+assert (model.regressor_dataset, model.encoder.feat_dim) == ("kadid10k", 2048)
 pixels = transforms.ToTensor()(picture).requires_grad_()
 model.score(pixels).backward()
 assert pixels.grad.abs().sum() > 0

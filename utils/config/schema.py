@@ -16,8 +16,8 @@ from models.errors import UserError, shorten
 T = TypeVar("T")
 # As the published command line takes them.
 BOOLEANS = {
-    **dict.fromkeys(("true", "t", "yes", "on", "1"), True),
-    **dict.fromkeys(("false", "f", "no", "off", "0"), False),
+    **dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "off", "0"), False),
 }
 NOUNS = {bool: "true or false", int: "integer", float: "number", str: "text"}
 

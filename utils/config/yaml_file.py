@@ -1,5 +1,6 @@
 """The configuration's file: reading it, and writing it with every key explained."""
 
+import sys
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from models.errors import UserError
 from models.files import parsing, write_text
 from utils.config.keys import KEYS, Config, complete
 from utils.config.schema import flatten, read
+from utils.runtime.distributed import is_rank0
+
+NOT_USED = {"checkpoint_base_path"}  # in the files that the published code saves
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> Config:
-    """Reads a YAML file; absent keys take their defaults.
+    """Reads a YAML file; absent keys take their defaults, and keys in `NOT_USED` are ignored with a line.
 
     Args:
         path: of the file.
@@ -24,7 +28,12 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
             range, or must be set and is not.
     """
     with parsing(Path(path), "a valid configuration"):
-        values = read(KEYS, read_yaml(Path(path)), f"{path}: ")
+        content = read_yaml(Path(path))
+        for name in NOT_USED & content.keys():
+            del content[name]
+            if is_rank0():
+                print(f"{path}: {name} is not used; checkpoints are in experiments/", file=sys.stderr)
+        values = read(KEYS, content, f"{path}: ")
     return complete(values | read(KEYS, dict(overrides), "--"), f"{path}: ")
 
 

@@ -51,6 +51,20 @@ def test_the_published_values_are_the_defaults(write: Any) -> None:
     assert (defaults.test.crop_size, defaults.training.optimizer.betas) == (224, [0.9, 0.999])
 
 
+def test_the_file_that_the_published_code_saves_is_accepted(write: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(PUBLISHED + "checkpoint_base_path: /somewhere/experiments\n", required=False)
+    assert load_config(path, REQUIRED) == load_config(write(PUBLISHED, required=False), REQUIRED)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{path}: checkpoint_base_path is not used") and "experiments/" in line
+
+
+@pytest.mark.parametrize(("text", "value"), [("y", True), ("Y", True), ("n", False), ("on", True), ("0", False)])
+def test_booleans_are_those_of_the_published_command_line(write: Any, text: str, value: bool) -> None:
+    config, _ = parse_command_line("test", argv=["--config", str(write()), "--test.grid_search", text])
+    assert config.test.grid_search is value
+    assert load_config(write(f"test: {{grid_search: {text}}}")).test.grid_search is value
+
+
 def test_config_yaml_has_every_default_with_its_comment() -> None:
     text = (ROOT / "config.yaml").read_text(encoding="utf-8")
     body = config_as_text({name: known.default for name, known in KEYS.items() if not known.required})
