@@ -1,0 +1,123 @@
+"""Compares our scores with those of the published code, on the released weights.
+
+    python -m benchmarks.published [IMAGES ...] [--repository OWNER/NAME] [--weights_dir FOLDER]
+
+The published torch.hub entry runs in a process of its own, as its README shows: the whole image and its half-scale
+copy, resized by torchvision. Ours is `model.score(path, crops="whole")`. Both programs download the released weights,
+and the first one the published code, which it then executes. The exit code is 1 if a score differs by more than 0.001.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.harness import benchmark_parser
+from models.arniqa import ARNIQA
+from models.errors import UserError
+from models.regressor import RELEASED_SCORES
+from utils.command import run_command
+from utils.config.command_line import nonempty_path
+from utils.evaluation.inference import find_files
+from utils.runtime.distributed import progress_bar
+
+LIMIT = 1e-3
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+PROGRAM = """
+import json, pathlib, sys
+import torch
+from PIL import Image
+from torchvision.transforms import Compose, Normalize, Resize, ToTensor
+
+repository, images, datasets = json.loads(sys.argv[1])
+source = "local" if pathlib.Path(repository).is_dir() else "github"
+preprocess = Compose([ToTensor(), Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
+for dataset in datasets:
+    model = torch.hub.load(repository, "ARNIQA", source=source, trust_repo=True, regressor_dataset=dataset).eval()
+    for image in images:
+        full = Image.open(image).convert("RGB")
+        half = Resize((full.height // 2, full.width // 2))(full)
+        with torch.no_grad():
+            score = model(preprocess(full)[None], preprocess(half)[None], return_embedding=False, scale_score=True)
+        print("score", json.dumps([image, dataset, float(score)]), flush=True)
+"""
+
+
+Scores = dict[tuple[str, str], float]  # by image and regressor
+
+
+def published_scores(repository: str, images: list[str], datasets: list[str]) -> Scores:
+    """The published code's scores.
+
+    Raises:
+        UserError: it did not run to its end.
+    """
+    scores: Scores = {}
+    # In a folder of its own, because the published code has packages with the names of ours.
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        progress_bar("published", len(images) * len(datasets), 0, "score") as bar,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, json.dumps([repository, images, datasets])],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("score "):
+                image, dataset, score = json.loads(line.removeprefix("score "))
+                scores[image, dataset] = score
+                bar.update()
+        if process.wait() != 0:
+            errors.seek(0)
+            reason = (errors.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+            raise UserError(f"{repository}: the published code failed ({reason})")
+    return scores
+
+
+def our_scores(images: list[str], datasets: list[str], weights_dir: Path | None) -> Scores:
+    """Our scores."""
+    scores: Scores = {}
+    with progress_bar("ours", len(images) * len(datasets), 0, "score") as bar:
+        for dataset in datasets:
+            model = ARNIQA(dataset, weights_dir)
+            for image in images:
+                with torch.no_grad():
+                    scores[image, dataset] = model.score(image, crops="whole").item()
+                bar.update()
+    return scores
+
+
+def main() -> int:
+    parser = benchmark_parser("benchmarks.published", __doc__)
+    parser.add_argument("images", nargs="*", default=[str(ASSETS)], help="image files or folders (default: assets/)")
+    parser.add_argument(
+        "--repository",
+        default="miccunifi/ARNIQA",
+        help="the published code: a GitHub repository or a local folder (default: %(default)s)",
+    )
+    parser.add_argument("--weights_dir", type=nonempty_path, help="folder with the released files, for our scores")
+    options = parser.parse_args()
+    images = [str(path.resolve()) for pattern in options.images for path in find_files(pattern)]
+    repository = str(Path(options.repository).resolve()) if Path(options.repository).is_dir() else options.repository
+    datasets = list(RELEASED_SCORES)
+    published = published_scores(repository, images, datasets)
+    ours = our_scores(images, datasets, options.weights_dir)
+    print(f"{'image':32} {'regressor':10} {'published':>10} {'ours':>10} {'difference':>10}")
+    for (image, dataset), score in published.items():
+        other = ours[image, dataset]
+        print(f"{Path(image).name:32} {dataset:10} {score:10.6f} {other:10.6f} {abs(score - other):10.1e}")
+    largest = max(abs(published[key] - ours[key]) for key in ours)
+    print(f"largest difference: {largest:.1e}, of {len(images)} images, {len(datasets)} regressors; limit {LIMIT:g}")
+    return int(not largest <= LIMIT)
+
+
+if __name__ == "__main__":
+    run_command(main)
