@@ -107,7 +107,7 @@ def run_test(config: Config, eval_type: str, device: torch.device) -> int:
         print(results_as_text(results))
         if results.datasets:
             if wandb is not None:
-                log_test(experiment, wandb, results)
+                log_test(experiment, wandb, results, config.training.batch_size)
             print(f"\nresults and regressors are in {experiment.folder}, features in {FEATURES} (they may be deleted)")
         if experiment.folder.is_dir():
             print(f"report: {write_report(experiment)}")

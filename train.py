@@ -122,21 +122,22 @@ class Trainer:
                 for batch in batches(loader) if state.step < self.steps else ():
                     self.image_report.report(batch)
                     frequency = training.log_images_frequency
-                    if log.sends_pictures and frequency > 0 and state.step % frequency == 0:
-                        log.add_pictures(input_pictures(batch))
+                    if log.sends_media and frequency > 0 and state.step % frequency == 0:
+                        log.add_media(input_pictures(batch))
                     learning_rate = state.learning_rate
                     view_a, view_b = self.transfer(views(batch, training.data.half_scale))
                     loss = training_step(self.model, state.optimizer, state.scaler, view_a, view_b, self.precision)
                     state.advance(self.steps)
                     done = epoch * self.steps + state.step
-                    log.add_step({"step": done, "epoch": epoch, "learning_rate": learning_rate}, loss)
+                    row = {"step": done, "epoch": epoch, "learning_rate": learning_rate}
+                    log.add_step(row, loss, lr=state.learning_rate)
                     bar.update()
                     end = state.step == self.steps
                     due = end or (training.checkpoint_frequency > 0 and state.step % training.checkpoint_frequency == 0)
                     stop_now = bool(self.stop) and world_size() == 1  # several ranks agree below
                     if not (due or stop_now or state.step % READ_LOSSES == 0):
                         continue
-                    log.add_pictures(self.drawing.pictures(wait=False))
+                    log.add_media(self.drawing.figures(wait=False))
                     bar.set_postfix(loss=f"{log.flush():.3f}", refresh=False)
                     stopping = any_rank(bool(self.stop), self.device)
                     if due or stopping:
@@ -149,14 +150,14 @@ class Trainer:
         if state.best is None:  # no epoch was validated: keep the last one
             self.save_best(state.epoch - 1)
         with self.interruptible():
-            log.add_pictures(self.drawing.pictures(wait=True))
+            log.add_media(self.drawing.figures(wait=True))
 
     def validate(self) -> None:
         """Scores the encoder on the validation sets, keeps it if it is the best so far, and saves the state."""
         state, epoch = self.state, self.state.epoch
         with self.interruptible():  # an interrupted validation is repeated
             result = validate(state.model.encoder, self.validation_sets, self.config, self.device)
-            self.log.add_pictures(self.drawing.pictures(wait=True))
+            self.log.add_media(self.drawing.figures(wait=True))
         mean = self.log_validation(result)
         if result.drawn is not None:
             dataset, embeddings = result.drawn

@@ -53,6 +53,11 @@ class Manifold:
     levels: list[int]
     scores: list[float]
 
+    @classmethod
+    def load(cls, path: Path) -> "Manifold":
+        """Reads what `save` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
     def save(self, path: Path) -> None:
         """Writes it as JSON.
 

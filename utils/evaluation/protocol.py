@@ -106,15 +106,19 @@ class DatasetResult:
         """How many of the first split's images are of the group."""
         return sum(group in (GLOBAL, p.type) for p in self.predictions)
 
+    def by_error(self) -> list[Prediction]:
+        """The predictions, those closest to the true score first."""
+        return sorted(self.predictions, key=lambda p: abs(p.prediction - p.score))
+
     def best(self) -> list[Prediction]:
         """The predictions closest to the true score, closest first: 16, or half of fewer than 32."""
         half = (len(self.predictions) + 1) // 2
-        return sorted(self.predictions, key=_error)[: min(half, EXTREMES)]
+        return self.by_error()[: min(half, EXTREMES)]
 
     def worst(self) -> list[Prediction]:
         """The predictions farthest from the true score, farthest first: 16, or the other half of fewer than 32."""
         half = len(self.predictions) // 2
-        return sorted(self.predictions, key=_error)[::-1][: min(half, EXTREMES)]
+        return self.by_error()[::-1][: min(half, EXTREMES)]
 
 
 def evaluate(
@@ -263,7 +267,3 @@ def _phase(dataset: ScoredDataset, split: int, phase: str) -> NDArray[np.int64]:
             f"{dataset.name}: split {split} has {len(images)} {phase} images; at least {MIN_IMAGES} are needed"
         )
     return images
-
-
-def _error(prediction: Prediction) -> float:
-    return abs(prediction.prediction - prediction.score)

@@ -4,9 +4,13 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import pandas as pd
+
+from models.errors import UserError
 from models.experiment import Experiment
+from models.files import parsing
 from models.image_file import open_thumbnail
-from utils.evaluation.protocol import averages
+from utils.evaluation.protocol import EXTREMES, averages
 from utils.evaluation.results import Results, summary_table
 from utils.experiment.wandb_run import start_wandb
 
@@ -27,8 +31,18 @@ def named_scores(phase: str, scores: Mapping[str, Mapping[str, float]], syntheti
     return {f"{phase}_{metric}_{name}": value for name, figures in named.items() for metric, value in figures.items()}
 
 
-def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Results) -> None:
-    """Sends a test's tables, and its best and worst predictions with their images, to the experiment's W&B run."""
+def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Results, batch_size: int) -> None:
+    """Sends a test's tables, and its best and worst predictions with their images, to the experiment's W&B run.
+
+    They have a position after the training's last one. Without a connection W&B writes a second folder, whose
+    positions begin at 0; `wandb sync` of both gives one run.
+
+    Args:
+        experiment: the tested one.
+        settings: arguments of `wandb.init`.
+        results: of the test.
+        batch_size: images in a training step.
+    """
     run = start_wandb(experiment, settings)
     if run is None:
         return
@@ -41,15 +55,24 @@ def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Resul
         summary |= named_scores("test", scores, [name for name, result in whole.items() if result.synthetic])
     content: dict[str, Any] = {"test_summary": wandb.Table(dataframe=summary_table(results).astype(str))}
     for result in whole.values():
-        for kind, predictions in (("best", result.best()), ("worst", result.worst())):
+        by_error = result.by_error()
+        for kind, predictions in (("best", by_error[:EXTREMES]), ("worst", by_error[::-1][:EXTREMES])):
             rows = []
             for p in predictions:
                 picture = wandb.Image(open_thumbnail(p.image, THUMBNAIL))
-                rows.append([picture, p.prediction, p.score, abs(p.prediction - p.score), p.image])
+                rows.append([picture, p.prediction, p.score, p.prediction - p.score, p.image])
             content[f"test_{result.dataset}_{kind}_results"] = wandb.Table(columns=COLUMNS, data=rows)
     try:
-        run.log(content)
+        run.log(content, step=max(run.step, _last_step(experiment) * batch_size + 1))
         run.summary.update(summary)
         run.finish()
-    except (wandb.errors.Error, OSError) as error:
+    except (wandb.errors.Error, OSError, UserError) as error:
         print(f"W&B did not take the test's results ({error}); they are in {experiment.folder}", file=sys.stderr)
+
+
+def _last_step(experiment: Experiment) -> int:
+    """The last training step in an experiment's metrics.csv; 0 without one."""
+    if not experiment.metrics.exists():
+        return 0
+    with parsing(experiment.metrics, "as it is written here", "delete the file"):
+        return int(max(pd.read_csv(experiment.metrics, usecols=["step"])["step"], default=0))

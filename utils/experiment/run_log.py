@@ -21,8 +21,9 @@ from utils.experiment.wandb_run import start_wandb
 from utils.runtime.distributed import is_rank0
 from utils.runtime.files import GrowingFile
 
-PUBLISHED = {"learning_rate": "lr"}  # columns of metrics.csv that have another name in W&B
-Pictures = Mapping[str, Sequence[tuple[Image.Image, str]]]  # name in W&B -> pictures and their captions
+ONLY_IN_FILE = ("step", "learning_rate")  # columns of metrics.csv that W&B does not get
+Pictures = list[tuple[Image.Image, str]]  # pictures and their captions
+Media = Mapping[str, Any]  # name in W&B -> `Pictures` or a Plotly figure
 
 
 class RunLog:
@@ -30,8 +31,8 @@ class RunLog:
 
     `metrics.csv` has one row per training step (`loss`, `learning_rate`, `images_per_second`) and one per validation
     (SROCC and PLCC of every dataset and their means). `step` counts finished training steps over all epochs, `epoch`
-    counts from zero. W&B gets the same under the names of the published code, over the number of images seen. Only
-    rank 0 writes; the other ranks check their losses.
+    counts from zero. W&B gets the same under the names of the published code, over the number of images seen before
+    the step. Only rank 0 writes; the other ranks check their losses.
 
     Args:
         experiment: its folder gets the files.
@@ -57,29 +58,35 @@ class RunLog:
     ) -> None:
         self.columns = ["step", "epoch", *columns]
         self.batch_size = batch_size
-        self._pending: list[tuple[dict[str, Any], Tensor, Pictures]] = []  # rows, losses on the device, pictures
-        self._pictures: Pictures = {}  # for the next row
+        self._pending: list[tuple[dict[str, Any], Tensor, float, Media]] = []  # row, loss on the device, lr, media
+        self._media: Media = {}  # for the next row
         self._last_step = step
         self.start_clock()
         self._file = self._open(experiment.metrics, step, validated) if is_rank0() else None
         self._wandb = start_wandb(experiment, wandb_settings) if is_rank0() and wandb_settings is not None else None
 
     @property
-    def sends_pictures(self) -> bool:
+    def sends_media(self) -> bool:
         return self._wandb is not None
 
     def start_clock(self) -> None:
         """Starts the measurement of `images_per_second`; `flush` starts it again."""
         self._since = time.perf_counter()
 
-    def add_pictures(self, pictures: Pictures) -> None:
-        """Adds pictures, which W&B gets with the next row."""
-        self._pictures = {**self._pictures, **pictures}
+    def add_media(self, media: Media) -> None:
+        """Adds pictures and figures, which W&B gets with the next row."""
+        self._media = {**self._media, **media}
 
-    def add_step(self, row: Mapping[str, Any], loss: Tensor) -> None:
-        """Adds a training step: its `step`, `epoch` and `learning_rate`, and its loss, which `flush` reads."""
-        self._pending.append((dict(row), loss, self._pictures))
-        self._pictures = {}
+    def add_step(self, row: Mapping[str, Any], loss: Tensor, lr: float) -> None:
+        """Adds a training step.
+
+        Args:
+            row: its `step`, `epoch` and `learning_rate`.
+            loss: on any device; `flush` reads it.
+            lr: the learning rate after the scheduler's step, which W&B gets.
+        """
+        self._pending.append((dict(row), loss, lr, self._media))
+        self._media = {}
 
     def flush(self) -> float:
         """Reads the losses of all added steps from the device and writes the rows. Returns the last loss.
@@ -87,9 +94,9 @@ class RunLog:
         Raises:
             UserError: a loss is not finite.
         """
-        losses = torch.stack([loss for _, loss, _ in self._pending]).tolist()  # waits for the device
+        losses = torch.stack([loss for _, loss, _, _ in self._pending]).tolist()  # waits for the device
         rate = len(losses) * self.batch_size / (time.perf_counter() - self._since)
-        rows = [{**row, "loss": loss} for (row, _, _), loss in zip(self._pending, losses, strict=True)]
+        rows = [{**row, "loss": loss} for (row, _, _, _), loss in zip(self._pending, losses, strict=True)]
         for row in rows:
             if not math.isfinite(row["loss"]):
                 raise UserError(
@@ -98,9 +105,9 @@ class RunLog:
                 )
             row["images_per_second"] = round(rate, 2)
         self._write(rows)
-        for row, (_, _, pictures) in zip(rows, self._pending, strict=True):
-            values = {PUBLISHED.get(name, name): value for name, value in row.items() if name != "step"}
-            self._send(values, row["step"], pictures)
+        for row, (_, _, lr, media) in zip(rows, self._pending, strict=True):
+            values = {name: value for name, value in row.items() if name not in ONLY_IN_FILE}
+            self._send({**values, "lr": lr}, (row["step"] - 1) * self.batch_size, media)
         self._pending = []
         self.start_clock()
         return losses[-1]
@@ -108,13 +115,14 @@ class RunLog:
     def write_validation(self, row: Mapping[str, Any], published: Mapping[str, float]) -> None:
         """Writes a validation: `row` has `step`, `epoch` and any of the columns, `published` is what W&B gets."""
         self._write([row])
-        self._send(published, row["step"], self._pictures)
-        self._pictures = {}
+        # Not at step * batch_size, the position of the next step: W&B drops a position that it had before a resume.
+        self._send(published, row["step"] * self.batch_size - 1, self._media)
+        self._media = {}
 
     def close(self, exit_code: int = 0) -> None:
         """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
-        if self._pictures:
-            self._send({}, self._last_step + 1, self._pictures)
+        if self._media:
+            self._send({}, self._last_step * self.batch_size, self._media)
         if self._file is not None:
             self._file.close()
         if self._wandb is not None:
@@ -140,14 +148,17 @@ class RunLog:
         if self._file is not None:
             self._file.append(self._as_csv(rows))
 
-    def _send(self, values: Mapping[str, Any], step: int, pictures: Pictures) -> None:
+    def _send(self, values: Mapping[str, Any], images_seen: int, media: Media) -> None:
         if self._wandb is None:
             return
         import wandb
 
         try:
-            images = {n: [wandb.Image(image, caption=c) for image, c in found] for n, found in pictures.items()}
-            self._wandb.log({**values, **images}, step=step * self.batch_size)
+            sent = {
+                name: [wandb.Image(image, caption=c) for image, c in item] if isinstance(item, list) else item
+                for name, item in media.items()
+            }
+            self._wandb.log({**values, **sent}, step=images_seen)
         except (wandb.errors.Error, OSError) as error:
             print(f"W&B does not accept data any more ({error}); the run continues without it", file=sys.stderr)
             self._wandb = None
@@ -158,7 +169,7 @@ class RunLog:
         return text.getvalue().encode("utf-8")
 
 
-def input_pictures(batch: Mapping[str, Any]) -> Pictures:
+def input_pictures(batch: Mapping[str, Any]) -> dict[str, Pictures]:
     """The pictures of a training batch (see `collate_samples`): one per pair, with its composition as caption.
 
     A picture shows A at full and half scale, then B at full and half scale.

@@ -27,15 +27,22 @@ LAYOUT = {
 }
 
 
-def manifold_figure(manifold: Manifold, method: str, kind: str, printed: str, number: int) -> Markup:
-    """The manifold coloured by "groups" or "mos", with a caption; hovering shows name, type and level.
+def manifold_plots(manifold: Manifold) -> dict[str, go.Figure]:
+    """All plots by their published names in W&B: T-SNE, MOS_T-SNE, UMAP, MOS_UMAP."""
+    return {
+        prefix + method.upper(): manifold_plot(manifold, method, kind)
+        for method in manifold.points
+        for kind, prefix in (("groups", ""), ("mos", "MOS_"))
+    }
+
+
+def manifold_plot(manifold: Manifold, method: str, kind: str) -> go.Figure:
+    """The manifold coloured by "groups" or "mos"; hovering shows name, type and level.
 
     Args:
         manifold: with the points of `method`.
         method: "t-SNE" or "UMAP".
         kind: "groups" or "mos".
-        printed: address of a picture that replaces the figure on paper; empty without one.
-        number: of the figure on the page. The first one has Plotly's script.
     """
     points = np.asarray(manifold.points[method])
     described = zip(manifold.names, manifold.types, manifold.levels, manifold.scores, strict=True)
@@ -61,12 +68,24 @@ def manifold_figure(manifold: Manifold, method: str, kind: str, printed: str, nu
             strengths = [255 * opacity(level) for level in levels[chosen].tolist()]
             shades = [f"rgb{tuple(round(255 - strength * (1 - c)) for c in color)}" for strength in strengths]
             add(chosen, group, color=shades)
+    return plot
+
+
+def manifold_figure(manifold: Manifold, method: str, kind: str, printed: str, number: int) -> Markup:
+    """`manifold_plot` on a page, with a caption.
+
+    Args:
+        manifold, method, kind: as for `manifold_plot`.
+        printed: address of a picture that replaces the figure on paper; empty without one.
+        number: of the figure on the page. The first one has Plotly's script.
+    """
+    plot = manifold_plot(manifold, method, kind)
     html = plot.to_html(
         full_html=False, include_plotlyjs=number == 0, div_id=f"manifold-{number}", default_width="100%",
         config={"displaylogo": False, "responsive": True},
     )  # fmt: skip
     shown = "group of distortion" if kind == "groups" else "score"
-    caption = f"{method} of {len(points)} images of {manifold.dataset}, coloured by {shown}"
+    caption = f"{method} of {len(manifold.names)} images of {manifold.dataset}, coloured by {shown}"
     content = Markup('<div class="interactive">{}</div>').format(Markup(html))
     if printed:
         content += Markup('<img class="printed" alt="{}" src="{}">').format(caption, printed)

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.experiment import Experiment
-from models.image_file import open_image
 from utils.config.keys import VisualizationSection
-from utils.evaluation.manifold import DegradedDataset
-from utils.report.pictures import draw_manifold, manifold_pictures
+from utils.evaluation.manifold import DegradedDataset, Manifold
+from utils.report.pictures import draw_manifold
 from utils.runtime.workers import starting_processes
 
 
@@ -47,8 +45,8 @@ class ManifoldDrawing:
         with starting_processes():
             self._process.start()
 
-    def pictures(self, wait: bool) -> dict[str, list[tuple[Image.Image, str]]]:
-        """The pictures of a finished drawing and their captions, once; empty without one.
+    def figures(self, wait: bool) -> dict[str, Any]:
+        """The interactive figures of a finished drawing by their names in W&B, once; empty without one.
 
         Args:
             wait: wait for an unfinished drawing.
@@ -57,8 +55,11 @@ class ManifoldDrawing:
             return {}
         self._process.join()
         drawn, self._process = self._process.exitcode == 0, None
-        paths = manifold_pictures(self.experiment) if drawn else {}
-        return {name: [(open_image(path), path.stem)] for name, path in paths.items()}
+        if not drawn:
+            return {}
+        from utils.report.interactive import manifold_plots  # imports Plotly
+
+        return manifold_plots(Manifold.load(self.experiment.manifold))
 
     def stop(self) -> None:
         """Ends an unfinished drawing, and removes its unfinished files."""

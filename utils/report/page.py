@@ -22,6 +22,7 @@ from utils.evaluation.results import NOT_SHOWN, SCORE_KINDS, CrossResult, cross_
 from utils.report import figures
 from utils.report.interactive import manifold_figure
 from utils.report.page_parts import drawing, table, template, thumbnail
+from utils.report.pictures import KINDS
 
 THUMBNAIL, PRINTED = 160, 800  # longest side of a photo and of a manifold on paper, in pixels
 
@@ -200,16 +201,15 @@ def _outcome(row: dict[str, Any], score_kind: str) -> str:
 
 
 def _add_manifold(page: Page, experiment: Experiment) -> None:
-    content = _read_json(experiment.manifold)
-    if content is None:
+    if not experiment.manifold.exists():
         page.missing.append(
             "no manifold: validation.visualize is off, or no dataset has types and levels and ten validation images"
         )
         return
     with parsing(experiment.manifold, "as it is written here", "run the test again, or delete the file"):
-        manifold = Manifold(**content)
+        manifold = Manifold.load(experiment.manifold)
         for method in manifold.points:
-            for kind in ("groups", "mos"):
+            for kind in KINDS:
                 printed = thumbnail(experiment.manifold_picture(method, kind), PRINTED, quality=85)
                 page.manifold.append(manifold_figure(manifold, method, kind, printed, number=len(page.manifold)))
     if "UMAP" not in manifold.points:

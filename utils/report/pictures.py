@@ -2,7 +2,6 @@
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from utils.evaluation.manifold import DegradedDataset, Manifold, make_manifold
 
 GROUP_COLORS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 LEVELS = 5
-METHODS = ("t-SNE", "UMAP")
-PUBLISHED_PREFIXES = {"groups": "", "mos": "MOS_"}  # of the pictures' names in W&B, by what their colours show
+KINDS = ("groups", "mos")  # what the colours show
 
 
 def draw_manifold(
@@ -66,19 +64,9 @@ def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> Non
         UserError: a file cannot be written.
     """
     for method in manifold.points:
-        for kind in PUBLISHED_PREFIXES:
+        for kind in KINDS:
             figure = draw(manifold, method, kind, title)
             write_atomic(experiment.manifold_picture(method, kind), partial(figure.savefig, dpi=150, format="png"))
-
-
-def manifold_pictures(experiment: Experiment) -> dict[str, Path]:
-    """The pictures in an experiment's folder by their published names in W&B: T-SNE, MOS_T-SNE, UMAP, MOS_UMAP."""
-    paths = {
-        prefix + method.upper(): experiment.manifold_picture(method, kind)
-        for method in METHODS
-        for kind, prefix in PUBLISHED_PREFIXES.items()
-    }
-    return {name: path for name, path in paths.items() if path.exists()}
 
 
 def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:

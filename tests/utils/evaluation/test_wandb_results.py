@@ -37,7 +37,8 @@ def test_a_test_has_the_published_names(tmp_path: Path, monkeypatch: pytest.Monk
     results = Results(
         [result("live", SYNTHETIC, predictions, True), result("spaq", AUTHENTIC, predictions, False)], encoder_hash="0"
     )
-    log_test(Experiment(tmp_path, "test"), SETTINGS, results)
+    (tmp_path / "metrics.csv").write_text("step,epoch,loss\n1,0,2\n2,0,1\n2,0,\n")
+    log_test(Experiment(tmp_path, "test"), SETTINGS, results, batch_size=16)
 
     found = summary(tmp_path)
     expected: dict[str, Any] = {"test_alpha_live": 0.25, "test_alpha_spaq": 0.25}
@@ -47,13 +48,13 @@ def test_a_test_has_the_published_names(tmp_path: Path, monkeypatch: pytest.Monk
         expected |= {f"test_{metric}_authentic_avg": AUTHENTIC[metric], f"test_{metric}_avg": 0.7}
     assert {name: found.get(name) for name in expected} == pytest.approx(expected)
 
+    assert {row["_step"] for row in history(tmp_path)} == {33}  # after the training
     tables = {key.split(".")[0] for row in history(tmp_path) for key in row}
     assert tables >= {f"test_{d}_{kind}_results" for d in ("live", "spaq") for kind in ("best", "worst")}
     (written,) = tmp_path.glob("wandb/offline-run-*/files/media/table/test_live_worst_results_*.json")
     table = json.loads(written.read_text(encoding="utf-8"))
     assert table["columns"] == ["Image", "Predicted", "GT", "Difference", "Path"]
     assert [row[1:] for row in table["data"]] == [
-        [10.0, 3.5, 6.5, str(tmp_path / "5.png")],
-        [8.0, 3.0, 5.0, str(tmp_path / "4.png")],
-        [6.0, 2.5, 3.5, str(tmp_path / "3.png")],
+        [2.0 * i, 0.5 * i + 1, 1.5 * i - 1, str(tmp_path / f"{i}.png")]  # the difference has a sign
+        for i in (5, 4, 3, 2, 0, 1)
     ]

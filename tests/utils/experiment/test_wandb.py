@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import torch
 from PIL import Image
@@ -88,9 +89,11 @@ def test_scalars_are_logged_and_a_resumed_run_continues(tmp_path: Path, monkeypa
     assert {path.stem for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")} == {f"run-{first.strip()}"}
     rows = history(tmp_path)
     assert [row["loss"] for row in rows if "loss" in row] == [1, 0.5, 0.25]
-    assert [row["_step"] for row in rows if "loss" in row] == [16, 32, 64]  # images seen
-    assert [row.get("lr") for row in rows] == [0.1, 0.1, 0.1] and "learning_rate" not in rows[0]
-    assert (rows[2]["val_srocc_avg"], rows[2]["val_srocc_live"]) == (0.7, 0.7) and "srocc" not in rows[2]
+    assert [row["_step"] for row in rows if "loss" in row] == [0, 16, 48]  # images seen before the step
+    assert [row["lr"] for row in rows if "lr" in row] == [0.2] * 3 and "learning_rate" not in rows[0]  # after the step
+    validation = rows[-1]
+    assert (validation["val_srocc_avg"], validation["val_srocc_live"]) == (0.7, 0.7) and "srocc" not in validation
+    assert validation["_step"] == 63  # the step after it is at 64, also if W&B starts again in between
     with (tmp_path / "metrics.csv").open(newline="", encoding="utf-8") as file:
         assert [row["learning_rate"] + row["srocc"] for row in csv.DictReader(file)] == ["0.1", "0.1", "0.1", "0.7"]
 
@@ -118,17 +121,19 @@ def test_pictures_are_sent_with_the_next_row(tmp_path: Path, monkeypatch: pytest
     for last in (10, 20):
         for step in range(last - 9, last + 1):
             if step in (7, 10, 17):
-                log.add_pictures({"input": [(Image.new("RGB", (8, 8)), f"step {step}")]})
-            log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step))
+                log.add_media({"input": [(Image.new("RGB", (8, 8)), f"step {step}")]})
+            log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step), lr=0.1)
         log.flush()
-    log.add_pictures({"T-SNE": [(Image.new("RGB", (8, 8)), "after the last step")]})
+    log.add_media({"T-SNE": go.Figure(go.Scatter(x=[1], y=[2], name="after the last step"))})
     log.close()
     rows = history(tmp_path)
     np.testing.assert_allclose([row["loss"] for row in rows if "loss" in row], [1 / s for s in range(1, 21)])
     with_pictures = {row["_step"]: json.dumps(row) for row in rows if "input" in json.dumps(row)}
-    assert set(with_pictures) == {16 * step for step in (7, 10, 17)}
-    assert all(f'"step {step // 16}"' in text for step, text in with_pictures.items())
-    assert "after the last step" in json.dumps(rows[-1]) and rows[-1]["_step"] == 336
+    assert set(with_pictures) == {16 * (step - 1) for step in (7, 10, 17)}
+    assert all(f'"step {step // 16 + 1}"' in text for step, text in with_pictures.items())
+    assert rows[-1]["T-SNE._type"] == "plotly-file" and rows[-1]["_step"] == 320
+    (plot,) = tmp_path.glob("wandb/offline-run-*/files/media/plotly/T-SNE_*.json")
+    assert json.loads(plot.read_text(encoding="utf-8"))["data"][0]["name"] == "after the last step"
 
 
 def test_online_without_a_project_is_off_and_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,24 +49,24 @@ def start(drawing: ManifoldDrawing, factor: float = 1.0) -> None:
 
 def test_the_pictures_of_a_finished_drawing_come_once(tmp_path: Path) -> None:
     drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
-    assert drawing.pictures(wait=True) == {}
+    assert drawing.figures(wait=True) == {}
     start(drawing)
-    assert drawing.pictures(wait=False) == {}  # it takes seconds to import its packages
-    pictures = drawing.pictures(wait=True)
-    assert {"T-SNE", "MOS_T-SNE"} <= set(pictures)
-    ((image, caption),) = pictures["T-SNE"]
-    assert caption == "manifold_tsne_groups" and min(image.size) > 500
-    assert drawing.pictures(wait=True) == {}
+    assert drawing.figures(wait=False) == {}  # it takes seconds to import its packages
+    figures = drawing.figures(wait=True)
+    assert {"T-SNE", "MOS_T-SNE"} <= set(figures)
+    assert {trace.name for trace in figures["T-SNE"].data} == {"group 0", "group 1", "group 2"}
+    assert [trace.marker.color for trace in figures["MOS_T-SNE"].data] == [tuple(range(12))]
+    assert drawing.figures(wait=True) == {}
 
 
 def test_a_drawing_that_fails_has_no_pictures_and_one_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
     drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
     start(drawing, factor=float("nan"))
-    assert drawing.pictures(wait=True) == {}
+    assert drawing.figures(wait=True) == {}
     start(drawing)
     (tmp_path / ".manifold.json.partial").touch()
     drawing.stop()
-    assert not list(tmp_path.iterdir()) and drawing.pictures(wait=True) == {}
+    assert not list(tmp_path.iterdir()) and drawing.figures(wait=True) == {}
 
 
 def test_a_program_that_ends_does_not_wait(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_fork_does_not_wait_for_the_drawing(tmp_path: Path) -> None:
     signal.alarm(120)
     try:
         deadline = time.monotonic() + 60
-        while drawing.pictures(wait=False) == {} and time.monotonic() < deadline:
+        while drawing.figures(wait=False) == {} and time.monotonic() < deadline:
             child = os.fork()
             if child == 0:
                 os._exit(0)
