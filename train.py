@@ -98,7 +98,7 @@ class Trainer:
         self.model = parallel_model(self.state.model, device, config.training.compile)
         self.transfer = Transfer(device)
         self.image_report = ImageReport(self.dataset, self.state.unreadable)
-        self.drawing = ManifoldDrawing(self.experiment)
+        self.drawing = ManifoldDrawing(self.experiment, interactive=self.wandb is not None)
 
     def open_log(self) -> None:
         """Writes the configuration and the environment into the experiment's folder, and opens the log."""
@@ -129,8 +129,8 @@ class Trainer:
                     loss = training_step(self.model, state.optimizer, state.scaler, view_a, view_b, self.precision)
                     state.advance(self.steps)
                     done = epoch * self.steps + state.step
-                    row = {"step": done, "epoch": epoch, "learning_rate": learning_rate}
-                    log.add_step(row, loss, lr=state.learning_rate)
+                    rates = {"learning_rate": learning_rate, "lr": state.learning_rate}
+                    log.add_step({"step": done, "epoch": epoch, **rates}, loss)
                     bar.update()
                     end = state.step == self.steps
                     due = end or (training.checkpoint_frequency > 0 and state.step % training.checkpoint_frequency == 0)

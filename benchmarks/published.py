@@ -3,21 +3,24 @@
     python -m benchmarks.published [IMAGES ...] [--repository OWNER/NAME] [--weights_dir FOLDER]
 
 The published torch.hub entry runs in a process of its own, as its README shows: the whole image and its half-scale
-copy, resized by torchvision. Ours is `model.score(path, crops="whole")`. Both programs download the released weights,
-and the first one the published code, which it then executes. The exit code is 1 if a score differs by more than 0.001.
+copy, resized by torchvision. Ours is `model.score(path, crops="whole")`. The published code is downloaded and executed;
+both programs download the released weights. The exit code is 1 if a score differs by more than 0.001.
 """
 
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.harness import benchmark_parser
 from models.arniqa import ARNIQA
-from models.errors import UserError
+from models.errors import UserError, escape_controls
 from models.regressor import RELEASED_SCORES
 from utils.command import run_command
 from utils.config.command_line import nonempty_path
@@ -32,11 +35,13 @@ import torch
 from PIL import Image
 from torchvision.transforms import Compose, Normalize, Resize, ToTensor
 
-repository, images, datasets = json.loads(sys.argv[1])
+repository, images, datasets, ours = json.load(sys.stdin)
 source = "local" if pathlib.Path(repository).is_dir() else "github"
 preprocess = Compose([ToTensor(), Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
 for dataset in datasets:
     model = torch.hub.load(repository, "ARNIQA", source=source, trust_repo=True, regressor_dataset=dataset).eval()
+    if any((getattr(module, "__file__", None) or "").startswith(ours) for module in sys.modules.values()):
+        sys.exit(f"it imported modules of {ours}, which is on Python's path")
     for image in images:
         full = Image.open(image).convert("RGB")
         half = Resize((full.height // 2, full.width // 2))(full)
@@ -62,14 +67,18 @@ def published_scores(repository: str, images: list[str], datasets: list[str]) ->
         progress_bar("published", len(images) * len(datasets), 0, "score") as bar,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, json.dumps([repository, images, datasets])],
+            [sys.executable, "-c", PROGRAM],
             cwd=folder,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             encoding="utf-8",
         ) as process,
     ):
-        assert process.stdout is not None
+        assert process.stdin is not None and process.stdout is not None
+        json.dump([repository, images, datasets, str(ASSETS.parent) + os.sep], process.stdin)
+        process.stdin.close()
         for line in process.stdout:
             if line.startswith("score "):
                 image, dataset, score = json.loads(line.removeprefix("score "))
@@ -77,8 +86,8 @@ def published_scores(repository: str, images: list[str], datasets: list[str]) ->
                 bar.update()
         if process.wait() != 0:
             errors.seek(0)
-            reason = (errors.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-            raise UserError(f"{repository}: the published code failed ({reason})")
+            reason = (errors.read().strip().splitlines() or ["no message"])[-1]
+            raise UserError(f"{repository}: the published code ended with exit code {process.returncode} ({reason})")
     return scores
 
 
@@ -106,15 +115,21 @@ def main() -> int:
     parser.add_argument("--weights_dir", type=nonempty_path, help="folder with the released files, for our scores")
     options = parser.parse_args()
     images = [str(path.resolve()) for pattern in options.images for path in find_files(pattern)]
-    repository = str(Path(options.repository).resolve()) if Path(options.repository).is_dir() else options.repository
+    repository = options.repository
+    if "/" in repository and Path(repository).is_dir():
+        repository = str(Path(repository).resolve())
+    elif not re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", repository):
+        raise UserError(f"--repository: found {repository!r}; allowed: OWNER/NAME on GitHub, or the path of a folder")
     datasets = list(RELEASED_SCORES)
-    published = published_scores(repository, images, datasets)
     ours = our_scores(images, datasets, options.weights_dir)
+    print(f"running the published code of {repository}; the first run downloads it and its weights", file=sys.stderr)
+    published = published_scores(repository, images, datasets)
+    difference = {key: abs(published[key] - ours[key]) for key in ours}
     print(f"{'image':32} {'regressor':10} {'published':>10} {'ours':>10} {'difference':>10}")
-    for (image, dataset), score in published.items():
-        other = ours[image, dataset]
-        print(f"{Path(image).name:32} {dataset:10} {score:10.6f} {other:10.6f} {abs(score - other):10.1e}")
-    largest = max(abs(published[key] - ours[key]) for key in ours)
+    for key in ours:
+        name, dataset = escape_controls(Path(key[0]).name), key[1]
+        print(f"{name:32} {dataset:10} {published[key]:10.6f} {ours[key]:10.6f} {difference[key]:10.1e}")
+    largest = np.max(list(difference.values()))  # NaN if one is NaN
     print(f"largest difference: {largest:.1e}, of {len(images)} images, {len(datasets)} regressors; limit {LIMIT:g}")
     return int(not largest <= LIMIT)
 

@@ -71,11 +71,12 @@ def test_equal_scores_are_exit_code_0_and_others_1(
     assert lines[-1].startswith("largest difference: ") and lines[-1].endswith("1 images, 2 regressors; limit 0.001")
 
     text = (stand_in / "hubconf.py").read_text(encoding="utf-8")
-    (stand_in / "hubconf.py").write_text(text.replace("1 - score", "score"), encoding="utf-8")
-    assert published.main() == 1
+    for changed in ("score", "score * float('nan')"):
+        (stand_in / "hubconf.py").write_text(text.replace("1 - score", changed), encoding="utf-8")
+        assert published.main() == 1
 
 
 def test_published_code_that_fails_is_one_line(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAND_IN_WEIGHTS", "nowhere")
-    with pytest.raises(UserError, match=r"the published code failed \(FileNotFoundError.*nowhere/ARNIQA.pth"):
+    with pytest.raises(UserError, match=r"ended with exit code 1 \(FileNotFoundError.*nowhere/ARNIQA.pth"):
         published.published_scores(str(stand_in), ["a.png"], ["live"])

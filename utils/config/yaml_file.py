@@ -7,17 +7,20 @@ from typing import Any
 
 import yaml
 
-from models.errors import UserError
+from models.errors import UserError, shorten
 from models.files import parsing, write_text
 from utils.config.keys import KEYS, Config, complete
 from utils.config.schema import flatten, read
 from utils.runtime.distributed import is_rank0
 
-NOT_USED = {"checkpoint_base_path"}  # in the files that the published code saves
+UNUSED = {  # keys in the files that the published code saves: sections -> name
+    (): "checkpoint_base_path",
+    ("logging", "wandb"): "run_id",
+}
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[str, Any]] = ()) -> Config:
-    """Reads a YAML file; absent keys take their defaults, and keys in `NOT_USED` are ignored with a line.
+    """Reads a YAML file; absent keys take their defaults, and `UNUSED` ones are ignored with a line.
 
     Args:
         path: of the file.
@@ -29,10 +32,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | Iterable[tuple[
     """
     with parsing(Path(path), "a valid configuration"):
         content = read_yaml(Path(path))
-        for name in NOT_USED & content.keys():
-            del content[name]
-            if is_rank0():
-                print(f"{path}: {name} is not used; checkpoints are in experiments/", file=sys.stderr)
+        _remove_unused(content, str(path))
         values = read(KEYS, content, f"{path}: ")
     return complete(values | read(KEYS, dict(overrides), "--"), f"{path}: ")
 
@@ -66,6 +66,20 @@ def yaml_text(value: Any) -> str:
     """A value as YAML, on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)
     return text.splitlines()[0]
+
+
+def _remove_unused(content: dict[Any, Any], path: str) -> None:
+    """Removes the keys in `UNUSED` and names them in one line."""
+    found = []
+    for sections, name in UNUSED.items():
+        section: Any = content
+        for key in sections:
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, dict) and name in section:
+            found.append(f"{'.'.join([*sections, name])} ({shorten(repr(section.pop(name)))})")
+    if found and is_rank0():
+        verb = "is" if len(found) == 1 else "are"
+        print(f"{path}: {', '.join(found)} {verb} not used; checkpoints are in experiments/", file=sys.stderr)
 
 
 class _Loader(yaml.SafeLoader):

@@ -32,17 +32,16 @@ def jitter(image: Tensor, level: float, generator: Generator) -> Tensor:
 def displaced_patches(image: Tensor, level: float, generator: Generator) -> Tensor:
     """Copies a random 16 x 16 patch to a place up to 8 pixels away along each axis; repeated `level` times.
 
-    On each axis, the patch starts at s = 16 + round(u (side - 48)), or at 16 on sides shorter than 48 pixels, and goes
-    to round(s + 16 (v - 0.5)), u and v uniform in [0, 1). It is kept inside the image, and is not longer than a side.
+    On each axis, the patch starts at s = 16 + round(u (side - 48)) and goes to round(s + 16 (v - 0.5)), u and v uniform
+    in [0, 1). On sides shorter than 48 pixels s is 16, or what keeps the patch inside the image, as its copy is kept.
     """
     height, width = image.shape[-2:]
-    h, w = min(PATCH, height), min(PATCH, width)
     result = image.clone()
-    for u, v, other_u, other_v in draws.fractions((int(level), 4), generator):
-        y, to_y = _start_and_target(height, u, v)
-        x, to_x = _start_and_target(width, other_u, other_v)
+    for u_y, v_y, u_x, v_x in draws.fractions((int(level), 4), generator):
+        y, to_y = _start_and_target(height, u_y, v_y)
+        x, to_x = _start_and_target(width, u_x, v_x)
         # clone: source and target may overlap.
-        result[:, to_y : to_y + h, to_x : to_x + w] = result[:, y : y + h, x : x + w].clone()
+        result[:, to_y : to_y + PATCH, to_x : to_x + PATCH] = result[:, y : y + PATCH, x : x + PATCH].clone()
     return result
 
 

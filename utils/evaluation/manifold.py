@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.files import write_text
+from models.files import parsing, write_text
 from utils.config.keys import VisualizationSection
 from utils.evaluation.bootstrap import share_interval
 
@@ -55,8 +55,13 @@ class Manifold:
 
     @classmethod
     def load(cls, path: Path) -> "Manifold":
-        """Reads what `save` wrote."""
-        return cls(**json.loads(path.read_text(encoding="utf-8")))
+        """Reads what `save` wrote.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        with parsing(path, "as it is written here", "run the test again, or delete the file"):
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     def save(self, path: Path) -> None:
         """Writes it as JSON.

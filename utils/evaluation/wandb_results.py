@@ -4,11 +4,7 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Any
 
-import pandas as pd
-
-from models.errors import UserError
 from models.experiment import Experiment
-from models.files import parsing
 from models.image_file import open_thumbnail
 from utils.evaluation.protocol import EXTREMES, averages
 from utils.evaluation.results import Results, summary_table
@@ -34,8 +30,8 @@ def named_scores(phase: str, scores: Mapping[str, Mapping[str, float]], syntheti
 def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Results, batch_size: int) -> None:
     """Sends a test's tables, and its best and worst predictions with their images, to the experiment's W&B run.
 
-    They have a position after the training's last one. Without a connection W&B writes a second folder, whose
-    positions begin at 0; `wandb sync` of both gives one run.
+    They have the position after the training's last one, which is read from metrics.csv, because W&B begins at 0 in an
+    offline run that continues another.
 
     Args:
         experiment: the tested one.
@@ -63,10 +59,10 @@ def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Resul
                 rows.append([picture, p.prediction, p.score, p.prediction - p.score, p.image])
             content[f"test_{result.dataset}_{kind}_results"] = wandb.Table(columns=COLUMNS, data=rows)
     try:
-        run.log(content, step=max(run.step, _last_step(experiment) * batch_size + 1))
+        run.log(content, step=max(run.step, _last_step(experiment) * batch_size))
         run.summary.update(summary)
         run.finish()
-    except (wandb.errors.Error, OSError, UserError) as error:
+    except (wandb.errors.Error, OSError) as error:
         print(f"W&B did not take the test's results ({error}); they are in {experiment.folder}", file=sys.stderr)
 
 
@@ -74,5 +70,5 @@ def _last_step(experiment: Experiment) -> int:
     """The last training step in an experiment's metrics.csv; 0 without one."""
     if not experiment.metrics.exists():
         return 0
-    with parsing(experiment.metrics, "as it is written here", "delete the file"):
-        return int(max(pd.read_csv(experiment.metrics, usecols=["step"])["step"], default=0))
+    steps = [line.partition(b",")[0] for line in experiment.metrics.read_bytes().splitlines()]
+    return max((int(step) for step in steps if step.isdigit()), default=0)

@@ -32,7 +32,7 @@ class RunLog:
     `metrics.csv` has one row per training step (`loss`, `learning_rate`, `images_per_second`) and one per validation
     (SROCC and PLCC of every dataset and their means). `step` counts finished training steps over all epochs, `epoch`
     counts from zero. W&B gets the same under the names of the published code, over the number of images seen before
-    the step. Only rank 0 writes; the other ranks check their losses.
+    the step; a validation is one image before the next step. Only rank 0 writes; the other ranks check their losses.
 
     Args:
         experiment: its folder gets the files.
@@ -58,7 +58,7 @@ class RunLog:
     ) -> None:
         self.columns = ["step", "epoch", *columns]
         self.batch_size = batch_size
-        self._pending: list[tuple[dict[str, Any], Tensor, float, Media]] = []  # row, loss on the device, lr, media
+        self._pending: list[tuple[dict[str, Any], Tensor, Media]] = []  # rows, losses on the device, media
         self._media: Media = {}  # for the next row
         self._last_step = step
         self.start_clock()
@@ -77,15 +77,12 @@ class RunLog:
         """Adds pictures and figures, which W&B gets with the next row."""
         self._media = {**self._media, **media}
 
-    def add_step(self, row: Mapping[str, Any], loss: Tensor, lr: float) -> None:
-        """Adds a training step.
+    def add_step(self, row: Mapping[str, Any], loss: Tensor) -> None:
+        """Adds a training step: its `step`, `epoch` and `learning_rate`, and its loss, which `flush` reads.
 
-        Args:
-            row: its `step`, `epoch` and `learning_rate`.
-            loss: on any device; `flush` reads it.
-            lr: the learning rate after the scheduler's step, which W&B gets.
+        W&B gets `lr` in `row`, the rate after the scheduler's step, instead of `learning_rate`.
         """
-        self._pending.append((dict(row), loss, lr, self._media))
+        self._pending.append((dict(row), loss, self._media))
         self._media = {}
 
     def flush(self) -> float:
@@ -94,9 +91,9 @@ class RunLog:
         Raises:
             UserError: a loss is not finite.
         """
-        losses = torch.stack([loss for _, loss, _, _ in self._pending]).tolist()  # waits for the device
+        losses = torch.stack([loss for _, loss, _ in self._pending]).tolist()  # waits for the device
         rate = len(losses) * self.batch_size / (time.perf_counter() - self._since)
-        rows = [{**row, "loss": loss} for (row, _, _, _), loss in zip(self._pending, losses, strict=True)]
+        rows = [{**row, "loss": loss} for (row, _, _), loss in zip(self._pending, losses, strict=True)]
         for row in rows:
             if not math.isfinite(row["loss"]):
                 raise UserError(
@@ -105,9 +102,10 @@ class RunLog:
                 )
             row["images_per_second"] = round(rate, 2)
         self._write(rows)
-        for row, (_, _, lr, media) in zip(rows, self._pending, strict=True):
+        for row, (_, _, media) in zip(rows, self._pending, strict=True):
             values = {name: value for name, value in row.items() if name not in ONLY_IN_FILE}
-            self._send({**values, "lr": lr}, (row["step"] - 1) * self.batch_size, media)
+            # Committed, or a killed process loses it. With one image a step, the validation shares the last step's row.
+            self._send(values, (row["step"] - 1) * self.batch_size, media, commit=self.batch_size > 1)
         self._pending = []
         self.start_clock()
         return losses[-1]
@@ -115,14 +113,13 @@ class RunLog:
     def write_validation(self, row: Mapping[str, Any], published: Mapping[str, float]) -> None:
         """Writes a validation: `row` has `step`, `epoch` and any of the columns, `published` is what W&B gets."""
         self._write([row])
-        # Not at step * batch_size, the position of the next step: W&B drops a position that it had before a resume.
-        self._send(published, row["step"] * self.batch_size - 1, self._media)
+        self._send(published, self._before_next_step(), self._media)
         self._media = {}
 
     def close(self, exit_code: int = 0) -> None:
         """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
         if self._media:
-            self._send({}, self._last_step * self.batch_size, self._media)
+            self._send({}, self._before_next_step(), self._media)
         if self._file is not None:
             self._file.close()
         if self._wandb is not None:
@@ -143,12 +140,16 @@ class RunLog:
             raise
         return file
 
+    def _before_next_step(self) -> int:
+        """The last position before that of the next step, which W&B would drop if it had it before a resume."""
+        return max(0, self._last_step * self.batch_size - 1)
+
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self._last_step = rows[-1]["step"]
         if self._file is not None:
             self._file.append(self._as_csv(rows))
 
-    def _send(self, values: Mapping[str, Any], images_seen: int, media: Media) -> None:
+    def _send(self, values: Mapping[str, Any], images_seen: int, media: Media, commit: bool = True) -> None:
         if self._wandb is None:
             return
         import wandb
@@ -158,14 +159,14 @@ class RunLog:
                 name: [wandb.Image(image, caption=c) for image, c in item] if isinstance(item, list) else item
                 for name, item in media.items()
             }
-            self._wandb.log({**values, **sent}, step=images_seen)
+            self._wandb.log({**values, **sent}, step=images_seen, commit=commit)
         except (wandb.errors.Error, OSError) as error:
             print(f"W&B does not accept data any more ({error}); the run continues without it", file=sys.stderr)
             self._wandb = None
 
     def _as_csv(self, rows: Sequence[Mapping[str, Any]]) -> bytes:
         text = io.StringIO(newline="")
-        csv.DictWriter(text, self.columns).writerows(rows)
+        csv.DictWriter(text, self.columns, extrasaction="ignore").writerows(rows)
         return text.getvalue().encode("utf-8")
 
 

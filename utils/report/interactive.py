@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from utils.evaluation.manifold import Manifold
 from utils.report.page_parts import figure
-from utils.report.pictures import group_colors, opacity
+from utils.report.pictures import KINDS, group_colors, opacity
 
 AXIS = {"showticklabels": False, "title": "", "zeroline": False}
 LAYOUT = {
@@ -32,7 +32,7 @@ def manifold_plots(manifold: Manifold) -> dict[str, go.Figure]:
     return {
         prefix + method.upper(): manifold_plot(manifold, method, kind)
         for method in manifold.points
-        for kind, prefix in (("groups", ""), ("mos", "MOS_"))
+        for kind, prefix in zip(KINDS, ("", "MOS_"), strict=True)
     }
 
 
@@ -75,7 +75,9 @@ def manifold_figure(manifold: Manifold, method: str, kind: str, printed: str, nu
     """`manifold_plot` on a page, with a caption.
 
     Args:
-        manifold, method, kind: as for `manifold_plot`.
+        manifold: with the points of `method`.
+        method: "t-SNE" or "UMAP".
+        kind: "groups" or "mos".
         printed: address of a picture that replaces the figure on paper; empty without one.
         number: of the figure on the page. The first one has Plotly's script.
     """

@@ -25,10 +25,11 @@ class ManifoldDrawing:
 
     Args:
         experiment: the pictures go to its folder.
+        interactive: whether `figures` returns any.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
+    def __init__(self, experiment: Experiment, interactive: bool) -> None:
+        self.experiment, self.interactive = experiment, interactive
         self._process: BaseProcess | None = None
 
     def start(
@@ -55,7 +56,7 @@ class ManifoldDrawing:
             return {}
         self._process.join()
         drawn, self._process = self._process.exitcode == 0, None
-        if not drawn:
+        if not drawn or not self.interactive:
             return {}
         from utils.report.interactive import manifold_plots  # imports Plotly
 

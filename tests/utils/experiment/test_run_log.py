@@ -21,7 +21,7 @@ def read(folder: Path) -> list[dict[str, str]]:
 
 def log_steps(log: RunLog, steps: Iterable[int]) -> None:
     for step in steps:
-        log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step), lr=0.2)
+        log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1, "lr": 0.2}, torch.tensor(1 / step))
     log.flush()
 
 

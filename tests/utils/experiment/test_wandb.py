@@ -122,7 +122,7 @@ def test_pictures_are_sent_with_the_next_row(tmp_path: Path, monkeypatch: pytest
         for step in range(last - 9, last + 1):
             if step in (7, 10, 17):
                 log.add_media({"input": [(Image.new("RGB", (8, 8)), f"step {step}")]})
-            log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1}, torch.tensor(1 / step), lr=0.1)
+            log.add_step({"step": step, "epoch": 0, "learning_rate": 0.1, "lr": 0.1}, torch.tensor(1 / step))
         log.flush()
     log.add_media({"T-SNE": go.Figure(go.Scatter(x=[1], y=[2], name="after the last step"))})
     log.close()
@@ -131,7 +131,7 @@ def test_pictures_are_sent_with_the_next_row(tmp_path: Path, monkeypatch: pytest
     with_pictures = {row["_step"]: json.dumps(row) for row in rows if "input" in json.dumps(row)}
     assert set(with_pictures) == {16 * (step - 1) for step in (7, 10, 17)}
     assert all(f'"step {step // 16 + 1}"' in text for step, text in with_pictures.items())
-    assert rows[-1]["T-SNE._type"] == "plotly-file" and rows[-1]["_step"] == 320
+    assert rows[-1]["T-SNE._type"] == "plotly-file" and rows[-1]["_step"] == 319
     (plot,) = tmp_path.glob("wandb/offline-run-*/files/media/plotly/T-SNE_*.json")
     assert json.loads(plot.read_text(encoding="utf-8"))["data"][0]["name"] == "after the last step"
 

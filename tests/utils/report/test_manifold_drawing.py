@@ -22,7 +22,7 @@ from pathlib import Path
 from models.experiment import Experiment
 from utils.report.manifold_drawing import ManifoldDrawing
 from tests.utils.report.test_manifold_drawing import start
-start(ManifoldDrawing(Experiment(Path(sys.argv[1]), "title")))
+start(ManifoldDrawing(Experiment(Path(sys.argv[1]), "title"), interactive=True))
 print("started", flush=True)
 """
 
@@ -48,7 +48,7 @@ def start(drawing: ManifoldDrawing, factor: float = 1.0) -> None:
 
 
 def test_the_pictures_of_a_finished_drawing_come_once(tmp_path: Path) -> None:
-    drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
+    drawing = ManifoldDrawing(Experiment(tmp_path, "title"), interactive=True)
     assert drawing.figures(wait=True) == {}
     start(drawing)
     assert drawing.figures(wait=False) == {}  # it takes seconds to import its packages
@@ -60,7 +60,7 @@ def test_the_pictures_of_a_finished_drawing_come_once(tmp_path: Path) -> None:
 
 
 def test_a_drawing_that_fails_has_no_pictures_and_one_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
-    drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
+    drawing = ManifoldDrawing(Experiment(tmp_path, "title"), interactive=True)
     start(drawing, factor=float("nan"))
     assert drawing.figures(wait=True) == {}
     start(drawing)
@@ -90,7 +90,7 @@ def test_a_drawing_ends_with_a_training_that_is_killed(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_a_fork_does_not_wait_for_the_drawing(tmp_path: Path) -> None:
     """In a thread, it did forever, in one of some tens of forks."""
-    drawing = ManifoldDrawing(Experiment(tmp_path, "title"))
+    drawing = ManifoldDrawing(Experiment(tmp_path, "title"), interactive=True)
     start(drawing)
     signal.alarm(120)
     try:
