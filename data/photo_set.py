@@ -8,8 +8,9 @@ reference with all 24 distortion types at all 5 levels. The other photos become 
 import csv
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -55,7 +56,8 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
     held_out = set(np.random.default_rng(seed).permutation(len(paths))[:references].tolist())
 
     def fill(inside: Path) -> None:
-        make_test_set([path for i, path in enumerate(paths) if i in held_out], inside / TEST_SET, seed)
+        references = {path.stem: np.asarray(open_image(path)) for i, path in enumerate(paths) if i in held_out}
+        make_degraded_copies(references, inside / TEST_SET, seed)
         for i, path in enumerate(paths):
             if i not in held_out:
                 copy = inside / "KADIS700" / "ref_imgs" / path.relative_to(photos)
@@ -65,33 +67,48 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
     write_folder(out, fill)
 
 
-def make_test_set(references: list[Path], folder: Path, seed: int) -> None:
-    """Writes images/ with every reference at every type and level, labels.csv and dataset.yaml."""
+def make_degraded_copies(
+    references: Mapping[str, Pixels],
+    folder: Path,
+    seed: int,
+    types: Sequence[str] = tuple(DISTORTIONS),
+    score: Literal["ssim", "level"] = "ssim",
+) -> tuple[list[str], list[str]]:
+    """Writes a dataset: images/ with each reference at all levels of the types, labels.csv and dataset.yaml.
+
+    Args:
+        references: name -> H x W x 3 pixels.
+        folder: of the dataset; must not exist.
+        seed: of the random draws in the distortions.
+        types: of distortion.
+        score: "ssim": pseudo-scores, SSIM mapped from [0, 1] to 1..5. They serve to check that a pipeline runs and
+            learns. "level": the level of degradation, 1 to 5, lower is better. Neither is a human score.
+
+    Returns:
+        The names of the images, and of the reference of each.
+    """
     (folder / "images").mkdir(parents=True)
-    copies = [(kind, level) for kind in DISTORTIONS for level in range(1, 1 + NUM_LEVELS)]
-    rows: list[Sequence[object]] = [("image", "score", "reference", "type", "group", "level")]
+    copies = [(kind, level) for kind in types for level in range(1, 1 + NUM_LEVELS)]
+    rows: list[tuple[str, str, str, str, str, int]] = []
     with tqdm(total=len(references) * len(copies), desc="distorting", unit="image", disable=None) as bar:
-        for number, path in enumerate(references):
-            reference = np.asarray(open_image(path))
+        for number, (reference, pixels) in enumerate(references.items()):
             for kind, level in copies:
                 generator = sample_generator(seed, number, 10 * list(DISTORTIONS).index(kind) + level)
-                name = f"images/{path.stem}_{kind}_{level}.png"
-                score = save_copy(folder / name, reference, kind, level, generator)
-                rows.append((name, score, path.stem, kind, DISTORTIONS[kind].group, level))
+                copy = distorted(pixels, kind, level, generator)
+                name = f"images/{reference}_{kind}_{level}.png"
+                Image.fromarray(copy).save(folder / name)
+                value = _ssim(pixels, copy) if score == "ssim" else str(level)
+                rows.append((name, value, reference, kind, DISTORTIONS[kind].group, level))
                 bar.update()
-    write_csv(folder / "labels.csv", rows)
-    settings = "# SSIM mapped to this range, not human scores\nscores: pseudo\nrange: [{:g}, {:g}]\ndirection: higher\n"
-    (folder / "dataset.yaml").write_text(settings.format(*RANGE), encoding="utf-8")
+    write_csv(folder / "labels.csv", [("image", "score", "reference", "type", "group", "level"), *rows])
+    what = "SSIM mapped to this range" if score == "ssim" else "the level of degradation"
+    direction = "higher" if score == "ssim" else "lower"
+    settings = f"# {what}, not human scores\nscores: pseudo\nrange: {[*RANGE]}\ndirection: {direction}\n"
+    (folder / "dataset.yaml").write_text(settings, encoding="utf-8")
+    return [row[0] for row in rows], [row[2] for row in rows]
 
 
-def save_copy(path: Path, reference: Pixels, kind: str, level: int, generator: torch.Generator) -> str:
-    """Saves a distorted copy of a photo (see `distorted`); returns its pseudo-score: SSIM mapped from [0, 1] to 1..5.
-
-    A pseudo-score serves to check that a pipeline runs and learns. It is not a human score and says nothing about human
-    judgement.
-    """
-    copy = distorted(reference, kind, level, generator)
-    Image.fromarray(copy).save(path)
+def _ssim(reference: Pixels, copy: Pixels) -> str:
     ssim = float(structural_similarity(reference, copy, channel_axis=2))
     lowest, highest = RANGE
     return f"{lowest + (highest - lowest) * max(0.0, ssim):.4f}"

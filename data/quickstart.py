@@ -1,39 +1,43 @@
-"""Makes a small data folder in the standard layouts from photos in installed packages: python -m data.quickstart.
+"""Makes a small data folder from photos in installed packages: python -m data.quickstart.
 
-`KADIS700/ref_imgs/` contains tiles of seven colour photos. `KADID10K/` contains a small synthetic dataset, made from
-other parts of the same photos with this project's degradation model; in each of its splits, three photos are for the
-test. Its scores are PSEUDO-SCORES: a full-reference measure (SSIM) mapped to 1..5. They serve to check that the
-pipeline runs and learns. They are not human scores and say nothing about human judgement.
+`KADIS700/ref_imgs/` contains tiles of 17 photos, `known_levels/` degraded copies of another part of each photo. The
+score of a copy is its level of degradation, 1 to 5, which is known because this command made the copy. It is not a
+human score and says nothing about human judgement. In each of the four splits, the regressor is not fitted on the test
+photos, and each photo is in the test once. The encoder is trained on tiles of all photos, without scores.
 """
 
 from pathlib import Path
 
 import numpy as np
 import skimage.data
+from matplotlib.cbook import get_sample_data
 from PIL import Image
 from sklearn.datasets import load_sample_image
-from tqdm import tqdm
 
 from data.iqa_dataset import PSEUDO_SCORES
-from data.kadis700 import sample_generator
-from data.photo_set import save_copy, write_csv
-from data.split_files import make_splits, save_splits
+from data.photo_set import make_degraded_copies
+from data.split_files import Splits, save_splits
 from models.errors import UserError
 from models.files import write_folder
 from utils.command import run_command
 from utils.config.command_line import OneLineParser, nonempty_path
 
 FOLDER = "quickstart_data"
+TEST_SET = "known_levels"
 SEED = 27
-REFERENCE = 128  # side of a reference: the two right corners of a photo; training tiles omit its right strip
-TEST_SHARE = 0.4  # of the photos: three of seven, so that a figure does not depend on one photo
-TILE, STRIDE = 128, 56  # side of the training tiles, and distance between them
-LEVELS = (1, 3, 5)
-# Type -> KADID-10k's type number. One or two types per group, so that the whole quickstart takes minutes.
-KADID_TYPES = {
-    "gaublur": 1, "motionblur": 3, "colordiff": 4, "jpeg2000": 9, "jpeg": 10, "whitenoise": 11, "brighten": 16,
-    "darken": 17, "pixelate": 21, "highsharpen": 24,
-}  # fmt: skip
+LONGEST = 512  # side of a photo; larger ones are resized
+REFERENCE = 128  # side of the part that is degraded, at the middle of a photo's right edge; no tile overlaps it
+TILE, STRIDE = 128, 80  # side of the training tiles, and distance between them
+SPLITS = 4
+FROM_SKIMAGE = (
+    "astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
+    "immunohistochemistry", "moon", "retina", "rocket",
+)  # fmt: skip
+# One or two types per group, so that the whole quickstart takes minutes.
+TYPES = (
+    "gaublur", "motionblur", "colordiff", "jpeg2000", "jpeg", "whitenoise", "brighten", "darken", "pixelate",
+    "highsharpen",
+)  # fmt: skip
 
 
 def make(folder: Path) -> None:
@@ -49,51 +53,51 @@ def make(folder: Path) -> None:
     def fill(inside: Path) -> None:
         photos = load_photos()
         make_training_tiles(photos, inside / "KADIS700" / "ref_imgs")
-        make_test_set(photos, inside / "KADID10K")
+        references = {name: np.asarray(photo)[_middle(photo.height), -REFERENCE:] for name, photo in photos.items()}
+        names, photo_of = make_degraded_copies(references, inside / TEST_SET, SEED, TYPES, score="level")
+        save_splits(inside / TEST_SET / "splits", rotating_splits(photo_of, SPLITS, SEED), names)
         (inside / note.name).write_text((__doc__ or "").split("\n\n", 1)[1], encoding="utf-8")
 
     write_folder(folder, fill)
 
 
-def load_photos() -> dict[str, np.ndarray]:
-    """Seven colour photos, name -> H x W x 3 uint8: two from scikit-learn, five from scikit-image."""
-    photos = {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
-    photos |= {name: getattr(skimage.data, name)() for name in ("astronaut", "chelsea", "coffee", "rocket")}
-    photos["motorcycle_left"] = skimage.data.stereo_motorcycle()[0]
+def load_photos() -> dict[str, Image.Image]:
+    """17 photos as RGB: 14 from scikit-image, two from scikit-learn and one from matplotlib."""
+    pixels = {name: getattr(skimage.data, name)() for name in FROM_SKIMAGE}
+    pixels["motorcycle"] = skimage.data.stereo_motorcycle()[0]
+    pixels |= {name: load_sample_image(f"{name}.jpg") for name in ("china", "flower")}
+    photos = {name: Image.fromarray(photo).convert("RGB") for name, photo in pixels.items()}
+    photos["grace_hopper"] = Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)).convert("RGB")
+    for photo in photos.values():
+        photo.thumbnail((LONGEST, LONGEST))
     return photos
 
 
-def make_training_tiles(photos: dict[str, np.ndarray], folder: Path) -> None:
+def make_training_tiles(photos: dict[str, Image.Image], folder: Path) -> None:
     """Writes overlapping tiles of each photo, without its right strip of REFERENCE pixels."""
     folder.mkdir(parents=True)
     for name, photo in photos.items():
-        height, width = photo.shape[0], photo.shape[1] - REFERENCE
-        for y in range(0, height - TILE + 1, STRIDE):
-            for x in range(0, width - TILE + 1, STRIDE):
-                Image.fromarray(photo[y : y + TILE, x : x + TILE]).save(folder / f"{name}_{y:03d}_{x:03d}.png")
+        for y in range(0, photo.height - TILE + 1, STRIDE):
+            for x in range(0, photo.width - REFERENCE - TILE + 1, STRIDE):
+                photo.crop((x, y, x + TILE, y + TILE)).save(folder / f"{name}_{y:03d}_{x:03d}.png")
 
 
-def make_test_set(photos: dict[str, np.ndarray], folder: Path) -> None:
-    """Writes a dataset in KADID-10k's layout: two references per photo, with every type at three levels."""
-    images = folder / "images"
-    images.mkdir(parents=True)
-    corners = [(name, side) for name in photos for side in (slice(REFERENCE), slice(-REFERENCE, None))]
-    rows, of_photo = [], []
-    count = len(corners) * len(KADID_TYPES) * len(LEVELS)
-    with tqdm(total=count, desc="distorting", unit="image", disable=None) as bar:
-        for number, (photo, side) in enumerate(corners):
-            reference, reference_name = photos[photo][side, -REFERENCE:], f"I{number + 1:02d}.png"
-            Image.fromarray(reference).save(images / reference_name)
-            for kind, kadid_number in KADID_TYPES.items():
-                for level in LEVELS:
-                    generator = sample_generator(SEED, kadid_number, number * 10 + level)
-                    name = f"I{number + 1:02d}_{kadid_number:02d}_{level:02d}.png"
-                    rows.append((name, reference_name, save_copy(images / name, reference, kind, level, generator)))
-                    of_photo.append(photo)
-                    bar.update()
-    write_csv(folder / "dmos.csv", [("dist_img", "ref_img", "dmos"), *rows])
-    splits = make_splits(len(rows), of_photo, SEED, test_share=TEST_SHARE)
-    save_splits(folder / "splits", splits, [name for name, _, _ in rows])
+def rotating_splits(photo_of: list[str], count: int, seed: int) -> Splits:
+    """Divides the photos into `count` random parts; split i tests on part i, validates on the next, trains on the rest.
+
+    Args:
+        photo_of: the photo of each image.
+        count: number of parts and of splits.
+        seed: of the division.
+    """
+    photos = np.random.default_rng(seed).permutation(np.unique(photo_of))
+    parts = [np.flatnonzero(np.isin(photo_of, part)) for part in np.array_split(photos, count)]
+    rest = [np.setdiff1d(np.arange(len(photo_of)), np.r_[parts[i], parts[(i + 1) % count]]) for i in range(count)]
+    return {"train": rest, "val": parts[1:] + parts[:1], "test": parts}
+
+
+def _middle(height: int) -> slice:
+    return slice((height - REFERENCE) // 2, (height + REFERENCE) // 2)
 
 
 def main() -> None:
@@ -104,7 +108,7 @@ def main() -> None:
     folder = parser.parse_args().data_base_path
     make(folder)
     count = len(list((folder / "KADIS700" / "ref_imgs").iterdir()))
-    print(f"{folder}: created {count} training tiles and a dataset with pseudo-scores (SSIM), not human scores")
+    print(f"{folder}: created {count} training tiles and {TEST_SET}, with levels of degradation, not human scores")
 
 
 if __name__ == "__main__":

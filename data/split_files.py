@@ -103,10 +103,9 @@ def make_splits(
     references: Sequence[str] | None,
     seed: int = SEED,
     count: int = NUM_SPLITS,
-    test_share: float = TEST_SHARE,
     where: str = "",
 ) -> Splits:
-    """Creates random splits of the reference images, or of the images if `references` is None: 70/10/20 by default.
+    """Creates random splits of the reference images, or of the images if `references` is None: 70/10/20.
 
     `where` begins the message of an error: the folder and a colon.
 
@@ -118,7 +117,7 @@ def make_splits(
     if len(names) < 3:
         found = f"{len(names)} {'images' if references is None else 'reference images'}"
         raise UserError(f"{where}{found} cannot be split into train, validation and test; at least 3 are needed")
-    test, val = (max(1, round(share * len(names))) for share in (test_share, VAL_SHARE))
+    test, val = (max(1, round(share * len(names))) for share in (TEST_SHARE, VAL_SHARE))
     splits: Splits = {phase: [] for phase in PHASES}
     for split in tqdm(range(count), desc="splits", unit="split", delay=1, disable=None):
         order = np.random.default_rng([seed, split]).permutation(names)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 from utils.command import run_command
 
@@ -14,12 +15,14 @@ CHECKS = (
 
 
 def main() -> int:
-    failed = []
+    failed, start = [], time.monotonic()
     for check in CHECKS:
         print(f"\n$ python -m {' '.join(check)}", flush=True)
         if subprocess.run([sys.executable, "-m", *check]).returncode != 0:
             failed.append(" ".join(check))
-    print(f"\nfailed: {', '.join(failed)}" if failed else "\nstyle, types and tests: all passed")
+    minutes, seconds = divmod(round(time.monotonic() - start), 60)
+    outcome = f"failed: {', '.join(failed)}" if failed else "style, types and tests: all passed"
+    print(f"\n{outcome} ({minutes} min {seconds} s)")
     return int(bool(failed))
 
 

@@ -23,8 +23,8 @@ def test_the_hub_lists_each_entry_with_help_that_says_what_goes_in_and_comes_out
         assert "Args:" in text and "N x 3 x H x W" in text and "weights_dir" in text
 
 
-def test_the_examples_of_the_readme_run(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Use it from Python\n")[1].split("\n## ")[0]
+def test_the_examples_of_the_documentation_run(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8").split("\n## Python\n")[1].split("\n## ")[0]
     first, loss = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert 'torch.hub.load("owner/name", ' in first
     monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data import KADIS700Dataset, get_dataset, quickstart
-from data.quickstart import KADID_TYPES, LEVELS, REFERENCE, load_photos, make
+from data.quickstart import REFERENCE, TEST_SET, TYPES, _middle, load_photos, make
 from data.tables import csv_rows
 from models.errors import UserError
 
@@ -17,28 +17,35 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_test_set_has_the_layout_of_kadid10k(folder: Path) -> None:
-    dataset = get_dataset("kadid10k", folder, crop_size=96)
-    assert len(dataset) == 2 * 7 * len(KADID_TYPES) * len(LEVELS) and dataset.num_splits == 10
-    assert len(set(dataset.distortion_types or [])) == len(KADID_TYPES)
-    assert set(dataset.distortion_levels or []) == set(LEVELS)
-    assert 1 <= dataset.mos.min() < dataset.mos.max() <= 5
-    # SSIM decreases with the level on average.
-    levels = np.asarray(dataset.distortion_levels)
-    means = [dataset.mos[levels == level].mean() for level in LEVELS]
-    assert means == sorted(means, reverse=True)
+def test_scores_are_the_levels_of_degradation_and_not_human_scores(folder: Path) -> None:
+    dataset = get_dataset(TEST_SET, folder, crop_size=64)
+    assert len(dataset) == 17 * len(TYPES) * 5
+    assert dataset.mos.tolist() == dataset.distortion_levels and dataset.mos_type == "dmos"
+    assert set(dataset.distortion_types or []) == set(TYPES)
+    assert dataset.score_kind == "pseudo"
+    assert "It is not a human score" in " ".join((folder / "PSEUDO_SCORES.txt").read_text(encoding="utf-8").split())
+    # A stronger level changes a photo more, in the mean over the photos.
+    references = dict(zip(dataset.names, dataset.ref_images or [], strict=True))
+    clean = {name: np.asarray(photo)[_middle(photo.height), -REFERENCE:] for name, photo in load_photos().items()}
+    changes: dict[str, list[float]] = {}
+    for name, reference in references.items():
+        copy = np.asarray(Image.open(folder / TEST_SET / name)).astype(float)
+        changes.setdefault(name.removeprefix(f"images/{reference}_"), []).append(np.abs(copy - clean[reference]).mean())
+    for kind in TYPES:
+        means = [np.mean(changes[f"{kind}_{level}.png"]) for level in range(1, 6)]
+        assert means == sorted(means), kind
 
 
-def test_the_test_images_of_a_split_are_of_three_photos_that_its_training_has_none_of(folder: Path) -> None:
-    dataset = get_dataset("kadid10k", folder, crop_size=96)
-    assert dataset.ref_images is not None
-    photo_of = [(int(Path(name).stem[1:]) - 1) // 2 for name in dataset.ref_images]  # two references of each photo
-    for split in range(10):
-        photos = {
-            phase: {photo_of[i] for i in dataset.get_split_indices(split, phase)} for phase in ("train", "val", "test")
-        }
-        assert [len(photos[phase]) for phase in ("train", "val", "test")] == [3, 1, 3]
-        assert len(set.union(*photos.values())) == 7
+def test_each_photo_is_tested_once_by_a_regressor_that_was_not_fitted_on_it(folder: Path) -> None:
+    dataset = get_dataset(TEST_SET, folder, crop_size=64)
+    photo_of = np.asarray(dataset.ref_images)
+    photos = [
+        {phase: set(photo_of[dataset.get_split_indices(split, phase)]) for phase in ("train", "val", "test")}
+        for split in range(dataset.num_splits)
+    ]
+    assert [tuple(map(len, split.values())) for split in photos] == [(8, 4, 5), (9, 4, 4), (9, 4, 4), (8, 5, 4)]
+    assert all(len(set.union(*split.values())) == 17 for split in photos)
+    assert sorted(photo for split in photos for photo in split["test"]) == sorted(set(photo_of))
 
 
 def test_training_tiles_do_not_overlap_the_references(folder: Path) -> None:
@@ -50,24 +57,19 @@ def test_training_tiles_do_not_overlap_the_references(folder: Path) -> None:
         for path in of_photo:
             y, x = (int(number) for number in path.stem.rsplit("_", 2)[1:])
             tile = np.asarray(Image.open(path))
-            np.testing.assert_array_equal(tile, photo[y : y + tile.shape[0], x : x + tile.shape[1]])
-            assert x + tile.shape[1] <= photo.shape[1] - REFERENCE
-
-
-def test_scores_are_labelled_as_pseudo_scores(folder: Path) -> None:
-    assert "They are not human scores" in " ".join((folder / "PSEUDO_SCORES.txt").read_text(encoding="utf-8").split())
-    assert get_dataset("kadid10k", folder).score_kind == "pseudo"
+            np.testing.assert_array_equal(tile, np.asarray(photo)[y : y + tile.shape[0], x : x + tile.shape[1]])
+            assert x + tile.shape[1] <= photo.width - REFERENCE
 
 
 def test_only_a_quickstart_folder_is_replaced_and_content_is_the_same_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quickstart, "KADID_TYPES", {"whitenoise": 11})  # the others would take half a minute
+    monkeypatch.setattr(quickstart, "TYPES", ("whitenoise",))  # the others would take half a minute
     with pytest.raises(UserError, match="not a quickstart folder"):
         make(tmp_path)
     (tmp_path / "PSEUDO_SCORES.txt").touch()
     make(tmp_path)
-    before, again = (csv_rows(base / "KADID10K" / "dmos.csv") for base in (folder, tmp_path))
-    assert [row for row in before if "_11_" in row[0]] == again[1:]
+    before, again = (csv_rows(base / TEST_SET / "labels.csv") for base in (folder, tmp_path))
+    assert [row for row in before if "_whitenoise_" in row[0]] == again[1:]
     names = [path.relative_to(tmp_path) for path in tmp_path.rglob("*.png")]
     assert len(names) > 300 and all((tmp_path / n).read_bytes() == (folder / n).read_bytes() for n in names)

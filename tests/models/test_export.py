@@ -83,12 +83,12 @@ def test_an_encoder_that_does_not_normalise_cannot_be_exported(tmp_path: Path) -
     assert not (tmp_path / "out").exists()
 
 
-def test_the_commands_of_the_readme_export_and_read_back(
+def test_the_documented_commands_export_and_read_back(
     experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## Export\n")[1].split("\n## ")[0]
+    section = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8").split("\n## Export\n")[1].split("\n## ")[0]
     out = str(tmp_path / "exported")
-    section = section.replace("quickstart_pseudo_scores", "tried").replace(" exported", f" {out}")
+    section = section.replace("quickstart", "tried").replace("known_levels", "kadid10k").replace(" exported", f" {out}")
     section = section.replace('"exported"', repr(out)).replace(" assets/", f" {ROOT}/assets/")
     section = section.replace('"."', repr(str(ROOT)))
     for command in re.findall(r"python -m models\.export (.*?)(?: +#.*)?\n", section):
