@@ -113,7 +113,7 @@ def check_outputs(arguments: argparse.Namespace, paths: list[Path]) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options. Rare cases are in README.md."""
+    """Adds the options. Rare cases are in docs/inference.md."""
     add = parser.add_argument
     add("--img_path", required=True, help="image file, folder (including subfolders) or quoted glob pattern")
     add("--regressor_dataset", default="kadid10k", help=f"one of {', '.join(RELEASED_SCORES)}, or your own dataset")

@@ -36,6 +36,8 @@ ON_A_DEVICE = (
     ("Grid search, size of KADID-10k", "benchmarks.ridge --datasets kadid10k"),
 )
 
+NOTES = "## What the figures depend on\n"
+
 
 def run(command: str) -> tuple[str, bool]:
     """Runs a module and prints its output line by line; returns the output and whether the module succeeded."""
@@ -52,8 +54,8 @@ def run(command: str) -> tuple[str, bool]:
     return "".join(lines).strip(), process.returncode == 0
 
 
-def page(outputs: list[tuple[str, str, str]]) -> str:
-    """The Markdown page: a table of the results, then the full output of each command."""
+def page(outputs: list[tuple[str, str, str]], notes: str = "") -> str:
+    """The Markdown page: a table of the results, notes, then the full output of each command."""
     rows = [f"| {title} | {output.splitlines()[-1]} | `python -m {command}` |" for title, command, output in outputs]
     details = [f"## {title}\n\n`python -m {command}`\n\n```\n{output}\n```" for title, command, output in outputs]
     head = f"""\
@@ -67,7 +69,13 @@ ratios should be similar on other machines; the times are valid for this machine
 
 | benchmark | result | command |
 |---|---|---|"""
-    return "\n".join([head, *rows, "", "\n\n".join(details), ""])
+    return "\n".join([head, *rows, "", notes + "\n\n".join(details), ""])
+
+
+def kept_notes(path: Path) -> str:
+    """The section of notes in a page that was written before, which is written by hand."""
+    _, heading, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(NOTES)
+    return heading + rest.partition("\n## ")[0] + "\n" if heading else ""
 
 
 def main() -> int:
@@ -87,7 +95,7 @@ def main() -> int:
         output, success = run(command)
         outputs.append((title, command, output))
         succeeded.append(success)
-    write_text(options.out, page(outputs))
+    write_text(options.out, page(outputs, kept_notes(options.out)))
     print(f"\nwritten to {options.out}")
     return int(not all(succeeded))
 

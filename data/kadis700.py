@@ -55,7 +55,7 @@ class KADIS700Dataset(Dataset):
         if not self.folder.is_dir():
             raise UserError(
                 f"{self.folder}: no such folder; it must contain the pristine training images "
-                "(for KADIS700, see 'Train' in README.md; for a small example, run 'python -m data.quickstart')"
+                "(for KADIS700, see docs/training.md; for a small example, run 'python -m data.quickstart')"
             )
         self.images, skipped = find_images(self.folder)
         if skipped and is_rank0():

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from benchmarks import degradation, ridge
-from benchmarks.__main__ import COMMANDS, ON_A_DEVICE, page
+from benchmarks.__main__ import COMMANDS, ON_A_DEVICE, kept_notes, page
 from benchmarks.harness import print_times
 from data import fast_png
 from data.kadis700 import KADIS700Dataset
@@ -20,6 +20,15 @@ def test_the_page_shows_the_last_line_of_each_benchmark_as_its_result() -> None:
     assert "| Step | ours / plain: 0.44 | `python -m benchmarks.training` |" in text
     assert "| Score | 0.69 | `python -m b.c --x` |" in text
     assert "slow 2 s\nours / plain: 0.44\n```" in text
+
+
+def test_notes_written_by_hand_stay(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks.md"
+    assert kept_notes(path) == ""
+    notes = "## What the figures depend on\n\nOn the machine.\n\n"
+    path.write_text(page([("Step", "a.b", "1")], notes), encoding="utf-8")
+    assert kept_notes(path) == notes
+    assert "On the machine.\n\n## Step\n" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("title", "command"), [*COMMANDS, *ON_A_DEVICE])
