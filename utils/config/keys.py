@@ -23,48 +23,46 @@ DATASETS = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]  # those of 
 class DataSection:
     pristine_path: str | None = key(None, "folder of pristine images to train on instead of KADIS700/ref_imgs")
     patch_size: int = key(224, "side of the training crops in pixels", within=f"[32, {MAX_SIDE}]")
-    max_distortions: int = key(4, "most distortions in a composition; 0 degrades nothing", within="[0, 7]")
-    num_levels: int = key(5, "levels to draw from, the mildest first", within="[1, 5]")
+    max_distortions: int = key(4, "maximum number of distortions in a composition; 0: none", within="[0, 7]")
+    num_levels: int = key(5, "number of levels to draw from, mildest first", within="[1, 5]")
     pristine_prob: float = key(0.05, "probability that a sample is not degraded", within="[0, 1]")
-    same_image: bool = key(False, "both views show the same image; the paper compares this with different ones")
-    half_scale: bool = key(True, "the loss sees half-scale crops too, as hard negatives")
+    same_image: bool = key(False, "both views show the same image (an ablation in the paper)")
+    half_scale: bool = key(True, "half-scale crops are hard negatives in the loss")
 
 
 @dataclass(frozen=True)
 class OptimizerSection:
     name: Literal["SGD", "Adam", "AdamW"] = key("SGD", "optimizer, from torch.optim")
-    momentum: float = key(0.9, "SGD only", within="[0, 1)")
-    weight_decay: float = key(1e-4, "of every optimizer", within="[0, inf)")
-    betas: list[float] = key([0.9, 0.999], "Adam and AdamW only", within="[0, 1)", length=2)
-    eps: float = key(1e-8, "Adam and AdamW only", within="(0, inf)")
+    momentum: float = key(0.9, "momentum of SGD", within="[0, 1)")
+    weight_decay: float = key(1e-4, "weight decay (L2 penalty; decoupled in AdamW)", within="[0, inf)")
+    betas: list[float] = key([0.9, 0.999], "decay rates of the moments in Adam and AdamW", within="[0, 1)", length=2)
+    eps: float = key(1e-8, "added to the denominator in Adam and AdamW", within="(0, inf)")
 
 
 @dataclass(frozen=True)
 class SchedulerSection:
     name: Literal["CosineAnnealingWarmRestarts"] | None = key(
-        "CosineAnnealingWarmRestarts", "stepped every iteration; null keeps the rate constant"
+        "CosineAnnealingWarmRestarts", "scheduler, stepped every iteration; null: constant rate"
     )
-    T_0: int = key(1, "epochs until the first restart", within="[1, 1000000]")
-    T_mult: int = key(2, "factor of the epochs between restarts", within="[1, 1000000]")
-    eta_min: float = key(1e-6, "lowest learning rate", within="[0, inf)")
+    T_0: int = key(1, "epochs before the first restart", within="[1, 1000000]")
+    T_mult: int = key(2, "factor by which the epochs between restarts grow", within="[1, 1000000]")
+    eta_min: float = key(1e-6, "minimum learning rate", within="[0, inf)")
 
 
 @dataclass(frozen=True)
 class TrainingSection:
     epochs: int = key(10, "passes over the training images", within="[1, inf)")
     lr: float = key(1e-3, "learning rate at the start and after a restart", within="(0, inf)")
-    batch_size: int = key(16, "images in a step, over all processes", within=f"[1, {MAX_COUNT}]")
+    batch_size: int = key(16, "images per step, over all processes", within=f"[1, {MAX_COUNT}]")
     num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
-    log_images_frequency: int = key(
-        1000, "batches between logged ones, from each epoch's first; 0 logs none", within="[0, inf)"
-    )
+    log_images_frequency: int = key(1000, "batches between two logged ones; 0: none", within="[0, inf)")
     checkpoint_frequency: int = key(
         1000, "steps between checkpoints within an epoch; 0: only at its end", within="[0, inf)"
     )
-    resume_training: bool = key(False, "go on from the last checkpoint of experiment_name")
+    resume_training: bool = key(False, "resume from the last checkpoint of experiment_name")
     compile: bool = key(False, "compile the model with torch.compile")
     precision: Literal["auto", "float32", "float16", "bfloat16"] = key(
-        "auto", "of the network's arithmetic; auto: float16 with a gradient scaler on CUDA, else float32"
+        "auto", "precision of the network; auto: float16 with a gradient scaler on CUDA, else float32"
     )
     data: DataSection = section(DataSection)
     optimizer: OptimizerSection = section(OptimizerSection)
@@ -73,17 +71,17 @@ class TrainingSection:
 
 @dataclass(frozen=True)
 class TsneSection:
-    n_components: int = key(3, "dimensions of the picture", within="[2, 3]")
-    perplexity: float = key(30.0, "about the number of neighbours that count", within="(0, inf)")
-    n_iter: int = key(1000, "iterations", within="[250, inf)")
+    n_components: int = key(3, "dimensions of the plot", within="[2, 3]")
+    perplexity: float = key(30.0, "perplexity, roughly the number of neighbours", within="(0, inf)")
+    n_iter: int = key(1000, "maximum number of iterations", within="[250, inf)")
 
 
 @dataclass(frozen=True)
 class UmapSection:
-    n_components: int = key(3, "dimensions of the picture", within="[2, 3]")
-    n_neighbors: int = key(25, "neighbours that count", within="[2, inf)")
-    min_dist: float = key(0.2, "least distance between points", within="[0, 1]")
-    metric: str = key("euclidean", "distance between embeddings, a name that UMAP knows")
+    n_components: int = key(3, "dimensions of the plot", within="[2, 3]")
+    n_neighbors: int = key(25, "number of neighbours", within="[2, inf)")
+    min_dist: float = key(0.2, "minimum distance between points", within="[0, 1]")
+    metric: str = key("euclidean", "metric between embeddings, as named by UMAP")
 
 
 @dataclass(frozen=True)
@@ -95,62 +93,58 @@ class VisualizationSection:
 @dataclass(frozen=True)
 class ValidationSection:
     frequency: int = key(1, "epochs between validations", within="[1, inf)")
-    num_splits: int = key(10, "splits of each dataset to validate on", within="[1, 10]")
+    num_splits: int = key(10, "number of splits of each dataset", within="[1, 10]")
     alpha: float = key(0.1, "ridge regularisation", within="(0, inf)")
-    visualize: bool = key(
-        True, "draw the embeddings of kadid10k if listed, else of the first dataset, after validation and test"
-    )
+    visualize: bool = key(True, "plot the embeddings of kadid10k (else of the first dataset) after validation and test")
     visualization: VisualizationSection = section(VisualizationSection)
     datasets: list[str] = key(
-        DATASETS, "datasets to validate on; a folder with labels.csv is one too", unique=True, **DATASET_NAMES
+        DATASETS, "validation datasets; also names of folders with a labels.csv", unique=True, **DATASET_NAMES
     )
 
 
 @dataclass(frozen=True)
 class TestSection:
-    batch_size: int = key(16, "images whose features are extracted at once", within=f"[1, {MAX_COUNT}]")
+    batch_size: int = key(16, "images per batch in feature extraction", within=f"[1, {MAX_COUNT}]")
     num_workers: int = key(20, "data-loading processes, at most one per core; 0: none", within="[0, inf)")
-    num_splits: int = key(10, "splits of each dataset to test on", within="[1, 10]")
-    grid_search: bool = key(True, "choose the ridge alpha on the validation images")
+    num_splits: int = key(10, "number of splits of each dataset", within="[1, 10]")
+    grid_search: bool = key(True, "choose the ridge alpha on the validation splits")
     alpha: float = key(0.1, "ridge regularisation without grid_search", within="(0, inf)")
-    crop_size: int = key(224, "side in pixels of the five crops, in validation too", within=f"[32, {MAX_SIDE}]")
+    crop_size: int = key(224, "side of the five crops in pixels, also in validation", within=f"[32, {MAX_SIDE}]")
     shorter_side: int | None = key(
         None,
-        "pixels that images are resized to before cropping, in validation too; null: none; always 512 for spaq",
+        "shorter side in pixels to resize images to, also in validation; null: not resized; spaq: always 512",
         within=f"[32, {MAX_SIDE}]",
     )
     precision: Literal["float32", "tf32", "float16", "bfloat16"] = key(
-        "float32", "of the encoder's arithmetic, in validation too"
+        "float32", "precision of the encoder, also in validation"
     )
     datasets: list[str] = key(
-        DATASETS, "datasets to test on; a folder with labels.csv is one too", unique=True, **DATASET_NAMES
+        DATASETS, "test datasets; also names of folders with a labels.csv", unique=True, **DATASET_NAMES
     )
-    cross_dataset: bool = key(False, "also fit on each whole dataset and test on every other", alias="cross_dataset")
-    compare_untrained: bool = key(False, "also test the encoder as it was before its first step")
-    full_reference: bool = key(
-        False, "regress from the distances to the features of the reference images; needs datasets that have them"
-    )
-    train_fraction: list[float] = key([1.0], "parts of each training split to fit on", within="(0, 1]")
+    cross_dataset: bool = key(False, "also fit on each dataset and test on every other", alias="cross_dataset")
+    compare_untrained: bool = key(False, "also test the untrained encoder")
+    full_reference: bool = key(False, "regress from the distance to the features of the reference image")
+    train_fraction: list[float] = key([1.0], "fractions of each training split to fit on", within="(0, 1]")
 
 
 @dataclass(frozen=True)
 class EncoderSection:
-    embedding_dim: int = key(128, "size of the projection that the loss sees", within=f"[1, {MAX_COUNT}]")
+    embedding_dim: int = key(128, "dimension of the projection", within=f"[1, {MAX_COUNT}]")
     pretrained: bool = key(True, "start from torchvision's ImageNet weights (IMAGENET1K_V1)")
     use_norm: bool = key(True, "L2-normalise features and projections")
 
 
 @dataclass(frozen=True)
 class ModelSection:
-    temperature: float = key(0.1, "of the contrastive loss", within="(0, inf)")
+    temperature: float = key(0.1, "temperature of the contrastive loss", within="(0, inf)")
     encoder: EncoderSection = section(EncoderSection)
 
 
 @dataclass(frozen=True)
 class WandbSection:
-    online: bool = key(True, "send to the W&B servers; false keeps the run in files")
-    project: str | None = key(None, "W&B project; without one nothing is logged online")
-    entity: str | None = key(None, "W&B user or team; null: your default one")
+    online: bool = key(True, "send to the W&B servers; false: log to files")
+    project: str | None = key(None, "W&B project; null: nothing is logged online")
+    entity: str | None = key(None, "W&B user or team; null: your default")
 
 
 @dataclass(frozen=True)
@@ -164,19 +158,19 @@ class Config:
     """The whole configuration; it does not change once it is read."""
 
     experiment_name: str = key(
-        help="name of the run and of its folder in experiments/",
+        help="name of the experiment and of its folder in experiments/",
         pattern=NAME,
         allowed=ALLOWED_NAME,
     )
-    data_base_path: str = key(help="folder that holds the datasets' folders")
+    data_base_path: str = key(help="folder that contains the datasets")
     device: int | str = key(
         "auto",
-        "where to compute; auto: a GPU if there is one, else the CPU",
+        "device; auto: a GPU if there is one, else the CPU",
         pattern=r"auto|-1|\d+|cpu|mps|cuda(:\d+)?",
         allowed="auto, cpu (or -1), GPU number, cuda, cuda:NUMBER or mps",
     )
-    deterministic: bool = key(False, "deterministic algorithms where PyTorch has them; slower on a GPU")
-    seed: int = key(27, "of every random draw", within="[0, 4294967295]")
+    deterministic: bool = key(False, "use deterministic algorithms where available; slower on a GPU")
+    seed: int = key(27, "random seed", within="[0, 4294967295]")
     training: TrainingSection = section(TrainingSection)
     validation: ValidationSection = section(ValidationSection)
     test: TestSection = section(TestSection)

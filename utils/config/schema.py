@@ -228,7 +228,7 @@ def _noun(kind: Any) -> str:
     if origin is list:
         return _noun(options[0])
     if origin is Literal:
-        return " or ".join(options)
+        return " or ".join([", ".join(options[:-1]), options[-1]]) if len(options) > 1 else options[0]
     if origin in (Union, types.UnionType):
         return " or ".join("null" if option is type(None) else _noun(option) for option in options)
     return NOUNS[kind]

@@ -137,7 +137,7 @@ def test_additional_arguments_of_a_script(write: Any) -> None:
         ("training.data.max_distortion", "training.data.max_distortions (integer in [0, 7])"),
         ("lr", "training.lr"),
         ("test.n_iter", "validation.visualization.tsne.n_iter"),
-        ("optimizer.name", "training.optimizer.name (SGD or Adam or AdamW)"),
+        ("optimizer.name", "training.optimizer.name (SGD, Adam or AdamW)"),
     ],
 )
 def test_unknown_key(write: Any, name: str, nearest: str) -> None:
