@@ -11,9 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run_environment() -> dict[str, str]:
     """Versions of Python and the packages that figures depend on, the machine's kind, and the checkout's commit."""
-    found = {"Python": platform.python_version()}
-    found |= {name: metadata.version(name) for name in PACKAGES}
-    return found | {"machine": f"{platform.system()} {platform.machine()}", "commit": commit()}
+    versions = {"Python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    return versions | {"machine": f"{platform.system()} {platform.machine()}", "commit": commit()}
 
 
 def commit() -> str:

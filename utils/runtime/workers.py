@@ -102,13 +102,13 @@ def starting_processes(dataset: Any = None) -> Iterator[None]:
     """
     main = vars(sys.modules["__main__"])
     names = () if type(dataset).__module__ == "__main__" else ("__spec__", "__file__")
-    found: dict[str, Any] = {name: main[name] for name in names if name in main}
-    main.update(dict.fromkeys(found))  # multiprocessing takes None for an interactive session
+    hidden: dict[str, Any] = {name: main[name] for name in names if name in main}
+    main.update(dict.fromkeys(hidden))  # multiprocessing takes None for an interactive session
     try:
         with _signals_blocked():
             yield
     finally:
-        main.update(found)
+        main.update(hidden)
 
 
 @contextmanager
