@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from models.errors import UserError
 from models.experiment import Experiment
 from models.files import parsing
-from models.regressor import LARGEST
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
-from utils.evaluation.results import SCORE_KINDS, spreadsheet_safe
+from utils.evaluation.results import SCORE_KINDS
+from utils.evaluation.score_file import without_formula
 
 Array = NDArray[np.float64]
 COLUMNS = ["dataset", "train_fraction", *TESTED]
@@ -55,18 +55,18 @@ def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAM
         UserError: an experiment has no predictions, they have no dataset in common, or were tested on other splits.
     """
     tested = [read_tested(experiment) for experiment in experiments]
-    names = [name for name in tested[0] if all(name in found for found in tested)]
+    names = [name for name in tested[0] if all(name in datasets for datasets in tested)]
     if not names:
         raise UserError(f"{', '.join(e.title for e in experiments)}: no dataset was tested in all of them")
     tables = {}
     for name in names:
-        _check_same(name, experiments, [found[name] for found in tested])
-        frames = [found[name].predictions for found in tested]
+        _check_same(name, experiments, [datasets[name] for datasets in tested])
+        frames = [datasets[name].predictions for datasets in tested]
         for metric in CORRELATIONS:
             tables[name, metric] = _table(metric, [e.title for e in experiments], frames, seed, resamples)
     table = pd.concat(tables, names=["dataset", "metric"]).reset_index(["dataset", "metric"])
     notes = [f"{name}: {tested[0][name].score_kind}" for name in names]
-    left_out = sorted({name for found in tested for name in found} - set(names))
+    left_out = sorted(set[str]().union(*tested) - set(names))
     notes += [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
     return table.reset_index(drop=True), notes
 
@@ -82,12 +82,10 @@ def read_tested(experiment: Experiment) -> dict[str, Tested]:
         if list(table.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
         table = table.astype({"train_fraction": float, "split": int, "row": int, "prediction": float, "score": float})
-        if not (table[["prediction", "score"]].abs() <= LARGEST).all(axis=None):
-            raise ValueError(f"a prediction or score is not a number up to {LARGEST:.0e}")
     whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
     with parsing(experiment.results("json"), "as test.py writes it", REMEDY):
         content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
-        parts = {spreadsheet_safe(part["dataset"]): part for part in content["datasets"]}
+        parts = {without_formula(part["dataset"]): part for part in content["datasets"]}
         return {
             name: Tested(
                 frame.reset_index(drop=True), parts[name]["splits_hash"], SCORE_KINDS[parts[name]["score_kind"]]
@@ -130,9 +128,9 @@ def _table(metric: str, titles: Sequence[str], frames: list[pd.DataFrame], seed:
 def _check_same(name: str, experiments: Sequence[Experiment], tested: Sequence[Tested]) -> None:
     """Checks the test images and scores of each split, and the hash of all splits."""
     same = ["split", "row", "score"]
-    for experiment, found in zip(experiments, tested, strict=True):
-        equal = found.predictions[same].equals(tested[0].predictions[same])
-        if not equal or found.splits_hash != tested[0].splits_hash:
+    for experiment, test in zip(experiments, tested, strict=True):
+        equal = test.predictions[same].equals(tested[0].predictions[same])
+        if not equal or test.splits_hash != tested[0].splits_hash:
             raise UserError(
                 f"{experiment.predictions}: {name} was tested on other splits or scores than in "
                 f"{experiments[0].predictions}; test both on the same splits and as many of them"

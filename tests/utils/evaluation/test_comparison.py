@@ -52,7 +52,7 @@ def test_predictions_are_read_back_exactly(tmp_path: Path) -> None:
     read = read_tested(with_results(tmp_path, "a", live=written))["live"].predictions
     for column in ("split", "row", "prediction", "score"):
         np.testing.assert_array_equal(read[column], written[column])
-    assert (tmp_path / "a" / "predictions.csv").read_text(encoding="utf-8").count(",'=1.png,") == 2
+    assert (tmp_path / "a" / "predictions.csv").read_text(encoding="utf-8").count(",./=1.png,") == 2
 
 
 def test_the_interval_is_that_of_scipy() -> None:
