@@ -14,7 +14,7 @@ from PIL import Image
 from models.experiment import Experiment
 from models.image_file import open_image
 from utils.config.keys import VisualizationSection
-from utils.evaluation.manifold import DegradedDataset
+from utils.evaluation.dataset import ScoredDataset
 from utils.report.pictures import draw_manifold, manifold_pictures
 from utils.runtime.workers import starting_processes
 
@@ -36,7 +36,7 @@ class ManifoldDrawing:
     def start(
         self,
         embeddings: NDArray[np.floating],
-        dataset: DegradedDataset,
+        dataset: ScoredDataset,
         settings: VisualizationSection,
         seed: int,
         title: str,

@@ -148,9 +148,12 @@ def test_the_features_of_one_encoder_are_forgotten(tmp_path: Path) -> None:
     assert cached(dataset, tmp_path / "cache", key="other")[2] == 0
 
 
-def test_features_are_not_forgotten_while_another_process_extracts_them(tmp_path: Path) -> None:
+def test_features_are_not_forgotten_while_another_process_extracts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They came back as zeros."""
     cache = tmp_path / "cache"
+    monkeypatch.setattr("utils.runtime.files.PATIENCE", 0)
 
     class Meanwhile(FakeEncoder):
         def features(self, x: Tensor) -> Tensor:
