@@ -17,7 +17,7 @@ from .errors import WeightsError, shorten
 from .files import write_atomic
 from .names import ALLOWED, NAME
 from .torchscript import UnknownForm, is_torchscript, read_torchscript
-from .weights_file import read_weights
+from .weights_file import check_archive, read_weights
 
 ABOUT = "about.json"  # extra file of an exported regressor, with what the released ones do not say
 TORCHSCRIPT_VARIABLE = "ARNIQA_ALLOW_TORCHSCRIPT"  # "1" trusts the code in TorchScript archives
@@ -205,6 +205,7 @@ def load_regressor(path: str | Path, kind: str = "no_reference") -> Regressor:
         WeightsError: the file is missing or damaged, or is not a regressor of this kind.
     """
     path = Path(path)
+    check_archive(path, "a regressor")
     content = _archive_content(path) if is_torchscript(path) else read_weights(path, "a regressor")
     required = ("weights", "biases", "dataset", "mos_range", "mos_type")
     missing = [name for name in required if not isinstance(content, dict) or name not in content]
@@ -224,20 +225,14 @@ def load_regressor(path: str | Path, kind: str = "no_reference") -> Regressor:
 def _archive_content(path: Path) -> dict[str, Any]:
     """The tensors of a TorchScript archive, and the metadata in it or that follow from its file name."""
     try:
-        try:
-            state, extra = read_torchscript(path, ABOUT)
-        except UnknownForm:
-            if os.environ.get(TORCHSCRIPT_VARIABLE) != "1":
-                raise
-            state, extra = torch.jit.load(str(path), map_location="cpu").state_dict(), None
+        state, extra = read_torchscript(path, ABOUT)
     except UnknownForm as error:
-        raise WeightsError(
-            f"{path}: a TorchScript archive of an unknown form ({shorten(error)}); if you trust its source, set "
-            f"{TORCHSCRIPT_VARIABLE}=1 to have torch.jit.load read it, which runs code that the file contains"
-        ) from error
-    except Exception as error:  # zipfile raises many kinds
-        reason = shorten(error) or type(error).__name__
-        raise WeightsError(f"{path}: damaged ({reason}); delete it and download it again") from error
+        if os.environ.get(TORCHSCRIPT_VARIABLE) != "1":
+            raise WeightsError(
+                f"{path}: a TorchScript archive of an unknown form ({shorten(error)}); if you trust its source, set "
+                f"{TORCHSCRIPT_VARIABLE}=1 to have torch.jit.load read it, which runs code that the file contains"
+            ) from error
+        state, extra = torch.jit.load(str(path), map_location="cpu").state_dict(), None
     if extra:
         return {**json.loads(extra), **state}
     dataset = path.stem.removeprefix("regressor_")

@@ -24,13 +24,10 @@ class UnknownForm(ValueError):
 
 def is_torchscript(path: Path) -> bool:
     """Whether the file is a TorchScript archive: a zip file with code/... members, which torch.save does not write."""
-    if not path.is_file():
+    if not zipfile.is_zipfile(path):
         return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any("/code/" in name for name in archive.namelist())
-    except Exception:  # no zip file, or a damaged one
-        return False
+    with zipfile.ZipFile(path) as archive:
+        return any("/code/" in name for name in archive.namelist())
 
 
 def read_torchscript(path: Path, extra: str) -> tuple[dict[str, Tensor], bytes | None]:
@@ -38,7 +35,6 @@ def read_torchscript(path: Path, extra: str) -> tuple[dict[str, Tensor], bytes |
 
     Raises:
         UnknownForm: the archive has another form. What is named in it is not executed.
-        Exception: it is damaged; zipfile raises many kinds, also for a wrong checksum of a member.
     """
     with zipfile.ZipFile(path) as archive:
         root = next((name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")), "")

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from models.errors import UserError
@@ -14,7 +15,7 @@ COLUMNS = ["image", "score", "error", "model", "percentile"]
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: their full-width forms
 
 
-class ScoreFile:
+class ScoreFile(AbstractContextManager):
     """Appends a row per image as the scores come. Use it as a context.
 
     Args:
@@ -35,8 +36,20 @@ class ScoreFile:
         self.model = model
         self.failed = 0
         self._file = GrowingFile(path)
-        done = self._finished({without_formula(image) for image in images})
-        self.todo = [image for image in images if without_formula(image) not in done]
+        with parsing(path, "a file of scores", "give another --output"):
+            content = path.read_bytes()
+            begun = _as_csv([COLUMNS]).startswith(content)  # empty, or cut by a kill
+            rows = [] if begun else _rows(content[: content.rfind(b"\n") + 1])  # the last one may be cut, too
+        others = {row[3] for row in rows} - {model}
+        if others:
+            raise UserError(f"{path}: has scores of {others.pop()}, not of {model}; give another --output")
+        names = {without_formula(image): image for image in images}
+        kept = [row for row in rows if not row[2] or row[0] not in names]
+        whole = _as_csv([COLUMNS, *kept])
+        if whole != content:
+            self._file.replace(whole)
+        done = {row[0] for row in kept}
+        self.todo = [image for name, image in names.items() if name not in done]
 
     def add(self, result: Score) -> None:
         """Appends the row of one image."""
@@ -59,27 +72,8 @@ class ScoreFile:
                 for image, score, error, _, percentile in _rows(path.read_bytes())
             ]
 
-    def __enter__(self) -> "ScoreFile":
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-    def _finished(self, images: set[str]) -> set[str]:
-        """The images that have a row in the file. First drops a row cut short by a kill, and the errors of `images`."""
-        path = self._file.path
-        with parsing(path, "a file of scores", "give another --output"):
-            content = path.read_bytes()
-            begun = _as_csv([COLUMNS]).startswith(content)  # empty, or cut by a kill
-            rows = [] if begun else _rows(content[: content.rfind(b"\n") + 1])
-        others = {model for *_, model, _ in rows} - {self.model}
-        if others:
-            raise UserError(f"{path}: has scores of {others.pop()}, not of {self.model}; give another --output")
-        kept = [row for row in rows if not row[2] or row[0] not in images]
-        whole = _as_csv([COLUMNS, *kept])
-        if whole != content:
-            self._file.replace(whole)
-        return {row[0] for row in kept}
 
 
 def read_scores(path: Path) -> dict[str, float]:
