@@ -22,6 +22,7 @@ SCORE_KINDS = {
     "pseudo": "pseudo-scores, computed by a measure and not human",
     "unstated": "scores of unstated origin",
 }
+TEST = ["dataset", "train_fraction", "splits_hash", "score_kind"]  # columns of predictions.csv before `TESTED`
 NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that tables leave out
 
 
@@ -212,8 +213,8 @@ def write_results(results: Results, experiment: Experiment) -> None:
     """
     summary = summary_table(results)
     write_text(experiment.results("csv"), _as_csv(summary))
-    tested = [r.tested.assign(dataset=r.dataset, train_fraction=r.train_fraction) for r in results.datasets]
-    write_text(experiment.predictions, _as_csv(pd.concat(tested)[["dataset", "train_fraction", *TESTED]]))
+    tested = [r.tested.assign(**{key: getattr(r, key) for key in TEST}) for r in results.datasets]
+    write_text(experiment.predictions, _as_csv(pd.concat(tested)[[*TEST, *TESTED]]))
     content = _content(results, summary)
     text = json.dumps(content, default=_as_json, indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
