@@ -13,9 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from models.errors import UserError
+from models.experiment import FEATURES
 from models.image_file import check_header
 from models.preprocess import normalize
 from models.regressor import EMBEDDING_DIM
+from utils.config.keys import TestSection
 from utils.evaluation.dataset import ScoredDataset
 from utils.evaluation.feature_file import CROPS, FeatureFile
 from utils.runtime.device import precision_context
@@ -39,12 +41,10 @@ NAMED = 3  # images that a line names; of the others it gives the number
 def cached_features(
     encoder: nn.Module,
     dataset: ScoredDataset,
-    batch_size: int,
-    num_workers: int,
+    settings: TestSection,
     device: torch.device,
-    cache_dir: Path,
     encoder_hash: str,
-    precision: str = "float32",
+    cache_dir: Path = FEATURES,
 ) -> tuple[NDArray[np.float32] | None, list[int]]:
     """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
 
@@ -55,12 +55,11 @@ def cached_features(
     Args:
         encoder: its method `features` maps normalised images M x 3 x c x c to M x 2048; in evaluation mode.
         dataset: whose crops to encode.
-        batch_size: images that a process encodes at once, with ten crops each.
-        num_workers: data-loading processes; 0 loads in the main one.
+        settings: `batch_size` (images that a process encodes at once, with ten crops each), `num_workers`, and the
+            `precision` of the encoder's arithmetic. The features are float32 in any case.
         device: where the encoder computes.
-        cache_dir: folder for the file; `cache_key` names it.
         encoder_hash: identifies the encoder's weights.
-        precision: of the encoder's arithmetic, as in `test.precision`. The features are float32 in any case.
+        cache_dir: folder for the file; `cache_key` names it.
 
     Returns:
         The features, memory-mapped, on rank 0, and None on the other ranks; and the numbers of the images whose files
@@ -72,7 +71,7 @@ def cached_features(
     """
     if len(dataset) == 0:
         raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
-    path = cache_dir / f"{cache_key(dataset, encoder_hash, precision)}.float32"
+    path = cache_dir / f"{cache_key(dataset, encoder_hash, settings.precision)}.float32"
     with ExitStack() as locks:
         with raise_on_all_ranks():
             if is_rank0():
@@ -81,7 +80,7 @@ def cached_features(
             missing = file.missing() if file else []
             check_images(dataset, missing)
         missing = broadcast_from_rank0(missing)
-        for rows, batch, truncated in _encode(encoder, dataset, batch_size, num_workers, device, precision, missing):
+        for rows, batch, truncated in _encode(encoder, dataset, settings, device, missing):
             with raise_on_all_ranks():
                 if file:
                     file.write(rows, batch, truncated)
@@ -173,10 +172,8 @@ class _Readable(Dataset):
 def _encode(
     encoder: nn.Module,
     dataset: ScoredDataset,
-    batch_size: int,
-    num_workers: int,
+    settings: TestSection,
     device: torch.device,
-    precision: str,
     numbers: Sequence[int],
 ) -> Iterator[tuple[list[int], NDArray[np.float32], list[int]]]:
     """Features of the images with these numbers, one batch of every process at a time.
@@ -188,11 +185,12 @@ def _encode(
     Raises:
         UserError: see `cached_features`; for unreadable images after all others.
     """
-    batches = [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
+    size = settings.batch_size
+    batches = [numbers[i : i + size] for i in range(0, len(numbers), size)]
     loader: DataLoader = DataLoader(
         _Readable(dataset),
         batch_sampler=batches[rank() :: world_size()],  # type: ignore[arg-type]
-        num_workers=worker_count(num_workers),
+        num_workers=worker_count(settings.num_workers),
         pin_memory=device.type == "cuda",
         worker_init_fn=ignore_signals,
     )
@@ -205,7 +203,7 @@ def _encode(
             with raise_on_all_ranks():
                 if step + rank() < len(batches):
                     batch = next(loaded)
-                    with precision_context(precision, device):
+                    with precision_context(settings.precision, device):
                         part = _encode_batch(encoder, batch, device)
             parts = gather_objects(part)
             features = np.concatenate([each.features for each in parts])

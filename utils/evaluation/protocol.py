@@ -68,14 +68,6 @@ class DatasetResult:
         """Median over the splits that have a value."""
         return float(np.nanmedian(self.scores[group][metric]))
 
-    @property
-    def srocc(self) -> float:
-        return self.median("srocc")
-
-    @property
-    def plcc(self) -> float:
-        return self.median("plcc")
-
     @cached_property
     def srocc_interval(self) -> tuple[float, float] | None:
         """95 % confidence interval of the median SROCC, see `bootstrap`; None without two references or images."""

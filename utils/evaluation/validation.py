@@ -78,16 +78,7 @@ def validate(encoder: ResNet, datasets: Sequence[ScoredDataset], config: Config,
     result = Validation(broadcast_from_rank0(encoder_hash(encoder)), {})
     used = inference_encoder(encoder)
     for dataset in datasets:
-        features, truncated = cached_features(
-            used,
-            dataset,
-            config.test.batch_size,
-            config.test.num_workers,
-            device,
-            cache_dir=FEATURES,
-            encoder_hash=result.encoder_hash,
-            precision=config.test.precision,
-        )
+        features, truncated = cached_features(used, dataset, config.test, device, result.encoder_hash)
         for note in truncated_note(dataset, truncated) if is_rank0() else []:
             print(f"{dataset.name}: {note}", file=sys.stderr)
         result.scores[dataset.name] = run_on_rank0(partial(_scores, features, dataset, config, device))
@@ -104,4 +95,4 @@ def _scores(
     assert features is not None  # on rank 0
     path = RidgePath(features, dataset.mos, with_float64(device))
     result = evaluate(path, dataset, "val", config.validation.num_splits, [config.validation.alpha])
-    return {"srocc": result.srocc, "plcc": result.plcc}
+    return {metric: result.median(metric) for metric in ("srocc", "plcc")}
