@@ -157,10 +157,7 @@ def extract_features(
     """Extracts the features of a dataset, and of its reference images in a full-reference test."""
 
     def extract(images: IQADataset) -> Features | None:
-        test = config.test
-        features, truncated = cached_features(
-            encoder, images, test.batch_size, test.num_workers, device, FEATURES, encoder_hash, test.precision
-        )
+        features, truncated = cached_features(encoder, images, config.test, device, encoder_hash)
         notes.extend(truncated_note(images, truncated))
         return features
 
@@ -246,8 +243,8 @@ def _regressor(
         crop_size=dataset.crop_size,
         shorter_side=dataset.shorter_side,
         precision=test.precision,
-        srocc=result.srocc,
-        plcc=result.plcc,
+        srocc=result.median("srocc"),
+        plcc=result.median("plcc"),
         kind="full_reference" if test.full_reference else "no_reference",
         score_quantiles=score_quantiles(dataset.mos, dataset.mos_range, dataset.mos_type),
         score_kind=dataset.score_kind,

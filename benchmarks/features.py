@@ -23,6 +23,7 @@ from models.inference_encoder import inference_encoder
 from models.preprocess import center_corners_crop, half_scale_bicubic, normalize, to_tensor
 from models.resnet import ResNet
 from utils.command import run_command
+from utils.config.keys import TestSection
 from utils.evaluation.features import cached_features, forget_features
 from utils.runtime.device import choose_algorithms, precision_context, tune_malloc
 
@@ -64,7 +65,8 @@ def main() -> None:
 
     def ours() -> np.ndarray:
         forget_features(cache, "benchmark")
-        found, _ = cached_features(folded, dataset, BATCH, 0, device, cache, "benchmark", precision)
+        settings = TestSection(batch_size=BATCH, num_workers=0, precision=precision)
+        found, _ = cached_features(folded, dataset, settings, device, "benchmark", cache)
         assert found is not None
         return np.array(found)
 

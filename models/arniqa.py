@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -76,10 +77,8 @@ class ARNIQA(HubModule):
             fitted = published_regressor(regressor_dataset, weights_dir)
         else:
             folder = Experiment(Path(experiment))
-            of_kind = folder.full_reference if full_reference else folder
-            kind = "full_reference" if full_reference else "no_reference"
-            path = of_kind.find_regressor(regressor_dataset)
-            fitted = load_regressor(path, kind=kind)
+            path = (folder.full_reference if full_reference else folder).find_regressor(regressor_dataset)
+            fitted = load_regressor(path, kind="full_reference" if full_reference else "no_reference")
         if experiment is not None and folder.is_training_run:
             encoder = own_encoder(folder, weights_dir)
         else:
@@ -120,7 +119,8 @@ class ARNIQA(HubModule):
             its absolute difference to `reference`.
         """
         if (reference is not None) != self.full_reference:
-            raise ValueError("a full-reference model needs the embedding of the reference, and no other takes it")
+            needed = "missing; this model" if self.full_reference else "found one; only a full-reference model"
+            raise ImageError(f"reference: {needed} compares images with a reference")
         embedding = self.embed(img, img_ds)
         if reference is not None:
             embedding = (reference - embedding).abs()
@@ -142,8 +142,8 @@ class ARNIQA(HubModule):
         Args:
             images: a path (str or Path), a PIL image or an RGB tensor, 3 x H x W or N x 3 x H x W, of uint8 values in
                 0..255 or floats in [0, 1], not normalised; or a list or tuple of these, which may differ in size and
-                kind. A side has at least 32 pixels. Tensors are on any device, all on the same one. An EXIF rotation
-                is not applied, an alpha channel is dropped. If `shorter_side` is set, images are first resized to it.
+                kind. A side has at least 32 pixels. Tensors are on any device. An EXIF rotation is not applied, an
+                alpha channel is dropped. If `shorter_side` is set, images are first resized to it.
             crops: "five", the mean over the centre crop and the four corner crops of `crop_size`, as in the paper; or
                 "whole", the whole image, which needs memory in proportion to its size.
             reference: for a full-reference model, and only for one: the reference image of all `images`, of their size.
@@ -157,25 +157,20 @@ class ARNIQA(HubModule):
         """
         if crops not in ("five", "whole"):
             raise ImageError(f"crops: found {crops!r}; allowed: 'five', 'whole'")
-        if (reference is not None) != self.full_reference:
-            needed = "missing; this model" if self.full_reference else "found one; only a full-reference model"
-            raise ImageError(f"reference: {needed} compares images with a reference")
         items, single = one_by_one(images)
         against, expected = None, None
         if reference is not None:
-            references, one = one_by_one(reference, "reference")
-            if not one:
-                raise ImageError("reference: found several images; give one")
-            full, half, expected = self._views(*references[0], crops)
+            (named,) = one_by_one(reference, "reference")[0]
+            full, half, expected = self._views(*named, crops)
             against = self.embed_crops(full, half)
         scores = []
         step = BATCH if crops == "five" else 1  # whole images differ in size
         for start in range(0, len(items), step):
             pairs = []
             for name, image in items[start : start + step]:
-                full, half, found = self._views(name, image, crops)
-                if expected not in (None, found):
-                    raise ImageError(f"{name}: {found} pixels; the reference has {expected}")
+                full, half, pixels = self._views(name, image, crops)
+                if expected not in (None, pixels):
+                    raise ImageError(f"{name}: {pixels} pixels; the reference has {expected}")
                 pairs.append((full, half))
             full, half = map(torch.stack, zip(*pairs, strict=True))
             scores.append(self.score_crops(full, half, against))
@@ -289,15 +284,13 @@ class ARNIQA(HubModule):
         """
         if self.score_quantiles is None:
             return None
-        scores = torch.as_tensor(score, dtype=torch.float32).contiguous()
-        quantiles = torch.tensor(self.score_quantiles, dtype=torch.float32, device=scores.device)
-        steps = len(quantiles) - 1
-        above = torch.searchsorted(quantiles, scores).clamp(1, steps)
-        low, high = quantiles[above - 1], quantiles[above]
-        # Many images may have one score; then two quantiles are equal.
-        part = (scores - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
-        percentiles = 100 * (above - 1 + part.clamp(0, 1)) / steps
-        return percentiles if isinstance(score, Tensor) else percentiles.item()
+        scores = torch.as_tensor(score).detach().float().cpu().numpy()
+        quantiles = np.array(self.score_quantiles, np.float32)
+        # Many images may have one score. `np.interp` takes the last of equal quantiles; negated, it is the first.
+        above = np.interp(-scores, -quantiles[::-1], np.linspace(0, 100, len(quantiles)))
+        if isinstance(score, Tensor):
+            return torch.as_tensor(100 - above, dtype=torch.float32, device=score.device)
+        return 100 - float(above)
 
     def _features(self, images: Tensor) -> Tensor:
         return self.encoder.features(images.contiguous(memory_format=torch.channels_last))

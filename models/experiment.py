@@ -8,7 +8,7 @@ from pathlib import Path
 from .errors import WeightsError
 from .names import check_name
 
-NUMBERED = re.compile(r"best_epoch_(\d+)_")
+CHECKPOINT = re.compile(r"(?:best|last)_epoch_(\d+)_(?:step_(\d+))?")
 EXPERIMENTS = Path("experiments")  # in the working directory
 COMPARISON = EXPERIMENTS / "comparison.html"
 FEATURES = EXPERIMENTS / ".features"  # cached features of all experiments; a file's name says which encoder's they are
@@ -40,9 +40,7 @@ class Experiment:
         """Where a test leaves its files: of this experiment's encoder ("scratch") or of the released one ("arniqa")."""
         if eval_type == "scratch":
             return self
-        if eval_type == "arniqa":
-            return Experiment(self.folder / "arniqa", f"{self.title} (released encoder)")
-        raise ValueError(f"eval_type {eval_type!r} is neither 'scratch' nor 'arniqa'")
+        return Experiment(self.folder / "arniqa", f"{self.title} (released encoder)")
 
     @property
     def full_reference(self) -> "Experiment":
@@ -103,9 +101,9 @@ class Experiment:
         check_name("regressor_dataset", dataset)
         path = self.regressor(dataset)
         if not path.is_file():
-            found = [each.stem.removeprefix("regressor_") for each in self.regressors()]
+            names = [each.stem.removeprefix("regressor_") for each in self.regressors()]
             raise WeightsError(
-                f"{path}: no such file; {self.folder} has regressors for: {', '.join(found) or 'no dataset'} (test.py "
+                f"{path}: no such file; {self.folder} has regressors for: {', '.join(names) or 'no dataset'} (test.py "
                 "fits them, full-reference ones with --test.full_reference true)"
             )
         return path
@@ -123,12 +121,11 @@ class Experiment:
 
         There are two only if the run was killed between writing one and removing the other.
         """
-        numbered = [(int(m[1]), p) for p in self._pretrain.glob("best_epoch_*.pth") if (m := NUMBERED.match(p.name))]
-        return [path for _, path in sorted(numbered)]
+        return self._checkpoints("best")
 
     def last_checkpoints(self) -> list[Path]:
         """All last_epoch_*.pth, the newest last. There are two only after a kill, as above."""
-        return sorted(self._pretrain.glob("last_epoch_*.pth"), key=_progress)
+        return self._checkpoints("last")
 
     def find_best_checkpoint(self) -> Path:
         """The weights that validation found best.
@@ -136,10 +133,10 @@ class Experiment:
         Raises:
             WeightsError: there are none.
         """
-        found = self.best_checkpoints()
-        if not found:
+        checkpoints = self.best_checkpoints()
+        if not checkpoints:
             raise WeightsError(f"{self._pretrain}: has no best_epoch_*.pth; train the experiment first (main.py)")
-        return found[-1]
+        return checkpoints[-1]
 
     @property
     def is_training_run(self) -> bool:
@@ -154,6 +151,12 @@ class Experiment:
     def _checkpoint(self, kind: str, epoch: int, rest: str) -> Path:
         return self._pretrain / f"{kind}_epoch_{epoch}_{rest}.pth"
 
+    def _checkpoints(self, kind: str) -> list[Path]:
+        """The files of a kind by epoch; within an epoch by step, with the one made after validation last."""
+        matches = [(CHECKPOINT.match(path.name), path) for path in self._pretrain.glob(f"{kind}_epoch_*.pth")]
+        numbered = [(int(match[1]), float(match[2] or "inf"), path) for match, path in matches if match]
+        return [path for *_, path in sorted(numbered)]
+
     @property
     def _pretrain(self) -> Path:
         return self.folder / "pretrain"
@@ -161,11 +164,3 @@ class Experiment:
 
 def _scores(scores: Mapping[str, float]) -> str:
     return f"srocc_{scores['srocc']:.3f}_plcc_{scores['plcc']:.3f}"
-
-
-def _progress(path: Path) -> tuple[int, int, int]:
-    """Orders names by epoch; within an epoch by step, with the checkpoint made after validation last."""
-    match = re.match(r"last_epoch_(\d+)_(?:step_(\d+)|srocc_)", path.name)
-    if match is None:
-        return (-1, 0, 0)
-    return (int(match[1]), int(match[2] is None), int(match[2] or 0))

@@ -19,7 +19,7 @@ from models.arniqa import ARNIQA
 from models.errors import UserError
 from models.experiment import Experiment
 from models.export_graph import SUFFIXES, check_packages, export_graph
-from models.files import check_replaceable, check_writable, write_atomic
+from models.files import check_replaceable, write_atomic
 from models.regressor import ABOUT, load_regressor
 from models.weights import encoder_hash, load_encoder
 from utils.command import run_command
@@ -44,28 +44,19 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
         )
     out = Path(out)
     check_replaceable("--out", out / "ARNIQA.pth", EXPORTED.encode())
-    loaded = {path.name: load_regressor(path, encoder_hash(encoder)) for path in fitted(experiment)}
-    for name in loaded:
-        check_replaceable("--out", out / name, ABOUT.encode())
-    written = [out / "ARNIQA.pth", *(out / name for name in loaded)]
-    state = encoder.state_dict()
-    state._metadata[EXPORTED] = {}  # type: ignore[attr-defined]
-    write_atomic(written[0], lambda file: torch.save(state, file))
-    for path, regressor in zip(written[1:], loaded.values(), strict=True):
-        regressor.save_released(path)
-    return written
-
-
-def fitted(experiment: Experiment) -> list[Path]:
-    """The regressors of an experiment.
-
-    Raises:
-        UserError: it has none.
-    """
     regressors = experiment.regressors()
     if not regressors:
         raise UserError(f"{experiment.folder}: has no regressors; test the experiment first (test.py)")
-    return regressors
+    loaded = {out / path.name: load_regressor(path) for path in regressors}
+    for path, regressor in loaded.items():
+        regressor.check_fitted_on(encoder_hash(encoder), path.name)
+        check_replaceable("--out", path, ABOUT.encode())
+    state = encoder.state_dict()
+    state._metadata[EXPORTED] = {}  # type: ignore[attr-defined]
+    write_atomic(out / "ARNIQA.pth", lambda file: torch.save(state, file))
+    for path, regressor in loaded.items():
+        regressor.save_released(path)
+    return [out / "ARNIQA.pth", *loaded]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -75,16 +66,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(path)
         return
     check_packages(arguments.format)
-    folder = None
-    if arguments.experiment_name:
-        experiment = Experiment.named(arguments.experiment_name)
-        experiment.find_best_checkpoint()
-        fitted(experiment)
-        folder = experiment.folder
+    folder = Experiment.named(arguments.experiment_name).folder if arguments.experiment_name else None
     model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder)
     path = arguments.out / f"ARNIQA_{arguments.regressor_dataset}{SUFFIXES[arguments.format]}"
     check_replaceable("--out", path, b"score_quantiles" if arguments.format == "onnx" else ABOUT.encode())
-    check_writable(arguments.out)
     difference = export_graph(model, path, arguments.format)
     print(f"{path}: its scores differ from the model's by up to {difference:.1e}")
 
@@ -98,7 +83,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--experiment_name", help="folder in experiments/ with your weights; the two graphs also take released ones")
     add("--out", required=True, type=nonempty_path, help="output folder")
     add("--format", default="released", choices=["released", *SUFFIXES], help="of what is written (default: released)")
-    add("--regressor_dataset", help="of the graph: dataset of its regressor (default: kadid10k)")
+    add("--regressor_dataset", default="kadid10k", help="of the graph: dataset of its regressor (%(default)s)")
     add(
         "--weights_dir",
         type=nonempty_path,
@@ -107,12 +92,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.experiment_name and arguments.weights_dir:
         raise UserError("--experiment_name, --weights_dir: found both; use only one of them")
-    if arguments.format == "released":
-        if not arguments.experiment_name:
-            raise UserError("--experiment_name: missing; --format released needs the experiment with your weights")
-        if arguments.regressor_dataset:
-            raise UserError("--regressor_dataset: --format released writes all regressors; leave it out")
-    arguments.regressor_dataset = arguments.regressor_dataset or "kadid10k"
+    if arguments.format == "released" and not arguments.experiment_name:
+        raise UserError("--experiment_name: missing; --format released needs the experiment with your weights")
     return arguments
 
 

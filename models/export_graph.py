@@ -9,9 +9,9 @@ import io
 import json
 import warnings
 from collections.abc import Callable
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch.export import Dim
 
 from models.arniqa import ARNIQA
 from models.errors import UserError
-from models.files import write_atomic
+from models.files import write_bytes
 from models.regressor import ABOUT
 
 OPSET = 18  # of ONNX
@@ -27,6 +27,17 @@ SMALLEST = 33  # side in pixels; below, the last feature map has one row, for wh
 TOLERANCE = 1e-4  # of the scores
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": ()}
+METADATA = (
+    "dataset", "fitted_on", "mos_range", "mos_type", "crop_size", "shorter_side", "precision", "score_kind",
+    "score_quantiles",
+)  # fmt: skip
+# Inputs to trace with; no two dimensions are the same, so that none is taken for another.
+EXAMPLE = (torch.zeros(2, 3, 96, 128), torch.zeros(2, 3, 48, 64))
+BATCH = Dim("batch")
+SHAPES = {
+    "img": {0: BATCH, 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)},
+    "img_ds": {0: BATCH, 2: Dim("height_ds", min=SMALLEST), 3: Dim("width_ds", min=SMALLEST)},
+}
 # (N, full-scale height and width, half-scale height and width) of the images that a written file is checked with.
 CHECKED = ((5, (224, 224), (224, 224)), (1, (97, 131), (48, 65)), (2, (160, 75), (80, 37)))
 
@@ -49,20 +60,12 @@ class Graph(nn.Module):
 
 
 def check_packages(form: str) -> None:
-    """Finds out whether the packages that a form needs are installed and can be imported.
+    """Checks that the packages that a form needs are installed.
 
     Raises:
-        UserError: some are not, or cannot.
+        UserError: some are not.
     """
-    missing = []
-    for name in NEEDED[form]:
-        try:
-            import_module(name)
-        except ModuleNotFoundError:
-            missing.append(name)
-        except (ImportError, OSError) as error:  # as with a library of the system that is not there
-            reason = " ".join(str(error).split())
-            raise UserError(f"--format {form}: {name} cannot be imported ({reason}); install it again") from error
+    missing = [name for name in NEEDED[form] if find_spec(name) is None]
     if missing:
         raise UserError(f"--format {form}: needs {', '.join(missing)}; run pip install {' '.join(missing)}")
 
@@ -81,61 +84,34 @@ def export_graph(model: ARNIQA, path: Path, form: str) -> float:
     Raises:
         UserError: the file cannot be written, or its scores differ by more than `TOLERANCE`.
     """
-    run = onnx_runner if form == "onnx" else torch_export_runner
     content = graph_file(model, form)
-    difference = 0.0
-
-    def write(file: BinaryIO) -> None:
-        nonlocal difference
-        file.write(content)
-        file.flush()
-        difference = largest_difference(model, run(Path(file.name).read_bytes()))
-        if not difference <= TOLERANCE:
-            raise UserError(
-                f"{path}: not written, because its scores differ from the model's by up to {difference:.1e}, which is "
-                f"more than {TOLERANCE:.0e}"
-            )
-
-    write_atomic(path, write)
+    run = onnx_runner(content) if form == "onnx" else torch.export.load(io.BytesIO(content)).module()
+    difference = largest_difference(model, run)
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"{path}: not written, because its scores differ from the model's by up to {difference:.1e}, which is "
+            f"more than {TOLERANCE:.0e}"
+        )
+    write_bytes(path, content)
     return difference
 
 
 def graph_file(model: ARNIQA, form: str) -> bytes:
     """The content of a file of a form, "onnx" or "torch_export"."""
+    about = {name: getattr(model, name) for name in METADATA}
+    options: dict[str, Any] = {"args": EXAMPLE, "dynamic_shapes": SHAPES}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the exporters, about each other
-        return to_onnx(model) if form == "onnx" else to_torch_export(model)
-
-
-def to_onnx(model: ARNIQA) -> bytes:
-    """The content of an ONNX file."""
-    program = torch.onnx.export(
-        Graph(model),
-        example(),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["img", "img_ds"],
-        output_names=["score"],
-        dynamic_shapes=dynamic_shapes(),
-        verbose=False,
-    )
-    assert program is not None
-    program.model.metadata_props.update({name: json.dumps(value) for name, value in about(model).items()})
-    return program.model_proto.SerializeToString()
-
-
-def to_torch_export(model: ARNIQA) -> bytes:
-    """The content of a file of torch.export.save."""
-    program = torch.export.export(Graph(model), example(), dynamic_shapes=dynamic_shapes())
-    file = io.BytesIO()
-    torch.export.save(program, file, extra_files={ABOUT: json.dumps(about(model))})
-    return file.getvalue()
-
-
-def about(model: ARNIQA) -> dict[str, object]:
-    """What a user of the file must know of the model."""
-    names = "dataset fitted_on mos_range mos_type crop_size shorter_side precision score_kind score_quantiles"
-    return {name: getattr(model, name) for name in names.split()}
+        if form == "torch_export":
+            file = io.BytesIO()
+            program = torch.export.export(Graph(model), **options)
+            torch.export.save(program, file, extra_files={ABOUT: json.dumps(about)})
+            return file.getvalue()
+        names: dict[str, Any] = {"input_names": ["img", "img_ds"], "output_names": ["score"]}
+        graph = torch.onnx.export(Graph(model), **options, **names, dynamo=True, opset_version=OPSET, verbose=False)
+    assert graph is not None
+    graph.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
+    return graph.model_proto.SerializeToString()
 
 
 def onnx_runner(content: bytes) -> Run:
@@ -150,11 +126,6 @@ def onnx_runner(content: bytes) -> Run:
     )
 
 
-def torch_export_runner(content: bytes) -> Run:
-    """Runs a file of torch.export.save."""
-    return torch.export.load(io.BytesIO(content)).module()
-
-
 def largest_difference(model: ARNIQA, run: Run) -> float:
     """Largest difference between the scores of a written file and those of the model, at the sizes `CHECKED`."""
     generator = torch.Generator().manual_seed(0)
@@ -164,17 +135,3 @@ def largest_difference(model: ARNIQA, run: Run) -> float:
         with torch.no_grad():
             differences.append((run(*images) - model(*images)).abs().max())
     return torch.stack(differences).max().item()
-
-
-def example() -> tuple[Tensor, Tensor]:
-    """Inputs to trace with; no two dimensions are the same, so that none is taken for another."""
-    return torch.zeros(2, 3, 96, 128), torch.zeros(2, 3, 48, 64)
-
-
-def dynamic_shapes() -> dict[str, dict[int, Dim]]:
-    """Batch, height and width of both inputs; the batch is the same."""
-    batch = Dim("batch")
-    height, width, height_ds, width_ds = (
-        Dim(name, min=SMALLEST) for name in ("height", "width", "height_ds", "width_ds")
-    )
-    return {"img": {0: batch, 2: height, 3: width}, "img_ds": {0: batch, 2: height_ds, 3: width_ds}}

@@ -147,28 +147,19 @@ def check_replaceable(option: str, path: Path, marker: bytes) -> None:
     Args:
         option: begins the message.
         path: of the output file.
-        marker: bytes near the beginning or the end of every file that the command writes.
+        marker: bytes in every file that the command writes.
 
     Raises:
         UserError: there is something without the marker.
     """
-    check_regular(path)
-    if path.exists() and not _has(path, marker):
+    if not path.exists():
+        return
+    with parsing(path, "readable"):
+        content = path.read_bytes()
+    if content and marker not in content:
         raise UserError(
             f"{option}: {path} exists and does not look like an output of this command; remove it or give another name"
         )
-
-
-def _has(path: Path, marker: bytes) -> bool:
-    """Whether the marker is in the first or the last 64 KiB of a file; an empty file has every marker."""
-    size = 2**16
-    try:
-        with path.open("rb") as file:
-            start = file.read(size)
-            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
-            return not start or marker in start or marker in file.read(size)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _temporary(path: Path) -> Path:
@@ -178,8 +169,6 @@ def _temporary(path: Path) -> Path:
 
 def _sync(path: Path) -> None:
     """Puts a file, or the names in a folder, on disk. Windows cannot, and some network file systems refuse it."""
-    if os.name == "nt":
-        return
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import UserError, WeightsError, shorten
+from .errors import WeightsError, shorten
 from .files import write_atomic
-from .names import check_name
+from .names import ALLOWED, NAME
 from .torchscript import UnknownForm, is_torchscript, read_torchscript
-from .weights_file import read_weights
+from .weights_file import check_archive, read_weights
 
 ABOUT = "about.json"  # extra file of an exported regressor, with what the released ones do not say
 TORCHSCRIPT_VARIABLE = "ARNIQA_ALLOW_TORCHSCRIPT"  # "1" trusts the code in TorchScript archives
 # Quantiles of the scores that the released regressors were fitted on, made by data/score_quantiles.py.
 SCORE_QUANTILES = Path(__file__).with_name("score_quantiles.json")
 EMBEDDING_DIM = 4096  # 2048 features of the full-scale image, then 2048 of the half-scale one
-LARGEST = 1e9  # of a score or a coefficient; beyond, float32 scores overflow
 MAX_SIDE = 8192  # pixels of a crop or a resized image; larger ones do not fit into memory
 
 # Nominal (lowest, highest) score that the released regressors predict, and whether a higher score ("mos") or a lower
@@ -40,11 +38,31 @@ RELEASED_SCORES: dict[str, tuple[tuple[float, float], str]] = {
     "clive": ((1.0, 100.0), "mos"),
     "koniq10k": ((1.0, 100.0), "mos"),
 }
-CHOICES = {
-    "mos_type": ("mos", "dmos"),
-    "precision": ("float32", "tf32", "float16", "bfloat16"),
-    "kind": ("no_reference", "full_reference"),
-    "score_kind": ("human", "pseudo", "unstated"),
+
+
+def _is_tensor(value: Any, size: int) -> bool:
+    return isinstance(value, Tensor) and value.numel() == size
+
+
+def _is_range(value: Any) -> bool:
+    numbers = isinstance(value, list | tuple) and all(isinstance(bound, int | float) for bound in value)
+    return numbers and len(value) == 2 and value[0] < value[1]
+
+
+def _is_side(value: Any, lowest: int) -> bool:
+    return type(value) is int and lowest <= value <= MAX_SIDE
+
+
+# Fields that scores depend on: check, what is allowed.
+CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "weights": (lambda value: _is_tensor(value, EMBEDDING_DIM), f"{EMBEDDING_DIM} numbers"),
+    "biases": (lambda value: _is_tensor(value, 1), "a number"),
+    "dataset": (lambda value: isinstance(value, str) and bool(re.fullmatch(NAME, value)), ALLOWED),
+    "mos_range": (_is_range, "[lowest, highest]"),
+    "mos_type": (lambda value: value in ("mos", "dmos"), "mos, dmos"),
+    "crop_size": (lambda value: _is_side(value, 1), f"integer in [1, {MAX_SIDE}]"),
+    "shorter_side": (lambda value: value is None or _is_side(value, 32), f"integer in [32, {MAX_SIDE}]"),
+    "score_kind": (lambda value: value in ("human", "pseudo", "unstated"), "human, pseudo, unstated"),
 }
 
 
@@ -91,42 +109,14 @@ class Regressor:
     score_kind: str = "unstated"
 
     def __post_init__(self) -> None:
+        for name, (is_allowed, allowed) in CHECKS.items():
+            if not is_allowed(getattr(self, name)):
+                raise WeightsError(f"{name}: found {shorten(repr(getattr(self, name)))}; allowed: {allowed}")
         set_value = object.__setattr__
-        set_value(self, "weights", _tensor("weights", self.weights, (1, EMBEDDING_DIM)))
-        set_value(self, "biases", _tensor("biases", self.biases, ()))
-        if not isinstance(self.dataset, str):
-            raise WeightsError(f"dataset: found {shorten(repr(self.dataset))}; allowed: a name")
-        try:
-            check_name("dataset", self.dataset)
-        except UserError as error:
-            raise WeightsError(str(error)) from error
-        bounds = self.mos_range
-        numbers = isinstance(bounds, list | tuple) and len(bounds) == 2 and _finite(bounds)
-        if not (numbers and max(map(abs, bounds)) <= LARGEST and bounds[1] - bounds[0] >= 1 / LARGEST):
-            raise WeightsError(
-                f"mos_range: found {shorten(repr(bounds))}; allowed: [lowest, highest], numbers up to {LARGEST:.0e}"
-            )
-        set_value(self, "mos_range", (float(bounds[0]), float(bounds[1])))
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise WeightsError(f"{name}: found {shorten(repr(getattr(self, name)))}; allowed: {', '.join(allowed)}")
-        for name, low in (("crop_size", 1), ("shorter_side", 32)):
-            value = getattr(self, name)
-            missing = value is None and name == "shorter_side"
-            if not missing and not (type(value) is int and low <= value <= MAX_SIDE):
-                raise WeightsError(f"{name}: found {shorten(repr(value))}; allowed: integer in [{low}, {MAX_SIDE}]")
-        for name in ("alpha", "srocc", "plcc"):
-            value = getattr(self, name)
-            if not isinstance(value, float | int | None) or isinstance(value, bool):
-                raise WeightsError(f"{name}: found {shorten(repr(value))}; allowed: a number")
-        identity = self.encoder_hash
-        if identity is not None and not (isinstance(identity, str) and re.fullmatch("[0-9a-f]{16}", identity)):
-            raise WeightsError(f"encoder_hash: found {shorten(repr(identity))}; allowed: 16 hexadecimal digits")
-        quantiles = self.score_quantiles
-        if quantiles is not None:
-            ascending = isinstance(quantiles, list) and _finite(quantiles) and quantiles == sorted(quantiles)
-            if not ascending or len(quantiles) < 2:
-                raise WeightsError(f"score_quantiles: found {shorten(repr(quantiles))}; allowed: ascending numbers")
+        set_value(self, "weights", self.weights.detach().float().reshape(1, EMBEDDING_DIM).clone())
+        set_value(self, "biases", self.biases.detach().float().reshape(()).clone())
+        low, high = self.mos_range
+        set_value(self, "mos_range", (float(low), float(high)))
 
     @property
     def hash(self) -> str:
@@ -202,21 +192,20 @@ class _Released(nn.Module):
         return embedding @ self.weights.T + self.biases
 
 
-def load_regressor(path: str | Path, encoder_hash: str | None = None, kind: str = "no_reference") -> Regressor:
+def load_regressor(path: str | Path, kind: str = "no_reference") -> Regressor:
     """Loads a regressor written by `Regressor.save`, or a released or exported TorchScript archive.
 
     A released archive holds only the two tensors; the rest follows from its file name.
 
     Args:
         path: of the file.
-        encoder_hash: hash of the encoder that the regressor will be used with.
         kind: which it must be, "no_reference" or "full_reference".
 
     Raises:
-        WeightsError: the file is missing or damaged, is not a regressor of this kind, or was fitted on the features of
-            another encoder.
+        WeightsError: the file is missing or damaged, or is not a regressor of this kind.
     """
     path = Path(path)
+    check_archive(path, "a regressor")
     content = _archive_content(path) if is_torchscript(path) else read_weights(path, "a regressor")
     required = ("weights", "biases", "dataset", "mos_range", "mos_type")
     missing = [name for name in required if not isinstance(content, dict) or name not in content]
@@ -230,8 +219,6 @@ def load_regressor(path: str | Path, encoder_hash: str | None = None, kind: str 
     if regressor.kind != kind:
         use = "with" if regressor.kind == "full_reference" else "without"
         raise WeightsError(f"{path}: its kind is {regressor.kind}, not {kind}; use it {use} a reference image")
-    if encoder_hash is not None:
-        regressor.check_fitted_on(encoder_hash, str(path))
     return regressor
 
 
@@ -239,21 +226,15 @@ def _archive_content(path: Path) -> dict[str, Any]:
     """The tensors of a TorchScript archive, and the metadata in it or that follow from its file name."""
     try:
         state, extra = read_torchscript(path, ABOUT)
-        about = json.loads(extra) if extra else None
     except UnknownForm as error:
         if os.environ.get(TORCHSCRIPT_VARIABLE) != "1":
             raise WeightsError(
                 f"{path}: a TorchScript archive of an unknown form ({shorten(error)}); if you trust its source, set "
                 f"{TORCHSCRIPT_VARIABLE}=1 to have torch.jit.load read it, which runs code that the file contains"
             ) from error
-        state, about = _jit_load(path), None
-    except Exception as error:  # zipfile and json raise many kinds
-        reason = shorten(error) or type(error).__name__
-        raise WeightsError(f"{path}: damaged ({reason}); delete it and download it again") from error
-    if set(state) != {"weights", "biases"}:
-        raise WeightsError(f"{path}: not a regressor (it has {', '.join(state)}); expected weights and biases")
-    if isinstance(about, Mapping):
-        return {**about, **state}
+        state, extra = torch.jit.load(str(path), map_location="cpu").state_dict(), None
+    if extra:
+        return {**json.loads(extra), **state}
     dataset = path.stem.removeprefix("regressor_")
     if dataset not in RELEASED_SCORES:
         raise WeightsError(
@@ -264,40 +245,3 @@ def _archive_content(path: Path) -> dict[str, Any]:
     quantiles = json.loads(SCORE_QUANTILES.read_text(encoding="utf-8")).get(dataset)
     known = {"dataset": dataset, "mos_range": mos_range, "mos_type": mos_type, "score_kind": "human"}
     return {**known, "score_quantiles": quantiles, **state}
-
-
-def _jit_load(path: Path) -> dict[str, Tensor]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
-            return torch.jit.load(str(path), map_location="cpu").state_dict()
-    except Exception as error:
-        raise WeightsError(f"{path}: damaged ({shorten(error)}); delete it and download it again") from error
-
-
-def is_dense(value: object) -> bool:
-    """Whether this is an ordinary tensor of real numbers with values."""
-    ordinary = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
-    return ordinary and not value.is_complex() and not value.is_quantized  # type: ignore[attr-defined]
-
-
-def _tensor(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
-    """A float32 tensor of that shape, from one with as many values."""
-    size = math.prod(shape)
-    if not is_dense(value) or value.numel() != size or value.ndim > 2:  # type: ignore[attr-defined]
-        found = type(value).__name__
-        if isinstance(value, Tensor):
-            found = f"{value.dtype}, {value.layout}, of shape {tuple(value.shape)}"
-        raise WeightsError(f"{name}: found {found}; allowed: {size} real numbers")
-    found = value.detach().to("cpu", torch.float32).reshape(shape).clone()  # type: ignore[attr-defined]
-    if not (found.abs() <= LARGEST).all():
-        raise WeightsError(f"{name}: has values that are not finite or beyond {LARGEST:.0e}")
-    return found
-
-
-def _finite(values: Any) -> bool:
-    """Whether these are numbers that a float can hold."""
-    try:
-        return all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
-    except OverflowError:
-        return False

@@ -17,7 +17,7 @@ from .download import WEIGHTS_DIR_VARIABLE, downloaded
 from .errors import WeightsError, shorten
 from .experiment import Experiment
 from .names import check_name
-from .regressor import RELEASED_SCORES, Regressor, is_dense, load_regressor
+from .regressor import RELEASED_SCORES, Regressor, load_regressor
 from .resnet import ResNet
 from .weights_file import read_weights
 
@@ -56,29 +56,19 @@ def load_encoder(path: str | Path) -> ResNet:
     path = Path(path)
     use = "use an ARNIQA.pth or a best_epoch_*.pth"
     state = read_weights(path, "the weights of an encoder")
-    if not isinstance(state, dict) or not all(isinstance(k, str) and is_dense(v) for k, v in state.items()):
-        raise WeightsError(f"{path}: not the weights of an encoder; {use}")
-    prefix = "encoder" if state and all(name.startswith("encoder.") for name in state) else ""
     try:
-        use_norm = bool(state._metadata[prefix]["use_norm"])  # type: ignore[attr-defined]
-    except (AttributeError, KeyError, TypeError):
-        use_norm = True
-    if prefix:
+        prefix = "encoder" if all(name.startswith("encoder.") for name in state) else ""
+        metadata = getattr(state, "_metadata", {}).get(prefix, {})
         state = {name.removeprefix("encoder."): value for name, value in state.items()}
-    head = state.get("projector.2.weight")
-    if head is None or head.ndim != 2:
-        raise WeightsError(f"{path}: not the weights of an encoder (no matrix projector.2.weight); {use}")
-    with torch.device("meta"):  # skips the allocation and initialisation of weights that are replaced below
-        encoder = ResNet(embedding_dim=head.shape[0], pretrained=False, use_norm=use_norm)
-    state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-    try:
+        state = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        with torch.device("meta"):  # skips the allocation and initialisation of weights that are replaced below
+            encoder = ResNet(
+                len(state["projector.2.weight"]), pretrained=False, use_norm=metadata.get("use_norm", True)
+            )
         encoder.load_state_dict(state, strict=True, assign=True)
-    except RuntimeError as error:
-        reasons = [line.strip() for line in str(error).splitlines()[1:]]
-        raise WeightsError(f"{path}: weights of another model ({shorten(' '.join(reasons))}); {use}") from error
-    for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
-            raise WeightsError(f"{path}: {name} has values that are not finite; use an undamaged file")
+    except (RuntimeError, AttributeError, KeyError, TypeError) as error:
+        reason = str(error).partition("\n")[2] or error  # PyTorch's first line only names the class
+        raise WeightsError(f"{path}: not the weights of this encoder ({shorten(reason)}); {use}") from error
     return encoder.eval()
 
 

@@ -24,13 +24,11 @@ def read_weights(path: Path, what: str) -> Any:
     check_archive(path, what)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path):  # whole, as the checksums say
+    except Exception as error:  # of the parser of a damaged file, of any kind
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):  # whole, as the checksums say
             raise WeightsError(
                 f"{path}: holds objects of another program, which are not loaded; expected a file with {what}"
             ) from error
-        raise _damaged(path, what, error) from error
-    except Exception as error:  # of the parser of a damaged file, of any kind
         raise _damaged(path, what, error) from error
 
 
@@ -38,22 +36,16 @@ def check_archive(path: Path, what: str) -> None:
     """Checks that a file is there, and the checksums of a zip archive's members.
 
     Raises:
-        WeightsError: it is missing, not a regular file, a web page, or a checksum is wrong.
+        WeightsError: it is missing, not a regular file, or a checksum is wrong.
     """
     if not path.is_file():
         found = "not a regular file" if path.exists() else "no such file"
         raise WeightsError(f"{path}: {found}; expected a file with {what}")
+    if not zipfile.is_zipfile(path):
+        return
     try:
-        with path.open("rb") as file:
-            if file.read(1) == b"<":
-                raise WeightsError(f"{path}: a web page, as after a failed download; expected a file with {what}")
-        if not zipfile.is_zipfile(path):
-            return
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            member = archive.testzip() if len(set(names)) == len(names) else "a member that is there twice"
-    except WeightsError:
-        raise
+            member = archive.testzip()
     except Exception as error:  # zipfile raises many kinds
         raise _damaged(path, what, error) from error
     if member is not None:

@@ -116,7 +116,6 @@ def test_packages_that_are_missing_are_named_before_anything_is_read(
     [
         ("--format torch_export", "has regressors for: kadid10k, mine"),
         ("--format torch_export --weights_dir released", "use only one of them"),
-        ("--format released", "--regressor_dataset: --format released writes all"),
     ],
 )
 def test_options_that_do_not_fit_leave_no_file(

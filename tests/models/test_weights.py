@@ -64,12 +64,10 @@ def test_files_say_whether_features_are_normalised(tmp_path: Path, use_norm: boo
     [
         ({"extra.weight": torch.ones(1)}, "Unexpected key(s)"),
         ({"model.0.weight": torch.ones(2, 3, 7, 7)}, "size mismatch for model.0.weight"),
-        ({"model.0.weight": torch.ones(64, 3, 7, 7).to_sparse()}, ""),
-        ({"model.0.weight": torch.full((64, 3, 7, 7), torch.nan)}, ""),
         ({"model.0.weight": 3}, ""),
         ({0: torch.ones(1)}, ""),
     ],
-    ids=["unexpected", "size", "sparse", "nan", "number", "integer key"],
+    ids=["unexpected", "size", "number", "integer key"],
 )
 def test_weights_that_do_not_fit_are_named_with_their_file(
     tmp_path: Path, encoder: ResNet, change: dict[Any, Any], words: str
@@ -80,8 +78,8 @@ def test_weights_that_do_not_fit_are_named_with_their_file(
 
 def test_other_files_are_one_line(tmp_path: Path, released: Path) -> None:
     torch.save({"projector.2.weight": torch.ones(128, 2048)}, tmp_path / "head.pth")
-    assert "another model" in refusal(tmp_path / "head.pth")
+    assert "not the weights of this encoder" in refusal(tmp_path / "head.pth")
     (tmp_path / "text.pth").write_text("<html>not found</html>", encoding="utf-8")
-    assert "a web page, as after a failed download" in refusal(tmp_path / "text.pth")
+    assert "damaged, or not a file with the weights of an encoder" in refusal(tmp_path / "text.pth")
     assert "TorchScript" in refusal(released / "regressor_live.pth")
     assert "no such file" in refusal(tmp_path / "none.pth")

@@ -81,4 +81,4 @@ def by_split(frames: Sequence[pd.DataFrame]) -> list[tuple[NDArray[np.int64], Ar
     first, unit = frames[0], units(frames[0])
     predictions = np.stack([frame["prediction"].to_numpy() for frame in frames])
     rows = [np.flatnonzero(first["split"] == split) for split in first["split"].unique()]
-    return [(unit[of], predictions[:, of], first["score"].to_numpy()[of]) for of in rows]
+    return [(unit[images], predictions[:, images], first["score"].to_numpy()[images]) for images in rows]

@@ -1,8 +1,6 @@
 """Compares experiments that were tested on the same splits: seeds, ablations."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,29 +9,12 @@ from numpy.typing import NDArray
 from models.errors import UserError
 from models.experiment import Experiment
 from models.files import parsing
-from models.regressor import LARGEST
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
-from utils.evaluation.results import SCORE_KINDS, spreadsheet_safe
+from utils.evaluation.results import SCORE_KINDS, TEST
 
 Array = NDArray[np.float64]
-COLUMNS = ["dataset", "train_fraction", *TESTED]
-REMEDY = "test the experiment again (test.py)"
-
-
-@dataclass(frozen=True)
-class Tested:
-    """The test of one experiment on one dataset, fitted on whole training splits.
-
-    Attributes:
-        predictions: of every split, with the columns `TESTED`.
-        splits_hash: of the dataset's splits, also of their training and validation images.
-        score_kind: the kind of the scores, in words.
-    """
-
-    predictions: pd.DataFrame
-    splits_hash: str
-    score_kind: str
+COLUMNS = [*TEST, *TESTED]
 
 
 def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAMPLES) -> tuple[pd.DataFrame, list[str]]:
@@ -55,52 +36,42 @@ def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAM
         UserError: an experiment has no predictions, they have no dataset in common, or were tested on other splits.
     """
     tested = [read_tested(experiment) for experiment in experiments]
-    names = [name for name in tested[0] if all(name in found for found in tested)]
+    names = [name for name in tested[0] if all(name in datasets for datasets in tested)]
     if not names:
         raise UserError(f"{', '.join(e.title for e in experiments)}: no dataset was tested in all of them")
     tables = {}
     for name in names:
-        _check_same(name, experiments, [found[name] for found in tested])
-        frames = [found[name].predictions for found in tested]
+        frames = [datasets[name] for datasets in tested]
+        _check_same(name, experiments, frames)
         for metric in CORRELATIONS:
             tables[name, metric] = _table(metric, [e.title for e in experiments], frames, seed, resamples)
     table = pd.concat(tables, names=["dataset", "metric"]).reset_index(["dataset", "metric"])
-    notes = [f"{name}: {tested[0][name].score_kind}" for name in names]
-    left_out = sorted({name for found in tested for name in found} - set(names))
+    notes = [f"{name}: {SCORE_KINDS[tested[0][name]['score_kind'].iloc[0]]}" for name in names]
+    left_out = sorted(set[str]().union(*tested) - set(names))
     notes += [f"{name}: left out, because not all of the experiments were tested on it" for name in left_out]
     return table.reset_index(drop=True), notes
 
 
-def read_tested(experiment: Experiment) -> dict[str, Tested]:
-    """Dataset -> its test, from predictions.csv and results.json.
+def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
+    """Dataset -> the predictions of fits on whole training splits, from predictions.csv.
 
     Raises:
-        UserError: a file is missing or not as `write_results` writes it.
+        UserError: the file is missing or not as `write_results` writes it.
     """
-    with parsing(experiment.predictions, "as test.py writes it", REMEDY):
+    with parsing(experiment.predictions, "as test.py writes it", "test the experiment again (test.py)"):
         table = pd.read_csv(experiment.predictions, dtype=str, keep_default_na=False)
         if list(table.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
         table = table.astype({"train_fraction": float, "split": int, "row": int, "prediction": float, "score": float})
-        if not (table[["prediction", "score"]].abs() <= LARGEST).all(axis=None):
-            raise ValueError(f"a prediction or score is not a number up to {LARGEST:.0e}")
     whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
-    with parsing(experiment.results("json"), "as test.py writes it", REMEDY):
-        content = json.loads(experiment.results("json").read_text(encoding="utf-8"))
-        parts = {spreadsheet_safe(part["dataset"]): part for part in content["datasets"]}
-        return {
-            name: Tested(
-                frame.reset_index(drop=True), parts[name]["splits_hash"], SCORE_KINDS[parts[name]["score_kind"]]
-            )
-            for name, frame in whole.groupby("dataset", sort=False)
-        }
+    return {name: frame.reset_index(drop=True) for name, frame in whole.groupby("dataset", sort=False)}
 
 
 def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:
     """95 % confidence intervals of the mean over splits of the difference to the first of the frames.
 
     Args:
-        frames: the predictions of n experiments for the same splits, see `Tested`.
+        frames: the predictions of n experiments for the same splits, see `read_tested`.
         metric: of `CORRELATIONS`.
         seed: of the resampling.
         resamples: number of bootstrap resamples.
@@ -127,12 +98,11 @@ def _table(metric: str, titles: Sequence[str], frames: list[pd.DataFrame], seed:
     return pd.concat([table, pd.DataFrame([together])], ignore_index=True)
 
 
-def _check_same(name: str, experiments: Sequence[Experiment], tested: Sequence[Tested]) -> None:
+def _check_same(name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame]) -> None:
     """Checks the test images and scores of each split, and the hash of all splits."""
-    same = ["split", "row", "score"]
-    for experiment, found in zip(experiments, tested, strict=True):
-        equal = found.predictions[same].equals(tested[0].predictions[same])
-        if not equal or found.splits_hash != tested[0].splits_hash:
+    same = ["splits_hash", "split", "row", "score"]
+    for experiment, frame in zip(experiments, frames, strict=True):
+        if not frame[same].equals(frames[0][same]):
             raise UserError(
                 f"{experiment.predictions}: {name} was tested on other splits or scores than in "
                 f"{experiments[0].predictions}; test both on the same splits and as many of them"

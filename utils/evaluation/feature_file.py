@@ -1,15 +1,15 @@
 """Features of a dataset's images on disk, and which images they belong to."""
 
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UserError
-from models.files import check_regular, write_bytes
 from models.preprocess import CROP_NAMES
 from models.regressor import EMBEDDING_DIM
 
@@ -27,28 +27,22 @@ class FeatureFile:
     Args:
         path: path of the features.
         images: the image files; image i has row i.
-
-    Raises:
-        UserError: one of the two files is a pipe or a folder.
     """
 
     def __init__(self, path: Path, images: Sequence[Path]) -> None:
         self.path, self.states_path = path, path.with_suffix(".npy")
         self.states = np.array([_state(image) for image in images], STATE)
-        check_regular(self.path)
-        check_regular(self.states_path)
 
     def missing(self) -> list[int]:
         """The images without features, in order."""
-        kept = self._saved_states()
+        kept = self._kept
         same = (kept["size"] == self.states["size"]) & (kept["mtime"] == self.states["mtime"]) & (kept["size"] >= 0)
         return np.flatnonzero(~same).tolist()
 
     def truncated(self) -> list[int]:
         """The images with features of a truncated file, in order."""
-        truncated = self._saved_states()["truncated"]
-        truncated[self.missing()] = False
-        return np.flatnonzero(truncated).tolist()
+        missing = set(self.missing())
+        return [row for row in np.flatnonzero(self._kept["truncated"]).tolist() if row not in missing]
 
     def write(self, rows: Sequence[int], features: NDArray[np.float32], truncated: Sequence[int]) -> None:
         """Writes the features (n, 5, 4096) of n images; `truncated` are those of the images that are truncated.
@@ -58,64 +52,53 @@ class FeatureFile:
         """
         states = self.states[rows]
         states["truncated"] = np.isin(rows, truncated)
-        try:
-            self._create()
-            saved = np.lib.format.open_memmap(self.states_path, "r+")
-            saved["size"][rows] = -1  # a kill must not leave a state that belonged to other features
-            saved.flush()
+        with self._writing():
+            self._kept["size"][rows] = -1  # a kill must not leave a state that belonged to other features
+            self._kept.flush()
             with self.path.open("r+b") as file:
                 for row, values in zip(rows, features, strict=True):
                     file.seek(row * ROW)
                     file.write(values.astype("<f4").tobytes())  # a full disk would kill a process that writes to a map
                 file.flush()
                 os.fsync(file.fileno())
-            saved[rows] = states
-            saved.flush()
-        except OSError as error:
-            raise UserError(
-                f"{self.path}: cannot be written ({error}); the other images keep their features"
-            ) from error
+            self._kept[rows] = states
+            self._kept.flush()
 
     def read(self) -> NDArray[np.float32]:
-        """All features (N, 5, 4096), memory-mapped.
-
-        Raises:
-            UserError: the file cannot be read.
-        """
-        try:
-            return np.memmap(self.path, "<f4", mode="r", shape=(len(self.states), CROPS, EMBEDDING_DIM))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{self.path}: not readable ({error}); remove it to extract the features again") from error
+        """All features (N, 5, 4096), memory-mapped."""
+        return np.memmap(self.path, "<f4", mode="r", shape=(len(self.states), CROPS, EMBEDDING_DIM))
 
     def remove(self) -> None:
         """Removes both files, the states first: after a kill, features without states do not count."""
         self.states_path.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
-    def _create(self) -> None:
-        """Creates the files, unless both have their size and form."""
-        if not self._has_right_size():
-            self.states_path.unlink(missing_ok=True)
-            self.path.touch()
-            os.truncate(self.path, len(self.states) * ROW)
-        if self._load() is None:
-            content = io.BytesIO()
-            np.save(content, self._saved_states())
-            write_bytes(self.states_path, content.getvalue())
+    @cached_property
+    def _kept(self) -> np.memmap:
+        """The states on disk. Creates both files, unless they have their size and form."""
+        with self._writing():
+            size = len(self.states) * ROW
+            if not self.path.exists() or self.path.stat().st_size != size:
+                self.states_path.unlink(missing_ok=True)
+                with self.path.open("ab") as file:
+                    file.truncate(size)
+            try:
+                kept = np.lib.format.open_memmap(self.states_path, "r+")
+                if kept.dtype == STATE and kept.shape == self.states.shape:
+                    return kept
+            except (OSError, ValueError, EOFError):  # missing or damaged
+                pass
+            np.save(self.states_path, np.full(self.states.shape, np.array((-1, 0, False), STATE)))
+            return np.lib.format.open_memmap(self.states_path, "r+")
 
-    def _saved_states(self) -> NDArray[np.void]:
-        saved = self._load() if self._has_right_size() else None
-        return np.full(len(self.states), np.array((-1, 0, False), STATE)) if saved is None else saved
-
-    def _load(self) -> NDArray[np.void] | None:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
         try:
-            states = np.load(self.states_path)
-            return states if states.dtype == STATE and states.shape == self.states.shape else None
-        except Exception:  # missing or damaged in any way
-            return None
-
-    def _has_right_size(self) -> bool:
-        return self.path.exists() and self.path.stat().st_size == len(self.states) * ROW
+            yield
+        except OSError as error:
+            raise UserError(
+                f"{self.path}: cannot be written ({error}); the other images keep their features"
+            ) from error
 
 
 def _state(image: Path) -> tuple[int, int, bool]:

@@ -1,68 +1,50 @@
 """Features of a dataset's crops, extracted once for an encoder and kept on disk."""
 
 import hashlib
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from models.errors import UserError
+from models.experiment import FEATURES
 from models.image_file import check_header
 from models.preprocess import normalize
 from models.regressor import EMBEDDING_DIM
+from utils.config.keys import TestSection
+from utils.evaluation.dataset import ScoredDataset
 from utils.evaluation.feature_file import CROPS, FeatureFile
 from utils.runtime.device import precision_context
 from utils.runtime.distributed import (
     broadcast_from_rank0,
+    gather_objects,
     is_rank0,
     progress_bar,
     raise_on_all_ranks,
     rank,
-    run_on_rank0,
     world_size,
 )
-from utils.runtime.files import Taken, locked
+from utils.runtime.files import locked
 from utils.runtime.workers import batches as loaded_batches
 from utils.runtime.workers import ignore_signals, worker_count
 
 FEATURES_VERSION = 3  # raise it when a change to the code changes the features
-Facts = tuple[int, bool, str]  # number of an image, whether it is truncated, why it cannot be read (or empty)
-TURN = 5  # seconds that the ranks wait for the file between two collectives
 NAMED = 3  # images that a line names; of the others it gives the number
-
-
-class CropDataset(Protocol):
-    """A dataset whose item i is a dict with `full` and `half`, 5 x 3 x c x c each, uint8, and `truncated`."""
-
-    images: list[Path]
-    crop_size: int
-    shorter_side: int | None
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def annotation_hash(self) -> str: ...
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
 def cached_features(
     encoder: nn.Module,
-    dataset: CropDataset,
-    batch_size: int,
-    num_workers: int,
+    dataset: ScoredDataset,
+    settings: TestSection,
     device: torch.device,
-    cache_dir: Path,
     encoder_hash: str,
-    precision: str = "float32",
+    cache_dir: Path = FEATURES,
 ) -> tuple[NDArray[np.float32] | None, list[int]]:
     """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
 
@@ -73,12 +55,11 @@ def cached_features(
     Args:
         encoder: its method `features` maps normalised images M x 3 x c x c to M x 2048; in evaluation mode.
         dataset: whose crops to encode.
-        batch_size: images that a process encodes at once, with ten crops each.
-        num_workers: data-loading processes; 0 loads in the main one.
+        settings: `batch_size` (images that a process encodes at once, with ten crops each), `num_workers`, and the
+            `precision` of the encoder's arithmetic. The features are float32 in any case.
         device: where the encoder computes.
-        cache_dir: folder for the file; `cache_key` names it.
         encoder_hash: identifies the encoder's weights.
-        precision: of the encoder's arithmetic, as in `test.precision`. The features are float32 in any case.
+        cache_dir: folder for the file; `cache_key` names it.
 
     Returns:
         The features, memory-mapped, on rank 0, and None on the other ranks; and the numbers of the images whose files
@@ -90,26 +71,25 @@ def cached_features(
     """
     if len(dataset) == 0:
         raise UserError(f"{dataset.name}: has no images; nothing can be evaluated on it")
-    path = cache_dir / f"{cache_key(dataset, encoder_hash, precision)}.float32"
-    with ExitStack() as opened:
-        _lock(path, opened)
+    path = cache_dir / f"{cache_key(dataset, encoder_hash, settings.precision)}.float32"
+    with ExitStack() as locks:
         with raise_on_all_ranks():
+            if is_rank0():
+                locks.enter_context(locked(path, f"waiting for another process that extracts {path.name}"))
             file = FeatureFile(path, dataset.images) if is_rank0() else None
             missing = file.missing() if file else []
             check_images(dataset, missing)
         missing = broadcast_from_rank0(missing)
-        for rows, batch, truncated in _encode(encoder, dataset, batch_size, num_workers, device, precision, missing):
+        for rows, batch, truncated in _encode(encoder, dataset, settings, device, missing):
             with raise_on_all_ranks():
                 if file:
                     file.write(rows, batch, truncated)
         with raise_on_all_ranks():
-            if file and file.missing():
-                raise UserError(f"{path}: was changed while it was written; start again")
             features = file.read() if file else None
         return features, broadcast_from_rank0(file.truncated() if file else [])
 
 
-def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
+def cache_key(dataset: ScoredDataset, encoder_hash: str, precision: str) -> str:
     """Name for a dataset's features, made from everything that they depend on except the images."""
     size = f"{dataset.crop_size} {dataset.shorter_side}"
     text = f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash} {size} {precision}"
@@ -119,11 +99,11 @@ def cache_key(dataset: CropDataset, encoder_hash: str, precision: str) -> str:
 def forget_features(cache_dir: Path, encoder_hash: str) -> None:
     """Removes the features that an encoder gave, but not those that another process extracts or, on Windows, maps."""
     for path in cache_dir.glob(f"*_{encoder_hash}_*.float32"):
-        with suppress(UserError, OSError), locked(path, patience=0):
+        with suppress(UserError, OSError), locked(path):
             FeatureFile(path, []).remove()
 
 
-def check_images(dataset: CropDataset, numbers: Iterable[int]) -> list[tuple[int, int]]:
+def check_images(dataset: ScoredDataset, numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Reads the headers of images, which takes less than a hundredth of the time that decoding them does.
 
     Returns:
@@ -142,7 +122,7 @@ def check_images(dataset: CropDataset, numbers: Iterable[int]) -> list[tuple[int
     return sizes
 
 
-def truncated_note(dataset: CropDataset, truncated: Sequence[int]) -> list[str]:
+def truncated_note(dataset: ScoredDataset, truncated: Sequence[int]) -> list[str]:
     """A line on the dataset's truncated images, if there are any."""
     if not truncated:
         return []
@@ -150,7 +130,7 @@ def truncated_note(dataset: CropDataset, truncated: Sequence[int]) -> list[str]:
     return [f"{len(truncated)} of {len(dataset)} images are truncated and were read as far as they go: {names}"]
 
 
-def _refuse_unreadable(dataset: CropDataset, messages: Sequence[str]) -> None:
+def _refuse_unreadable(dataset: ScoredDataset, messages: Sequence[str]) -> None:
     if messages:
         raise UserError(
             f"{dataset.name}: {len(messages)} of {len(dataset)} images cannot be read; put whole files in their "
@@ -163,24 +143,13 @@ def _first(texts: Sequence[str], separator: str) -> str:
     return separator.join([*texts[:NAMED], *rest])
 
 
-def _lock(path: Path, opened: ExitStack) -> None:
-    """Locks the file on rank 0 until the stack is closed. While another program has it, all ranks wait together.
+class _Part(NamedTuple):
+    """What one process has of a step: features (n, 5, 4096), and the numbers of the images or why they have none."""
 
-    If the other ranks waited in a collective, the group's timeout would end them.
-    """
-
-    def attempt() -> bool:
-        try:
-            opened.enter_context(locked(path, patience=TURN))
-        except Taken:
-            return False
-        return True
-
-    said = False
-    while not run_on_rank0(attempt):
-        if is_rank0() and not said:
-            print(f"waiting for another process that extracts {path.name}", file=sys.stderr)
-        said = True
+    features: NDArray[np.float32] = np.zeros((0, CROPS, EMBEDDING_DIM), np.float32)
+    numbers: list[int] = []
+    truncated: list[int] = []
+    errors: list[str] = []
 
 
 class _Readable(Dataset):
@@ -189,7 +158,7 @@ class _Readable(Dataset):
     So an unreadable image does not end the extraction before the others have their features.
     """
 
-    def __init__(self, dataset: CropDataset) -> None:
+    def __init__(self, dataset: ScoredDataset) -> None:
         self.dataset = dataset
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -202,11 +171,9 @@ class _Readable(Dataset):
 
 def _encode(
     encoder: nn.Module,
-    dataset: CropDataset,
-    batch_size: int,
-    num_workers: int,
+    dataset: ScoredDataset,
+    settings: TestSection,
     device: torch.device,
-    precision: str,
     numbers: Sequence[int],
 ) -> Iterator[tuple[list[int], NDArray[np.float32], list[int]]]:
     """Features of the images with these numbers, one batch of every process at a time.
@@ -218,11 +185,12 @@ def _encode(
     Raises:
         UserError: see `cached_features`; for unreadable images after all others.
     """
-    batches = [numbers[i : i + batch_size] for i in range(0, len(numbers), batch_size)]
+    size = settings.batch_size
+    batches = [numbers[i : i + size] for i in range(0, len(numbers), size)]
     loader: DataLoader = DataLoader(
         _Readable(dataset),
         batch_sampler=batches[rank() :: world_size()],  # type: ignore[arg-type]
-        num_workers=worker_count(num_workers),
+        num_workers=worker_count(settings.num_workers),
         pin_memory=device.type == "cuda",
         worker_init_fn=ignore_signals,
     )
@@ -231,49 +199,37 @@ def _encode(
     unreadable: list[str] = []
     with progress_bar(f"features of {dataset.name}", len(dataset), len(dataset) - len(numbers), "image") as bar:
         for step in range(0, len(batches), world_size()):
-            features = torch.zeros(0, CROPS, EMBEDDING_DIM, device=device)
-            facts: list[Facts] = []
+            part = _Part()
             with raise_on_all_ranks():
                 if step + rank() < len(batches):
                     batch = next(loaded)
-                    with precision_context(precision, device):
-                        features = _encode_batch(encoder, batch, device)
-                    columns = (batch["index"].tolist(), batch["truncated"].tolist(), batch["error"])
-                    facts = list(zip(*columns, strict=True))
-            together, facts = _gather(features, facts, batch_size)
-            unreadable += [error for _, _, error in facts if error]
-            rows = [number for number, _, error in facts if not error]
-            together = together[[not error for _, _, error in facts]]
-            finite = np.isfinite(together).all(axis=(1, 2))
+                    with precision_context(settings.precision, device):
+                        part = _encode_batch(encoder, batch, device)
+            parts = gather_objects(part)
+            features = np.concatenate([each.features for each in parts])
+            rows = [number for each in parts for number in each.numbers]
+            errors = [error for each in parts for error in each.errors]
+            finite = np.isfinite(features).all(axis=(1, 2))
             if not finite.all():
                 image = dataset.images[rows[int(np.argmin(finite))]]
                 raise UserError(
                     f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
                 )
-            bar.update(len(facts))
-            yield rows, together, [number for number, truncated, _ in facts if truncated]
+            bar.update(len(rows) + len(errors))
+            unreadable += errors
+            yield rows, features, [number for each in parts for number in each.truncated]
     _refuse_unreadable(dataset, unreadable)
 
 
 @torch.inference_mode()
-def _encode_batch(encoder: nn.Module, batch: dict[str, Tensor], device: torch.device) -> Tensor:
-    """n x 5 x 3 x c x c at both scales -> n x 5 x 4096."""
+def _encode_batch(encoder: nn.Module, batch: dict[str, Any], device: torch.device) -> _Part:
+    """n x 5 x 3 x c x c at both scales -> the n x 5 x 4096 features of the images that can be read."""
     scales = []
     for crops in (batch["full"], batch["half"]):
         flat = crops.flatten(0, 1).to(device, memory_format=torch.channels_last, non_blocking=True)
         scales.append(encoder.features(normalize(flat)).float())  # type: ignore[operator]
-    return torch.cat(scales, dim=1).unflatten(0, (-1, CROPS))
-
-
-def _gather(features: Tensor, facts: list[Facts], batch_size: int) -> tuple[NDArray[np.float32], list[Facts]]:
-    """The batches of all processes in rank order. The last ones may be short, or missing on the later ranks."""
-    if world_size() == 1:
-        return features.cpu().numpy(), facts
-    padded = torch.zeros(batch_size, CROPS, EMBEDDING_DIM, device=features.device)
-    padded[: len(features)] = features
-    gathered = [torch.empty_like(padded) for _ in range(world_size())]
-    dist.all_gather(gathered, padded)
-    of_all: list[list[Facts]] = [[]] * world_size()
-    dist.all_gather_object(of_all, facts)
-    together = torch.cat([g[: len(a)] for g, a in zip(gathered, of_all, strict=True)])
-    return together.cpu().numpy(), [a for of_one in of_all for a in of_one]
+    features = torch.cat(scales, dim=1).unflatten(0, (-1, CROPS)).cpu().numpy()
+    readable = np.array([not error for error in batch["error"]])
+    numbers = batch["index"].numpy()[readable]
+    truncated = numbers[batch["truncated"].numpy()[readable]]
+    return _Part(features[readable], numbers.tolist(), truncated.tolist(), [error for error in batch["error"] if error])

@@ -1,15 +1,14 @@
 """Full-reference quality: the regressor sees how far an image's features are from those of its reference."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UserError
-from utils.evaluation.features import CropDataset, check_images
+from utils.evaluation.dataset import ScoredDataset
+from utils.evaluation.features import check_images
 
 
-def check_sizes(dataset: CropDataset, references: CropDataset, of_image: Sequence[int] | NDArray[np.int64]) -> None:
+def check_sizes(dataset: ScoredDataset, references: ScoredDataset, of_image: NDArray[np.int64]) -> None:
     """Checks that each image is as large as its reference, so that their crops show the same.
 
     Args:
@@ -20,12 +19,12 @@ def check_sizes(dataset: CropDataset, references: CropDataset, of_image: Sequenc
     Raises:
         UserError: one is not, or an image cannot be read.
     """
-    sizes, reference_sizes = (check_images(of, range(len(of))) for of in (dataset, references))
+    sizes, reference_sizes = (check_images(images, range(len(images))) for images in (dataset, references))
     for image, (size, row) in enumerate(zip(sizes, of_image, strict=True)):
         if size != reference_sizes[row]:
-            found, expected = ("{} x {}".format(*s) for s in (size, reference_sizes[row]))
+            own, expected = ("{} x {}".format(*s) for s in (size, reference_sizes[row]))
             raise UserError(
-                f"{dataset.images[image]} is {found} pixels, its reference {references.images[row]} {expected}; "
+                f"{dataset.images[image]} is {own} pixels, its reference {references.images[row]} {expected}; "
                 "full reference needs equal sizes"
             )
 

@@ -43,18 +43,17 @@ def find_files(pattern: str) -> list[Path]:
     """
     pattern = os.path.expanduser(pattern)  # noqa: PTH111 - a glob is not a path
     path = Path(pattern)
+    paths = [path]
     if path.is_dir():
-        found, skipped = find_images(path)
+        paths, skipped = find_images(path)
         if skipped:
             print(skipped, file=sys.stderr)
-    elif path.is_file():
-        found = [path]
-    else:
+    elif not path.is_file():
         matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = sorted(Path(name) for name in matches if Path(name).is_file())
-    if not found:
+        paths = sorted(Path(name) for name in matches if Path(name).is_file())
+    if not paths:
         raise UserError(f"{pattern}: no image found; give an image file, a folder of images or a glob in quotes")
-    return found
+    return paths
 
 
 class ImageFiles(Dataset):
@@ -63,7 +62,7 @@ class ImageFiles(Dataset):
     Args:
         paths: of the files.
         crop_size, shorter_side: see `read_crops`.
-        reference: path, width and height of the reference image, for a full-reference model.
+        reference_size: width and height of the reference image, for a full-reference model.
     """
 
     def __init__(
@@ -71,9 +70,10 @@ class ImageFiles(Dataset):
         paths: Sequence[Path],
         crop_size: int,
         shorter_side: int | None,
-        reference: tuple[Path, int, int] | None = None,
+        reference_size: tuple[int, int] | None = None,
     ) -> None:
-        self.paths, self.crop_size, self.shorter_side, self.reference = paths, crop_size, shorter_side, reference
+        self.paths, self.crop_size, self.shorter_side = paths, crop_size, shorter_side
+        self.reference_size = reference_size
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -81,22 +81,18 @@ class ImageFiles(Dataset):
     def __getitem__(self, index: int) -> tuple[Path, Tensor | str]:
         path = self.paths[index]
         try:
-            if self.reference is not None:
-                self._check_size(path, *self.reference)
+            if self.reference_size is not None and (size := check_header(path)) != self.reference_size:
+                text = "{}: {} x {} pixels; the reference has {} x {}"
+                raise UserError(text.format(path, *size, *self.reference_size))
             return path, read_crops(path, self.crop_size, self.shorter_side)
         except UserError as error:
             return path, str(error)
 
-    def _check_size(self, path: Path, reference: Path, width: int, height: int) -> None:
-        w, h = check_header(path)
-        if (w, h) != (width, height):
-            raise UserError(f"{path}: {w} x {h} pixels; the reference {reference} has {width} x {height}")
-
 
 def collate_crops(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, str]], Tensor | None]:
     """The paths with their errors ("" without one), and the crops of the readable files, N x 2 x 5 x 3 x c x c."""
-    crops = [found for _, found in items if isinstance(found, Tensor)]
-    rows = [(path, "" if isinstance(found, Tensor) else found) for path, found in items]
+    crops = [content for _, content in items if isinstance(content, Tensor)]
+    rows = [(path, "" if isinstance(content, Tensor) else content) for path, content in items]
     return rows, default_collate(crops) if crops else None
 
 
@@ -118,13 +114,13 @@ def score_images(
     Raises:
         ImageError: the reference cannot be read.
     """
-    embeddings, about_reference = None, None
+    embeddings, reference_size = None, None
     if reference is not None:
-        about_reference = (reference, *check_header(reference))
+        reference_size = check_header(reference)
         full, half = read_crops(reference, model.crop_size, model.shorter_side)
         embeddings = model.embed_crops(full, half)
     files = DataLoader(
-        ImageFiles(paths, model.crop_size, model.shorter_side, about_reference),
+        ImageFiles(paths, model.crop_size, model.shorter_side, reference_size),
         batch_size,
         num_workers=worker_count(num_workers),
         collate_fn=collate_crops,

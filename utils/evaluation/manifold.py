@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,25 +12,11 @@ from numpy.typing import NDArray
 from models.files import parsing, write_text
 from utils.config.keys import VisualizationSection
 from utils.evaluation.bootstrap import share_interval
+from utils.evaluation.dataset import ScoredDataset
 
 Floats = NDArray[np.floating]
 MIN_IMAGES = 10
 PREFERRED = "kadid10k"
-
-
-class DegradedDataset(Protocol):
-    """A dataset whose images have a type, group and level of distortion."""
-
-    images: list[Path]
-    mos: NDArray[np.float64]
-    ref_images: list[str] | None
-    distortion_types: list[str] | None
-    distortion_groups: list[str] | None
-    distortion_levels: list[int] | None
-
-    @property
-    def name(self) -> str: ...
-    def get_split_indices(self, split: int, phase: str) -> NDArray[np.int64]: ...
 
 
 @dataclass(frozen=True)
@@ -77,12 +62,12 @@ def to_draw(names: Sequence[str]) -> str | None:
     return PREFERRED if PREFERRED in names else next(iter(names), None)
 
 
-def is_degraded(dataset: DegradedDataset) -> bool:
+def is_degraded(dataset: ScoredDataset) -> bool:
     """Whether each image has a reference, a type and a level of distortion."""
     return None not in (dataset.ref_images, dataset.distortion_types, dataset.distortion_levels)
 
 
-def manifold_images(dataset: DegradedDataset) -> NDArray[np.int64]:
+def manifold_images(dataset: ScoredDataset) -> NDArray[np.int64]:
     """The images to draw: the first split's validation images.
 
     Returns:
@@ -92,7 +77,7 @@ def manifold_images(dataset: DegradedDataset) -> NDArray[np.int64]:
     return images if is_degraded(dataset) and len(images) >= MIN_IMAGES else images[:0]
 
 
-def manifold_embeddings(features: Floats, dataset: DegradedDataset) -> Floats:
+def manifold_embeddings(features: Floats, dataset: ScoredDataset) -> Floats:
     """The full-scale features of the centre crops of `manifold_images`, which the published manifold shows too.
 
     Args:
@@ -104,7 +89,7 @@ def manifold_embeddings(features: Floats, dataset: DegradedDataset) -> Floats:
     return features[manifold_images(dataset), 0, : features.shape[2] // 2]
 
 
-def make_manifold(embeddings: Floats, dataset: DegradedDataset, settings: VisualizationSection, seed: int) -> Manifold:
+def make_manifold(embeddings: Floats, dataset: ScoredDataset, settings: VisualizationSection, seed: int) -> Manifold:
     """Projects images by t-SNE, and by UMAP if that is installed.
 
     Args:
@@ -148,7 +133,7 @@ def project_umap(embeddings: Floats, settings: VisualizationSection, seed: int) 
         return model.fit_transform(embeddings)
 
 
-def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]:
+def separability(features: Floats, dataset: ScoredDataset) -> dict[str, float]:
     """How well the embeddings of a dataset's centre crops separate distortions, across image contents.
 
     Args:
@@ -182,11 +167,11 @@ def separability(features: Floats, dataset: DegradedDataset) -> dict[str, float]
         return distances.argmin(axis=1)
 
     neighbour = np.concatenate(list(pairwise_distances_chunked(centre, reduce_func=nearest)))
-    found: dict[str, float] = {"images": len(centre)}
-    found["silhouette"] = float(silhouette_score(centre, groups)) if groups.max() > 0 else float("nan")
+    figures: dict[str, float] = {"images": len(centre)}
+    figures["silhouette"] = float(silhouette_score(centre, groups)) if groups.max() > 0 else float("nan")
     for name, values in (("type", types), ("level", levels)):
         same = values == values[neighbour]
-        found[f"{name}_accuracy"] = float(same.mean()) if references.max() > 0 else float("nan")
-        found[f"{name}_low"], found[f"{name}_high"] = share_interval(same, references)
-        found[f"{name}_chance"] = float(((np.bincount(values) / len(values)) ** 2).sum())
-    return found
+        figures[f"{name}_accuracy"] = float(same.mean()) if references.max() > 0 else float("nan")
+        figures[f"{name}_low"], figures[f"{name}_high"] = share_interval(same, references)
+        figures[f"{name}_chance"] = float(((np.bincount(values) / len(values)) ** 2).sum())
+    return figures

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import UserError
 from utils.evaluation.bootstrap import RESAMPLES, SEED, interval, resampled, units
+from utils.evaluation.dataset import ScoredDataset
 from utils.metrics import MIN_IMAGES, all_metrics, is_constant, srocc
 from utils.regression import RidgePath, best_alpha
 
@@ -21,23 +20,6 @@ ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of 
 GLOBAL = "global"  # the group of all test images; the other groups are the distortion types
 TESTED = ["split", "row", "image", "reference", "prediction", "score"]  # columns of `DatasetResult.tested`
 EXTREMES = 16  # at most so many best and so many worst predictions are kept
-
-
-class ScoredDataset(Protocol):
-    """What evaluation needs of a dataset: N images, their scores (N,), and splits."""
-
-    synthetic: bool
-    images: list[Path]
-    mos: Array
-    ref_images: list[str] | None
-    distortion_types: list[str] | None
-    distortion_groups: list[str] | None
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def num_splits(self) -> int: ...
-    def get_split_indices(self, split: int, phase: str) -> NDArray[np.int64]: ...
 
 
 @dataclass
@@ -85,14 +67,6 @@ class DatasetResult:
     def median(self, metric: str, group: str = GLOBAL) -> float:
         """Median over the splits that have a value."""
         return float(np.nanmedian(self.scores[group][metric]))
-
-    @property
-    def srocc(self) -> float:
-        return self.median("srocc")
-
-    @property
-    def plcc(self) -> float:
-        return self.median("plcc")
 
     @cached_property
     def srocc_interval(self) -> tuple[float, float] | None:
@@ -163,7 +137,7 @@ def evaluate(
     chosen = [(images, predictions[row]) for images, predictions, _ in fitted]
     figures, notes = _score_groups(dataset, chosen)
     first = _predictions(dataset, *chosen[0])
-    tested = pd.concat([_tested(dataset, split, *of) for split, of in enumerate(chosen)], ignore_index=True)
+    tested = pd.concat([_tested(dataset, split, *each) for split, each in enumerate(chosen)], ignore_index=True)
     return DatasetResult(
         dataset.name, alpha, train_fraction, grid, figures, first, notes, dataset.synthetic, tested=tested
     )
@@ -236,17 +210,17 @@ def training_part(dataset: ScoredDataset, split: int, fraction: float, seed: int
 def mean_over_datasets(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Mean over datasets of each of their figures: {dataset: {metric: value}} -> {metric: value}."""
     metrics = next(iter(scores.values()))
-    return {metric: float(np.mean([of[metric] for of in scores.values()])) for metric in metrics}
+    return {metric: float(np.mean([figures[metric] for figures in scores.values()])) for metric in metrics}
 
 
 def averages(scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, dict[str, float]]:
     """Means over the synthetic datasets, the authentic ones (the rest) and all datasets; empty groups are left out."""
     groups = {
-        "synthetic": {name: of for name, of in scores.items() if name in synthetic},
-        "authentic": {name: of for name, of in scores.items() if name not in synthetic},
+        "synthetic": {name: figures for name, figures in scores.items() if name in synthetic},
+        "authentic": {name: figures for name, figures in scores.items() if name not in synthetic},
         "all": dict(scores),
     }
-    return {group: mean_over_datasets(of) for group, of in groups.items() if of}
+    return {group: mean_over_datasets(members) for group, members in groups.items() if members}
 
 
 def check_split_sizes(dataset: ScoredDataset, phases: Sequence[str], num_splits: int) -> None:

@@ -1,9 +1,8 @@
 """The results of a test: tables on the screen, and results.csv, results.json and results.xlsx."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -13,17 +12,17 @@ from models.experiment import Experiment
 from models.files import write_atomic, write_text
 from utils.evaluation.protocol import GLOBAL, METRICS, TESTED, DatasetResult, averages
 from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_FULL_REFERENCE, PUBLISHED_VALIDATION
-from utils.evaluation.score_file import FORMULA
+from utils.evaluation.score_file import without_formula
 from utils.runtime.environment import run_environment
 
 PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
-INTERVAL = ("srocc_low", "srocc_high")
 FORMATS = {"alpha": ".3g", "train_fraction": ".3g", "splits": ".0f", "images": ".0f"}  # other columns: three decimals
 SCORE_KINDS = {
     "human": "human scores",
     "pseudo": "pseudo-scores, computed by a measure and not human",
     "unstated": "scores of unstated origin",
 }
+TEST = ["dataset", "train_fraction", "splits_hash", "score_kind"]  # columns of predictions.csv before `TESTED`
 NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that tables leave out
 
 
@@ -77,7 +76,7 @@ class Results:
         """The published results for the pairs in `cross`, if the test is comparable with them."""
         pairs = [(c.fitted_on, c.tested_on) for c in self.cross if self.published and not self.full_reference]
         figures = [(pair, PUBLISHED_CROSS.get(pair[0], {}).get(pair[1])) for pair in pairs]
-        return [CrossResult(*pair, *found) for pair, found in figures if found]
+        return [CrossResult(*pair, *published) for pair, published in figures if published]
 
 
 def summary_table(results: Results) -> pd.DataFrame:
@@ -94,25 +93,21 @@ def summary_table(results: Results) -> pd.DataFrame:
     medians = {n: {m: r.median(m) for m in ("srocc", "plcc", "krocc")} for n, r in fits.items()}
     for group, mean in averages(medians, [n for n, r in fits.items() if r.synthetic]).items():
         rows.append({"dataset": f"average {group}", "train_fraction": 1.0, "group": GLOBAL, **mean})
-    columns = ["dataset", "train_fraction", "group", "splits", "images", "splits_kind", "splits_hash", "alpha", "srocc"]
-    columns += [*INTERVAL, "srocc_std", *(column for m in METRICS[1:] for column in (m, f"{m}_std"))]
-    if results.full_reference:
-        columns += [f"{name}_srocc" for name in PUBLISHED_FULL_REFERENCE]
-    elif results.published:
-        columns += [c for c in PUBLISHED_COLUMNS if c != "published_krocc" or any(c in row for row in rows)]
-    columns += ["untrained_srocc", "untrained_plcc"] if results.untrained else []
-    return _with_none(pd.DataFrame(rows, columns=columns))
+    return _with_none(pd.DataFrame(rows))
 
 
 def _summary_row(results: Results, result: DatasetResult, group: str) -> dict[str, Any]:
-    row = {key: getattr(result, key) for key in ("dataset", "train_fraction", "splits_kind", "splits_hash", "alpha")}
+    """A row; its keys are in the order of the table's columns."""
+    row = {"dataset": result.dataset, "train_fraction": result.train_fraction, "group": group}
     frame = pd.DataFrame(result.scores[group]).dropna()
-    row |= {"group": group, "splits": len(frame), "images": result.count(group)}
+    row |= {"splits": len(frame), "images": result.count(group)}
+    row |= {key: getattr(result, key) for key in ("splits_kind", "splits_hash", "alpha")}
+    interval = result.srocc_interval if group == GLOBAL else None
     for metric in METRICS:
         row[metric] = result.median(metric, group)
+        if metric == "srocc":
+            row["srocc_low"], row["srocc_high"] = interval or (None, None)
         row[f"{metric}_std"] = float(frame[metric].std(ddof=0)) if len(frame) > 1 else None
-    if group == GLOBAL and result.srocc_interval is not None:
-        row |= dict(zip(INTERVAL, result.srocc_interval, strict=True))
     if result.train_fraction < 1:
         return row
     if group == GLOBAL and results.full_reference:
@@ -125,16 +120,14 @@ def _summary_row(results: Results, result: DatasetResult, group: str) -> dict[st
     return row
 
 
-def split_table(result: DatasetResult) -> pd.DataFrame:
-    """A row per split and group of one result, with its metrics; rows without values are left out."""
-    rows = [
-        {"train_fraction": result.train_fraction, "alpha": result.alpha, "split": split, "group": group}
-        | {metric: float(scores[metric][split]) for metric in METRICS}
+def split_table(results: Results) -> pd.DataFrame:
+    """A row per dataset, training fraction, group and split, with its metrics; rows without values are left out."""
+    tables = {
+        (result.dataset, result.train_fraction, result.alpha, group): pd.DataFrame(scores).dropna()
+        for result in results.datasets
         for group, scores in result.scores.items()
-        for split in range(len(scores[METRICS[0]]))
-        if scores[METRICS[0]][split] == scores[METRICS[0]][split]
-    ]
-    return pd.DataFrame(rows)
+    }
+    return pd.concat(tables, names=["dataset", "train_fraction", "alpha", "group", "split"]).reset_index()
 
 
 def cross_table(cross: Sequence[CrossResult], metric: str) -> pd.DataFrame:
@@ -164,8 +157,6 @@ def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, floa
 
 def results_as_text(results: Results) -> str:
     """The tables and notes as text."""
-    summary = summary_table(results)
-    is_global = summary["group"] == GLOBAL
     parts = []
     if results.separability:
         parts += [
@@ -174,25 +165,7 @@ def results_as_text(results: Results) -> str:
             as_text(separability_table(results.separability)),
             "",
         ]
-    heading = (
-        "Median over the splits (std: standard deviation; low, high: 95 % confidence interval from 1,000 bootstrap "
-        "resamples, clustered by reference; images: of the first split)"
-    )
-    if results.full_reference:
-        heading += f"; full reference; {' and '.join(PUBLISHED_FULL_REFERENCE)}: published figures of others"
-    elif results.published:
-        heading += "; published_* are the authors' figures, on the published splits (of uhdiqa the official one)"
-    if results.untrained:
-        heading += "; untrained_*: the same encoder before its first step"
-    if results.datasets:
-        parts += [heading, as_text(summary[is_global].drop(columns=[*NOT_SHOWN, "group"]))]
-    else:
-        parts.append("No dataset has a result")
-    parts += dict.fromkeys(f"{r.dataset}: {SCORE_KINDS[r.score_kind]}" for r in results.datasets)
-    for (name, fraction), types in summary[~is_global].groupby(["dataset", "train_fraction"], sort=False):
-        part = "" if fraction == 1 else f", training fraction {fraction:g}"
-        parts.append(f"\n{name}{part}, by type of distortion")
-        parts.append(as_text(types[["group", "splits", "images", *METRICS]]))
+    parts += _summary_as_text(results) if results.datasets else ["No dataset has a result"]
     for metric in ("srocc", "plcc"):
         for title, cross in (("Cross-dataset", results.cross), ("Published cross-dataset", results.published_cross())):
             if any(getattr(c, metric) is not None for c in cross):
@@ -207,35 +180,59 @@ def results_as_text(results: Results) -> str:
     return "\n".join(parts)
 
 
-def write_results(results: Results, experiment: Experiment) -> None:
-    """Writes results.csv (the summary), results.json, results.xlsx (a sheet per dataset) and predictions.csv.
+def _summary_as_text(results: Results) -> list[str]:
+    """The summary, the kinds of the scores, and a table of the types of distortion of each dataset."""
+    heading = (
+        "Median over the splits (std: standard deviation; low, high: 95 % confidence interval from 1,000 bootstrap "
+        "resamples, clustered by reference; images: of the first split)"
+    )
+    if results.full_reference:
+        heading += f"; full reference; {' and '.join(PUBLISHED_FULL_REFERENCE)}: published figures of others"
+    elif results.published:
+        heading += "; published_* are the authors' figures, on the published splits (of uhdiqa the official one)"
+    if results.untrained:
+        heading += "; untrained_*: the same encoder before its first step"
+    summary = summary_table(results)
+    is_global = summary["group"] == GLOBAL
+    parts = [heading, as_text(summary[is_global].drop(columns=[*NOT_SHOWN, "group"]))]
+    parts += dict.fromkeys(f"{r.dataset}: {SCORE_KINDS[r.score_kind]}" for r in results.datasets)
+    for (name, fraction), types in summary[~is_global].groupby(["dataset", "train_fraction"], sort=False):
+        part = "" if fraction == 1 else f", training fraction {fraction:g}"
+        parts.append(f"\n{name}{part}, by type of distortion")
+        parts.append(as_text(types[["group", "splits", "images", *METRICS]]))
+    return parts
 
-    In the CSV files a name that a spreadsheet would run as a formula has an apostrophe before it.
+
+def write_results(results: Results, experiment: Experiment) -> None:
+    """Writes results.csv (the summary), results.json, results.xlsx (also each split's figures) and predictions.csv.
+
+    In the CSV files a name that a spreadsheet would run as a formula is written as `without_formula` says.
 
     Raises:
         UserError: a file cannot be written.
     """
     summary = summary_table(results)
-    names = {column: summary[column].map(spreadsheet_safe) for column in ("dataset", "group")}
-    write_text(experiment.results("csv"), summary.assign(**names).to_csv(index=False, lineterminator="\n"))
-    tested = [r.tested.assign(dataset=r.dataset, train_fraction=r.train_fraction) for r in results.datasets]
-    table = pd.concat(tested, ignore_index=True).reindex(columns=["dataset", "train_fraction", *TESTED])
-    safe = {column: table[column].map(spreadsheet_safe) for column in ("dataset", "image", "reference")}
-    write_text(experiment.predictions, table.assign(**safe).to_csv(index=False, lineterminator="\n"))
+    write_text(experiment.results("csv"), _as_csv(summary))
+    tested = [r.tested.assign(**{key: getattr(r, key) for key in TEST}) for r in results.datasets]
+    write_text(experiment.predictions, _as_csv(pd.concat(tested)[[*TEST, *TESTED]]))
     content = _content(results, summary)
     text = json.dumps(content, default=_as_json, indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
-    write_atomic(experiment.results("xlsx"), lambda file: _write_workbook(results, summary, file))
+    sheets = {"summary": summary, "splits": split_table(results)}
+    if results.cross:
+        sheets["cross-dataset"] = pd.DataFrame([asdict(c) for c in results.cross])
+    write_atomic(experiment.results("xlsx"), lambda file: _write_workbook(sheets, file))
 
 
-def _write_workbook(results: Results, summary: pd.DataFrame, file: BinaryIO) -> None:
+def _as_csv(table: pd.DataFrame) -> str:
+    safe = table.map(lambda value: without_formula(value) if isinstance(value, str) else value)
+    return safe.to_csv(index=False, lineterminator="\n")
+
+
+def _write_workbook(sheets: Mapping[str, pd.DataFrame], file: BinaryIO) -> None:
     with pd.ExcelWriter(file, engine="openpyxl") as book:
-        summary.to_excel(book, sheet_name="summary", index=False)
-        for i, name in enumerate(dict.fromkeys(r.dataset for r in results.datasets)):
-            sheets = [split_table(r) for r in results.datasets if r.dataset == name]
-            pd.concat(sheets).to_excel(book, sheet_name=_sheet_name(name, i), index=False)
-        if results.cross:
-            pd.DataFrame([asdict(c) for c in results.cross]).to_excel(book, sheet_name="cross-dataset", index=False)
+        for name, sheet in sheets.items():
+            sheet.to_excel(book, sheet_name=name, index=False)
         for cell in (cell for sheet in book.book for row in sheet.iter_rows() for cell in row):
             if isinstance(cell.value, str):
                 cell.data_type = "s"  # openpyxl would write a name such as =A1 as a formula
@@ -244,14 +241,8 @@ def _write_workbook(results: Results, summary: pd.DataFrame, file: BinaryIO) -> 
 def _content(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
     """The content of results.json, where `_as_json` converts arrays and dataclasses."""
     datasets = [
-        {
-            **{key: getattr(r, key) for key in ("dataset", "train_fraction", "alpha", "scores")},
-            "validation_srocc": r.grid,
-            **{key: getattr(r, key) for key in ("splits_kind", "splits_hash", "score_kind", "predictions")},
-            "best": r.best(),
-            "worst": r.worst(),
-            "notes": r.notes,
-        }
+        {each.name: getattr(r, each.name) for each in fields(r) if each.name not in ("grid", "tested")}
+        | {"validation_srocc": r.grid, "best": r.best(), "worst": r.worst()}
         for r in results.datasets
     ]
     separability = {
@@ -284,11 +275,6 @@ def _validation_line(result: DatasetResult) -> str:
     return f"published: {result.dataset}, validation images {published} (SROCC/PLCC/KROCC){ours}"
 
 
-def spreadsheet_safe(name: str) -> str:
-    """A name with an apostrophe before it if a spreadsheet would run it as a formula."""
-    return f"'{name}" if name.startswith(FORMULA) else name
-
-
 def _none_if_nan(value: float | None) -> float | None:
     return value if value == value else None
 
@@ -296,13 +282,6 @@ def _none_if_nan(value: float | None) -> float | None:
 def _with_none(table: pd.DataFrame) -> pd.DataFrame:
     """The table with None for NaN."""
     return table.astype(object).where(table.notna(), None)
-
-
-def _sheet_name(dataset: str, number: int) -> str:
-    """A unique name that Excel allows: at most 31 characters, none of []:*?/\\."""
-    name = re.sub(r"[\[\]:*?/\\]", "_", dataset)
-    reserved = name.casefold() in ("summary", "cross-dataset", "history")
-    return name if len(name) <= 31 and name == dataset and not reserved else f"{number + 1} {name}"[:31]
 
 
 def cells(table: pd.DataFrame, missing: str = "-") -> pd.DataFrame:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,9 +15,10 @@ from models.inference_encoder import inference_encoder
 from models.resnet import ResNet
 from models.weights import encoder_hash
 from utils.config.keys import Config
-from utils.evaluation.features import CropDataset, cached_features, check_images, truncated_note
-from utils.evaluation.manifold import DegradedDataset, manifold_embeddings, to_draw
-from utils.evaluation.protocol import ScoredDataset, check_split_sizes, evaluate
+from utils.evaluation.dataset import ScoredDataset
+from utils.evaluation.features import cached_features, check_images, truncated_note
+from utils.evaluation.manifold import manifold_embeddings, to_draw
+from utils.evaluation.protocol import check_split_sizes, evaluate
 from utils.regression import RidgePath
 from utils.runtime.device import check_precision, with_float64
 from utils.runtime.distributed import (
@@ -29,15 +29,6 @@ from utils.runtime.distributed import (
     raise_on_all_ranks,
     run_on_rank0,
 )
-
-
-class ValidationSet(CropDataset, ScoredDataset, DegradedDataset, Protocol):
-    """A dataset with crops, scores and splits."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def splits_hash(self) -> str: ...
 
 
 @dataclass
@@ -53,10 +44,10 @@ class Validation:
 
     encoder_hash: str
     scores: dict[str, dict[str, float]]
-    drawn: tuple[ValidationSet, NDArray[np.float32]] | None = None
+    drawn: tuple[ScoredDataset, NDArray[np.float32]] | None = None
 
 
-def check_validation(datasets: Sequence[ValidationSet], config: Config, device: torch.device) -> None:
+def check_validation(datasets: Sequence[ScoredDataset], config: Config, device: torch.device) -> None:
     """Finds before the training what would fail in a validation.
 
     Raises:
@@ -75,7 +66,7 @@ def check_validation(datasets: Sequence[ValidationSet], config: Config, device: 
         check_same(f"splits of {dataset.name}", dataset.splits_hash)
 
 
-def validate(encoder: ResNet, datasets: Sequence[ValidationSet], config: Config, device: torch.device) -> Validation:
+def validate(encoder: ResNet, datasets: Sequence[ScoredDataset], config: Config, device: torch.device) -> Validation:
     """Fits a regressor for each validation split at the fixed `validation.alpha`, and tests its predictions.
 
     All ranks extract features; rank 0 fits.
@@ -87,16 +78,7 @@ def validate(encoder: ResNet, datasets: Sequence[ValidationSet], config: Config,
     result = Validation(broadcast_from_rank0(encoder_hash(encoder)), {})
     used = inference_encoder(encoder)
     for dataset in datasets:
-        features, truncated = cached_features(
-            used,
-            dataset,
-            config.test.batch_size,
-            config.test.num_workers,
-            device,
-            cache_dir=FEATURES,
-            encoder_hash=result.encoder_hash,
-            precision=config.test.precision,
-        )
+        features, truncated = cached_features(used, dataset, config.test, device, result.encoder_hash)
         for note in truncated_note(dataset, truncated) if is_rank0() else []:
             print(f"{dataset.name}: {note}", file=sys.stderr)
         result.scores[dataset.name] = run_on_rank0(partial(_scores, features, dataset, config, device))
@@ -108,9 +90,9 @@ def validate(encoder: ResNet, datasets: Sequence[ValidationSet], config: Config,
 
 
 def _scores(
-    features: NDArray[np.float32] | None, dataset: ValidationSet, config: Config, device: torch.device
+    features: NDArray[np.float32] | None, dataset: ScoredDataset, config: Config, device: torch.device
 ) -> dict[str, float]:
     assert features is not None  # on rank 0
     path = RidgePath(features, dataset.mos, with_float64(device))
-    found = evaluate(path, dataset, "val", config.validation.num_splits, [config.validation.alpha])
-    return {"srocc": found.srocc, "plcc": found.plcc}
+    result = evaluate(path, dataset, "val", config.validation.num_splits, [config.validation.alpha])
+    return {metric: result.median(metric) for metric in ("srocc", "plcc")}

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from models.experiment import Experiment
 from utils.config.keys import VisualizationSection
-from utils.evaluation.manifold import DegradedDataset, Manifold
+from utils.evaluation.dataset import ScoredDataset
+from utils.evaluation.manifold import Manifold
 from utils.report.pictures import draw_manifold
 from utils.runtime.workers import starting_processes
 
@@ -35,7 +36,7 @@ class ManifoldDrawing:
     def start(
         self,
         embeddings: NDArray[np.floating],
-        dataset: DegradedDataset,
+        dataset: ScoredDataset,
         settings: VisualizationSection,
         seed: int,
         title: str,

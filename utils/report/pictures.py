@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.experiment import Experiment
 from models.files import write_atomic
 from utils.config.keys import VisualizationSection
-from utils.evaluation.manifold import DegradedDataset, Manifold, make_manifold
+from utils.evaluation.dataset import ScoredDataset
+from utils.evaluation.manifold import Manifold, make_manifold
 
 GROUP_COLORS = colormaps["tab10"].colors  # type: ignore[attr-defined]
 LEVELS = 5
@@ -21,7 +22,7 @@ KINDS = ("groups", "mos")  # what the colours show
 
 def draw_manifold(
     embeddings: NDArray[np.floating],
-    dataset: DegradedDataset,
+    dataset: ScoredDataset,
     settings: VisualizationSection,
     seed: int,
     experiment: Experiment,

@@ -39,17 +39,14 @@ def resolve_device(value: int | str) -> torch.device:
         return device
     if value in (-1, "cpu"):
         return torch.device("cpu")
-    if accelerator is None:
-        raise UserError(f"device: found {value!r}, but PyTorch sees no GPU here; use --device cpu or auto")
-    device = torch.device(accelerator.type, value) if isinstance(value, int) else torch.device(value)
-    count = torch.accelerator.device_count()
-    if device.type != accelerator.type or (device.index or 0) >= count:
-        numbers = "0" if count == 1 else f"0 to {count - 1}"
-        raise UserError(
-            f"device: found {value!r}, but PyTorch sees only {accelerator.type} here; "
-            f"allowed: {accelerator.type}, the number {numbers}, or cpu"
-        )
-    return device
+    here = "no GPU"
+    if accelerator is not None:
+        device = torch.device(accelerator.type, value) if isinstance(value, int) else torch.device(value)
+        count = torch.accelerator.device_count()
+        if device.type == accelerator.type and (device.index or 0) < count:
+            return device
+        here = f"{count} GPU{'s' if count > 1 else ''} of type {accelerator.type}"
+    raise UserError(f"device: found {value!r}, but PyTorch sees {here} here; use --device auto or cpu")
 
 
 def choose_algorithms(deterministic: bool) -> None:

@@ -14,7 +14,6 @@ from tqdm import tqdm
 from models.errors import UserError
 
 T = TypeVar("T")
-LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets for each process
 TIMEOUT = timedelta(hours=2)  # longer than any work of rank 0 for which the other ranks wait
 
 
@@ -45,14 +44,11 @@ def process_group(device: torch.device, hint: str) -> Iterator[torch.device]:
         hint: what to do if another process ends early, for the error message.
 
     Raises:
-        UserError: torchrun's variables are missing, or another process ended early.
+        UserError: another process ended early.
     """
     if world_size() == 1:
         yield device
         return
-    missing = [name for name in LAUNCHED if name not in os.environ]
-    if missing:
-        raise UserError(f"WORLD_SIZE is {world_size()}, but {', '.join(missing)} is not set; start with torchrun")
     if device.type != "cpu":
         device = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
         torch.get_device_module(device).set_device(device)
@@ -85,6 +81,14 @@ def broadcast_from_rank0(value: T) -> T:
     return values[0]
 
 
+def gather_objects(value: T) -> list[T]:
+    """The values of all ranks, in rank order, on all ranks; every rank must call this at the same point."""
+    values = [value] * world_size()
+    if world_size() > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
 def run_on_rank0(work: Callable[[], T]) -> T:
     """Calls `work` on rank 0 only, and returns its result on all ranks. An exception is raised on all ranks."""
     with raise_on_all_ranks():
@@ -103,9 +107,8 @@ def raise_on_all_ranks() -> Iterator[None]:
         yield
     except Exception as error:
         failure = error
-    failures: list[Exception | None] = [None] * world_size()
-    dist.all_gather_object(failures, failure)
-    first = failure or next((f for f in failures if f is not None), None)
+    failures = gather_objects(failure)
+    first = failure or next((other for other in failures if other is not None), None)
     if first is not None:
         raise first
 
@@ -123,13 +126,10 @@ def check_same(what: str, value: object) -> None:
     Raises:
         UserError: the value is not the same on all ranks; raised on all of them.
     """
-    if world_size() == 1:
-        return
-    values: list[object] = [None] * world_size()
-    dist.all_gather_object(values, value)
-    for other, found in enumerate(values):
-        if found != values[0]:
-            raise UserError(f"{what}: process {other} has {found}, process 0 has {values[0]}; they must be the same")
+    first, *others = gather_objects(value)
+    for number, other in enumerate(others, 1):
+        if other != first:
+            raise UserError(f"{what}: process {number} has {other}, process 0 has {first}; they must be the same")
 
 
 def barrier() -> None:

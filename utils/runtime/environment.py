@@ -11,21 +11,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run_environment() -> dict[str, str]:
     """Versions of Python and the packages that figures depend on, the machine's kind, and the checkout's commit."""
-    found = {"Python": platform.python_version()}
-    found |= {name: metadata.version(name) for name in PACKAGES}
-    return found | {"machine": f"{platform.system()} {platform.machine()}", "commit": commit()}
+    versions = {"Python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
+    return versions | {"machine": f"{platform.system()} {platform.machine()}", "commit": commit()}
 
 
 def commit() -> str:
     """The commit of the checkout, followed by "(modified)" if tracked files differ from it; "unknown" without git."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True, encoding="utf-8"
-        ).stdout.strip()
-
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty= (modified)"]
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + (" (modified)" if changed else "")
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return done.stdout.strip()

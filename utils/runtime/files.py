@@ -17,12 +17,8 @@ NO_LOCKS = {getattr(errno, name, None) for name in ("ENOLCK", "ENOTSUP", "EOPNOT
 PATIENCE = 10  # seconds to wait for a lock: the workers of a killed process end, and let go of it, after about 5
 
 
-class Taken(UserError):
-    """Another process holds the lock."""
-
-
 @contextmanager
-def locked(path: Path, wait: str | None = None, patience: float | None = None) -> Iterator[None]:
+def locked(path: Path, wait: str = "") -> Iterator[None]:
     """Holds an exclusive lock on `path`.
 
     The lock is the operating system's and ends with the process, so a killed process leaves none behind. The hidden
@@ -30,21 +26,20 @@ def locked(path: Path, wait: str | None = None, patience: float | None = None) -
 
     Args:
         path: of a file, which need not exist. Its folder is made.
-        wait: what to print before waiting for another process. By default a lock that is taken is an error.
-        patience: seconds until then; `PATIENCE` by default.
+        wait: what to print before waiting for another process. By default a lock that is taken is an error, after
+            `PATIENCE` seconds.
 
     Raises:
-        Taken: another process has the lock.
-        UserError: the folder cannot be written.
+        UserError: another process has the lock, or the folder cannot be written.
     """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0 if wait else PATIENCE if patience is None else patience)
+            lock.acquire(timeout=0 if wait else PATIENCE)
         except Timeout:
-            if wait is None:
-                raise Taken(f"{path}: another process is writing to it; let it finish or stop it") from None
+            if not wait:
+                raise UserError(f"{path}: another process is writing to it; let it finish or stop it") from None
             print(wait, file=sys.stderr)
             lock.acquire()
     except (OSError, NotImplementedError) as error:
@@ -71,11 +66,9 @@ class GrowingFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with ExitStack() as opened:
-            opened.enter_context(locked(path))
-            self._open()
-            opened.callback(lambda: self._file.close())
-            self._opened = opened.pop_all()
+        self._lock = ExitStack()
+        self._lock.enter_context(locked(path))
+        self._open()
 
     def append(self, data: bytes) -> None:
         """Adds data at the end.
@@ -96,10 +89,7 @@ class GrowingFile:
 
     def truncate(self, size: int) -> None:
         """Drops everything after the first `size` bytes."""
-        try:
-            self._file.truncate(size)
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error})") from error
+        self._file.truncate(size)
 
     def replace(self, data: bytes) -> None:
         """Replaces the whole content by `write_atomic`."""
@@ -108,13 +98,8 @@ class GrowingFile:
         self._open()
 
     def close(self) -> None:
-        self._opened.close()
-
-    def __enter__(self) -> "GrowingFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        self._file.close()
+        self._lock.close()
 
     def _open(self) -> None:
         check_regular(self.path)

@@ -98,28 +98,20 @@ def starting_processes(dataset: Any = None) -> Iterator[None]:
     """Context for starting processes that are not forked: they skip the main script, and ignore Ctrl-C and SIGTERM.
 
     The commands import about 280 MB that a worker does not need. A script that defines the dataset is imported. A
-    signal would end a process that has not reached `worker_init_fn` yet.
+    signal would end a process that has not reached `worker_init_fn` yet, so both are blocked: they inherit that, and
+    here the signals are deferred to the end of the context.
     """
     main = vars(sys.modules["__main__"])
     names = () if type(dataset).__module__ == "__main__" else ("__spec__", "__file__")
-    found: dict[str, Any] = {name: main[name] for name in names if name in main}
-    main.update(dict.fromkeys(found))  # multiprocessing takes None for an interactive session
-    try:
-        with _signals_blocked():
-            yield
-    finally:
-        main.update(found)
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Context that defers Ctrl-C and SIGTERM to its end; processes started in it inherit the blocked signals."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # unblocks them where it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    hidden: dict[str, Any] = {name: main[name] for name in names if name in main}
+    main.update(dict.fromkeys(hidden))  # multiprocessing takes None for an interactive session
+    can_block = hasattr(signal, "pthread_sigmask")  # not on Windows
+    if can_block:
+        resource_tracker.ensure_running()  # unblocks them where it starts
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if can_block:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        main.update(hidden)

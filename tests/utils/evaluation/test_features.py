@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.errors import UserError
 from models.preprocess import denormalize
 from tests.processes import on_two_ranks, one_at_a_time
+from utils.config import keys
 from utils.evaluation import features as module
 from utils.evaluation.features import cache_key, cached_features, forget_features
 
@@ -62,6 +63,10 @@ class FakeDataset:
         return {"full": full, "half": 2 * full, "index": index, "truncated": index in self.truncated}
 
 
+def settings(batch_size: int, num_workers: int = 0) -> keys.TestSection:
+    return keys.TestSection(batch_size=batch_size, num_workers=num_workers)
+
+
 def expected(n: int) -> np.ndarray:
     value = (10 * np.arange(n)[:, None] + np.arange(5))[..., None] * np.arange(1, 2049) / 2048
     return np.concatenate([value, 2 * value], axis=2)
@@ -77,7 +82,7 @@ def cached(
 ) -> tuple[np.ndarray, list[int], int]:
     """Features, truncated images, and the number of images that were encoded."""
     encoder = encoder or FakeEncoder()
-    found, truncated = cached_features(encoder, dataset, 2, num_workers, CPU, cache, key)
+    found, truncated = cached_features(encoder, dataset, settings(2, num_workers), CPU, key, cache)
     assert found is not None
     return found, truncated, encoder.images // 10
 
@@ -148,9 +153,12 @@ def test_the_features_of_one_encoder_are_forgotten(tmp_path: Path) -> None:
     assert cached(dataset, tmp_path / "cache", key="other")[2] == 0
 
 
-def test_features_are_not_forgotten_while_another_process_extracts_them(tmp_path: Path) -> None:
+def test_features_are_not_forgotten_while_another_process_extracts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They came back as zeros."""
     cache = tmp_path / "cache"
+    monkeypatch.setattr("utils.runtime.files.PATIENCE", 0)
 
     class Meanwhile(FakeEncoder):
         def features(self, x: Tensor) -> Tensor:
@@ -164,7 +172,7 @@ def test_features_are_not_forgotten_while_another_process_extracts_them(tmp_path
 def test_error_for_non_finite_features_names_the_image(tmp_path: Path) -> None:
     encoder = FakeEncoder(scale=4.5e36)  # overflows from image 4 on
     with pytest.raises(UserError, match=r"fake: the features of .*4\.png are not finite"):
-        cached_features(encoder, FakeDataset(tmp_path, 8), 3, 0, CPU, tmp_path, "hash")
+        cached_features(encoder, FakeDataset(tmp_path, 8), settings(3), CPU, "hash", tmp_path)
 
 
 def _on_rank(rank: int, folder: Path) -> None:
@@ -174,14 +182,14 @@ def _on_rank(rank: int, folder: Path) -> None:
         dataset = FakeDataset(folder, n, truncated=(0, 3, 6))
         for machine in (0, rank):  # one machine, then two
             cache = folder / f"machine{machine}" / f"cache{n}"
-            found, truncated = cached_features(FakeEncoder(), dataset, 2, 0, CPU, cache, "hash")
+            found, truncated = cached_features(FakeEncoder(), dataset, settings(2), CPU, "hash", cache)
             assert truncated == [0, 3, 6]
             if rank == 0:
                 assert_expected(found, n)
             else:
                 assert found is None and cache.exists() == (machine == 0)
     with pytest.raises(UserError) as error:  # the images of all processes are named on each
-        cached_features(FakeEncoder(), FakeDataset(folder, 7, (1, 2)), 2, 0, CPU, folder / "none", "hash")
+        cached_features(FakeEncoder(), FakeDataset(folder, 7, (1, 2)), settings(2), CPU, "hash", folder / "none")
     assert "2 of 7" in str(error.value)
     assert str(error.value).endswith(": 1.png: not a readable image; 2.png: not a readable image")
     torch.distributed.destroy_process_group()

@@ -24,7 +24,6 @@ from utils.evaluation.results import (
     as_text,
     results_as_text,
     separability_table,
-    split_table,
     summary_table,
     write_results,
 )
@@ -201,21 +200,10 @@ def test_all_files_have_the_same_values(results: Results, tmp_path: Path) -> Non
     assert (len(best), len(worst)) == (10, 10) and not set(best) & set(worst)
     assert content["failures"] == {"live": "LIVE: no such folder"}
     sheets = pd.read_excel(folder / "results.xlsx", sheet_name=None)
-    assert list(sheets) == ["summary", "kadid10k", "spaq", "cross-dataset"]
-    kadid = sheets["kadid10k"]
-    assert sorted(kadid[(kadid["group"] == "global") & (kadid["train_fraction"] == 1)]["srocc"]) == sorted(SROCC)
-
-
-def test_split_table_excludes_missing_values() -> None:
-    table = split_table(result("kadid10k"))
-    assert len(table) == 5
-    assert not table.isna().any().any()
-
-
-def test_dataset_names_that_excel_does_not_allow(tmp_path: Path) -> None:
-    names = ["a" * 40, "a" * 39 + "b", "my:data", "summary"]
-    write_results(Results([result(name) for name in names], "0"), Experiment(tmp_path, "names"))
-    assert len(pd.read_excel(tmp_path / "results.xlsx", sheet_name=None)) == 5
+    assert list(sheets) == ["summary", "splits", "cross-dataset"]
+    splits = sheets["splits"].set_index(["dataset", "train_fraction", "group"]).sort_index()
+    assert splits.loc[("kadid10k", 1.0, "global"), "srocc"].tolist() == SROCC.tolist()
+    assert splits.loc[("kadid10k", 1.0, "jpeg"), "split"].tolist() == [1, 2]  # the first split has no value
 
 
 def test_no_text_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, results: Results) -> None:
@@ -231,8 +219,8 @@ def test_no_text_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, results: Res
     assert not [cell for cell in cells if cell.data_type == "f"]
     with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {"'=1+1", "spaq"} < {row["dataset"] for row in rows} and "=1+1" not in {row["dataset"] for row in rows}
-    assert {row["group"] for row in rows} == {"global", "jpeg", "'@SUM(A1)"}
+    assert {"./=1+1", "spaq"} < {row["dataset"] for row in rows} and "=1+1" not in {row["dataset"] for row in rows}
+    assert {row["group"] for row in rows} == {"global", "jpeg", "./@SUM(A1)"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork and SIGKILL")
@@ -254,4 +242,4 @@ def test_a_kill_while_the_workbook_is_written_leaves_none_or_the_one_before(
     assert process.exitcode == -signal.SIGKILL
     assert experiment.results("json").exists() and experiment.results("xlsx").exists() is before
     if before:
-        assert len(pd.read_excel(experiment.results("xlsx"), sheet_name=None)) == 4
+        assert len(pd.read_excel(experiment.results("xlsx"), sheet_name=None)) == 3

@@ -15,15 +15,15 @@ ACCELERATOR = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "found", "refused", "allowed"),
+    ("kind", "count", "found", "refused", "seen"),
     [
-        (None, 0, {-1: "cpu", "cpu": "cpu", "auto": "cpu"}, (0, "cuda:1", "mps"), "--device cpu"),
-        ("cuda", 2, {1: "cuda:1", "cuda": "cuda", "auto": "cuda"}, (2, "cuda:2", "mps"), "the number 0 to 1, or cpu"),
-        ("mps", 1, {0: "mps:0", "mps": "mps", "auto": "mps"}, ("cuda",), "sees only mps here"),
+        (None, 0, {-1: "cpu", "cpu": "cpu", "auto": "cpu"}, (0, "cuda:1", "mps"), "no GPU"),
+        ("cuda", 2, {1: "cuda:1", "cuda": "cuda", "auto": "cuda"}, (2, "cuda:2", "mps"), "2 GPUs of type cuda"),
+        ("mps", 1, {0: "mps:0", "mps": "mps", "auto": "mps"}, ("cuda",), "1 GPU of type mps"),
     ],
 )
 def test_the_device_is_one_that_is_there(
-    monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int, found: dict, refused: tuple, allowed: str
+    monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int, found: dict, refused: tuple, seen: str
 ) -> None:
     """PyTorch reports `count` devices of type `kind`."""
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: kind is not None)
@@ -32,7 +32,7 @@ def test_the_device_is_one_that_is_there(
     for value, device in found.items():
         assert resolve_device(value) == torch.device(device)
     for value in refused:
-        with pytest.raises(UserError, match=f"device: found {value!r}, .*{allowed}"):
+        with pytest.raises(UserError, match=f"device: found {value!r}, but PyTorch sees {seen} here; use"):
             resolve_device(value)
 
 

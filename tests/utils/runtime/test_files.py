@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,11 +48,11 @@ def test_ctrl_c_while_weights_are_written_is_a_stop_and_leaves_nothing(tmp_path:
 
 def test_appended_data_is_written_and_can_be_truncated_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "sub" / "grows.csv"
-    with GrowingFile(path) as file:
+    with closing(GrowingFile(path)) as file:
         file.append(b"one\n")
         file.append(b"two\n")
         assert path.read_bytes() == b"one\ntwo\n"
-    with GrowingFile(path) as file:
+    with closing(GrowingFile(path)) as file:
         file.truncate(4)
         file.append(b"three\n")
         assert path.read_bytes() == b"one\nthree\n"
@@ -64,7 +65,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with GrowingFile(tmp_path / "grows.csv") as file:
+    with closing(GrowingFile(tmp_path / "grows.csv")) as file:
         file.append(b"whole\n")
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(UserError, match=r"grows\.csv: cannot be written .*No space left"):
@@ -83,8 +84,7 @@ def test_a_forked_child_does_not_keep_the_lock(tmp_path: Path) -> None:
         os._exit(0)
     try:
         file.close()
-        with GrowingFile(path):
-            pass
+        GrowingFile(path).close()
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -98,7 +98,7 @@ def test_a_file_system_without_locks_is_no_obstacle(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("utils.runtime.files.FileLock.acquire", refuse)
-    with GrowingFile(tmp_path / "grows.csv") as file:
+    with closing(GrowingFile(tmp_path / "grows.csv")) as file:
         file.append(b"one")
     assert (tmp_path / "grows.csv").read_bytes() == b"one"
     assert "this file system has no locks" in capsys.readouterr().err
