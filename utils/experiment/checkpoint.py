@@ -1,12 +1,14 @@
 """Checkpoints of a training run: `TrainState` is everything that a resumed run needs."""
 
+import math
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models.errors import UserError, shorten
 from models.files import write_atomic
@@ -14,8 +16,9 @@ from models.simclr import SimCLR
 from models.weights_file import read_weights
 
 PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved by their state_dict
-VALUES = ("epoch", "step", "validated", "best", "unreadable")  # saved as they are
-INPUTS = ("config", "splits")  # inputs of the run, saved with the state
+# Numbers in the state_dicts that training changes; all others follow from the configuration.
+CHANGING = {"lr", "_last_lr", "T_cur", "T_i", "last_epoch", "_step_count", "scale", "_growth_tracker"}
+BEST = {"epoch": int, "srocc": float, "plcc": float, "encoder_hash": str}  # keys of `TrainState.best`
 
 
 @dataclass
@@ -74,17 +77,27 @@ class TrainState:
                 f"{file}: step: found {saved['step']}; allowed: 0 to {steps_per_epoch}, the steps of an epoch; "
                 "the file or the training images were changed"
             )
-        for name, part in self._parts():
-            state = saved[f"{name}_state_dict"]
-            if name == "scaler" and not state and self.scaler.is_enabled():
-                print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
-                continue
-            try:
-                if part is not None:
+        name = ""
+        try:
+            for name, part in self._parts():
+                state = saved[f"{name}_state_dict"]
+                if name == "scaler" and not state and self.scaler.is_enabled():
+                    print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
+                elif part is not None:
+                    if name == "optimizer":
+                        _check_values(state["param_groups"], part.state_dict()["param_groups"], name)
+                    elif name != "model" and part.state_dict():  # that of a scaler which is off is empty
+                        _check_values(state, part.state_dict(), name)
                     part.load_state_dict(state)
-            except (RuntimeError, KeyError, ValueError) as error:
-                reason = shorten(str(error).partition("\n")[2] or error)  # PyTorch's first line only names the class
-                raise UserError(f"{file}: {name}_state_dict does not fit ({reason}); it was changed") from error
+            name = "optimizer"
+            _check_tensors(self.model, saved["model_state_dict"], self.optimizer)
+            broken = first_not_finite(self.save())
+            if broken is not None:
+                raise UserError(f"{file}: {broken} is not finite, so no run can be resumed from it")
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            lines = str(error).splitlines() or [""]
+            reason = lines[min(1, len(lines) - 1)].strip()  # PyTorch's first line only names the class
+            raise UserError(f"{file}: {name}_state_dict does not fit ({shorten(reason)}); it was changed") from error
         for name in VALUES:
             setattr(self, name, saved[name])
 
@@ -92,18 +105,101 @@ class TrainState:
         return ((name, getattr(self, name)) for name in PARTS)
 
 
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_best(value: object) -> bool:
+    if value is None:
+        return True
+    if not isinstance(value, dict) or {name: type(found) for name, found in value.items()} != BEST:
+        return False
+    return value["epoch"] >= 0 and -1 <= value["srocc"] <= 1 and -1 <= value["plcc"] <= 1
+
+
+def _is_splits(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    pairs = [pair for pair in value.values() if isinstance(pair, tuple) and len(pair) == 2]
+    return len(pairs) == len(value) and all(isinstance(text, str) for text in (*value, *sum(pairs, ())))
+
+
+VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {  # saved as they are: name -> check, what is allowed
+    "epoch": (_is_count, "integer >= 0"),
+    "step": (_is_count, "integer >= 0"),
+    "validated": (lambda value: type(value) is bool, "true or false"),
+    "best": (_is_best, f"null, or {', '.join(BEST)}"),
+    "unreadable": (lambda value: isinstance(value, list) and all(isinstance(m, str) for m in value), "list of strings"),
+}
+INPUTS: dict[str, tuple[Callable[[Any], bool], str]] = {  # inputs of the run, saved with the state
+    "config": (lambda value: isinstance(value, dict), "a mapping"),
+    "splits": (_is_splits, "a kind and a hash for each dataset"),
+}
+
+
+def _check_values(saved: Any, present: Any, name: str) -> None:
+    """Raises ValueError unless `saved` differs from `present` only in the numbers of `CHANGING`.
+
+    A state of another version of PyTorch may lack keys; unknown ones would replace methods.
+    """
+    if isinstance(present, Mapping) and isinstance(saved, Mapping) and CHANGING & set(present) <= set(saved):
+        for key, value in saved.items():
+            if key not in present:
+                raise ValueError(f"{name}.{key}: unknown")
+            if key not in CHANGING:
+                _check_values(value, present[key], f"{name}.{key}")
+                continue
+            numbers = value if isinstance(present[key], list) and isinstance(value, list) else [value]
+            if not all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers):
+                raise ValueError(f"{name}.{key}: found {shorten(repr(value))}; allowed: numbers >= 0")
+    elif isinstance(present, list) and isinstance(saved, list) and len(saved) == len(present):
+        for number, value in enumerate(present):
+            _check_values(saved[number], value, f"{name}.{number}")
+    elif type(saved) is not type(present) or saved != present:
+        raise ValueError(f"{name}: found {shorten(repr(saved))}; allowed: {shorten(repr(present))}")
+
+
+def _check_tensors(model: SimCLR, saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError for weights of another type, and for buffers that a fused step would write beyond."""
+    for name, value in model.state_dict().items():
+        if saved[name].dtype != value.dtype:
+            raise ValueError(f"{name}: found {saved[name].dtype}; allowed: {value.dtype}")
+    names = {tuple(sorted(buffers)) for buffers in optimizer.state.values()}
+    if len(names) > 1:
+        raise ValueError("the buffers differ between parameters")
+    for parameter, buffers in optimizer.state.items():
+        for name, value in buffers.items():
+            shape = torch.Size() if name == "step" else parameter.shape
+            dense = isinstance(value, Tensor) and value.layout == torch.strided
+            if not (dense and value.shape == shape and value.untyped_storage().nbytes() >= value.nbytes):
+                raise ValueError(f"{name}: not a dense tensor of shape {tuple(shape)}")
+
+
 def check_finite(content: Mapping[str, Any], when: str) -> None:
-    """Refuses a checkpoint that could not be trained on.
+    """Refuses a state that could not be trained on.
 
     Raises:
-        UserError: a weight is not finite.
+        UserError: a weight or another value is not finite.
     """
-    for name, value in content["model_state_dict"].items():
-        if not torch.isfinite(value).all():
-            raise UserError(
-                f"{name} is not finite {when}, so the state is not saved; resume from the last checkpoint, or start "
-                "again with a smaller training.lr"
-            )
+    broken = first_not_finite(content)
+    if broken is not None:
+        raise UserError(
+            f"{broken} is not finite {when}, so the state is not saved; resume from the last checkpoint, or start "
+            "again with a smaller training.lr"
+        )
+
+
+def first_not_finite(content: Any, name: str = "") -> str | None:
+    """Name of the first tensor in nested dicts and lists with a value that is not finite; None if there is none."""
+    if isinstance(content, Tensor):
+        return None if torch.isfinite(content).all() else name
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(content, Mapping):
+        pairs = content.items()
+    elif isinstance(content, list | tuple):
+        pairs = enumerate(content)
+    found = (first_not_finite(value, f"{name}.{key}" if name else str(key)) for key, value in pairs)
+    return next((each for each in found if each is not None), None)
 
 
 def save_checkpoint(content: Any, path: Path, others: Iterable[Path] = ()) -> None:
@@ -119,15 +215,22 @@ def save_checkpoint(content: Any, path: Path, others: Iterable[Path] = ()) -> No
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a last_epoch_*.pth file, on the CPU.
+    """The content of a last_epoch_*.pth file, on the CPU, with its values checked.
 
     Raises:
         WeightsError: the file is damaged or holds objects of another program.
-        UserError: it lacks a part of the state, as one that was not written by this version.
+        UserError: it was not written by this project, or was changed.
     """
     content = read_weights(path, "the state of a training")
-    required = {*(f"{name}_state_dict" for name in PARTS), *VALUES, *INPUTS}
+    checks = VALUES | INPUTS
+    required = {*(f"{name}_state_dict" for name in PARTS), *checks}
     missing = required - set(content) if isinstance(content, dict) else required
     if missing:
         raise UserError(f"{path}: lacks {', '.join(sorted(missing))}, so no run can be resumed from it")
+    for name, (check, allowed) in checks.items():
+        if not check(content[name]):
+            raise UserError(
+                f"{path}: {name}: found {shorten(repr(content[name]))}; allowed: {allowed}; the file was changed, or "
+                "written by another version"
+            )
     return content

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models.errors import UserError
-from utils.experiment.checkpoint import TrainState, check_finite, load_checkpoint, save_checkpoint
+from utils.experiment.checkpoint import TrainState, load_checkpoint, save_checkpoint
 
 BEST = {"epoch": 1, "srocc": 0.5, "plcc": 0.25, "encoder_hash": "abc"}
 
@@ -74,20 +74,41 @@ def test_a_run_begun_without_a_scaler_goes_on_with_one_and_the_other_way_round(
     assert not without.scaler.is_enabled() and capsys.readouterr().err == ""
 
 
-def test_a_checkpoint_of_another_model_or_of_more_steps_is_one_line() -> None:
-    """With a step beyond the epoch nothing was trained."""
-    for change, message in (
-        ({"model_state_dict": {}}, 'model_state_dict does not fit (Missing key(s) in state_dict: "weight", "bias"'),
-        ({"step": 10**9}, "step: found 1000000000; allowed: 0 to 5, the steps of an epoch"),
-    ):
-        with pytest.raises(UserError) as error:
-            state().restore(content(steps=1) | change, "last_epoch_0.pth", steps_per_epoch=5)
-        text = str(error.value)
-        assert text.startswith("last_epoch_0.pth: ") and message in text and "\n" not in text
+OPTIMIZER, SCHEDULER = "optimizer_state_dict", "scheduler_state_dict"
+BUFFER = (OPTIMIZER, "state", 0, "momentum_buffer")
+CHANGES: list[tuple[tuple, Any, str]] = [
+    (("model_state_dict",), {}, 'model_state_dict does not fit (Missing key(s) in state_dict: "weight", "bias"'),
+    (("model_state_dict", "bias"), torch.ones(1).int(), "(bias: found torch.int32; allowed: torch.float32"),
+    (("model_state_dict", "bias"), torch.tensor([math.nan]), "model_state_dict.bias is not finite"),
+    ((OPTIMIZER, "param_groups", 0, "lr"), math.nan, "optimizer.0.lr: found nan; allowed: numbers >= 0"),
+    ((OPTIMIZER, "param_groups", 0, "maximize"), True, "optimizer.0.maximize: found True; allowed: False"),
+    # The fused step of SGD wrote beyond these buffers, which ended the process.
+    (BUFFER, torch.ones(1), "momentum_buffer: not a dense tensor of shape (1, 2)"),
+    (BUFFER, torch.zeros(1).expand(1, 2), "momentum_buffer: not a dense tensor of shape (1, 2)"),
+    (BUFFER, torch.zeros(1, 2).to_sparse(), "momentum_buffer: not a dense tensor of shape (1, 2)"),
+    ((OPTIMIZER, "state", 1), {}, "the buffers differ between parameters"),
+    ((SCHEDULER, "base_lrs"), [], "scheduler.base_lrs: found []; allowed: [0.1]"),
+    ((SCHEDULER, "get_lr"), 1, "scheduler.get_lr: unknown"),  # load_state_dict would replace the method
+    (("scaler_state_dict", "scale"), None, "scaler.scale: found None"),
+    (("step",), 10**9, "step: found 1000000000; allowed: 0 to 5, the steps of an epoch"),
+    (("epoch",), True, "epoch: found True; allowed: integer >= 0"),
+    (("best",), {**BEST, "srocc": math.nan}, "best: found {'epoch': 1, 'srocc': nan"),
+    (("splits",), {"live": "own"}, "splits: found {'live': 'own'}; allowed: a kind and a hash for each dataset"),
+]
 
 
-def test_a_weight_that_is_not_finite_is_not_saved() -> None:
+@pytest.mark.parametrize(("keys", "value", "message"), CHANGES)
+def test_a_checkpoint_that_was_changed_is_one_line(tmp_path: Path, keys: tuple, value: object, message: str) -> None:
+    """Most were a traceback or trained something else; with a step beyond the epoch nothing was trained."""
+    path = tmp_path / "last_epoch_0.pth"
     changed = content(steps=1)
-    changed["model_state_dict"]["weight"][0, 1] = math.inf
-    with pytest.raises(UserError, match=r"^weight is not finite after step 1"):
-        check_finite(changed, "after step 1")
+    *way, last = keys
+    place: Any = changed
+    for key in way:
+        place = place[key]
+    place[last] = value
+    save_checkpoint(changed, path)
+    with pytest.raises(UserError) as error:
+        state().restore(load_checkpoint(path), str(path), steps_per_epoch=5)
+    text = str(error.value)
+    assert text.startswith(f"{path}: ") and message in text and "\n" not in text and len(text) < 500
