@@ -26,6 +26,7 @@ from utils.runtime.device import DTYPES, check_precision, precision_context, res
 SCORED_BY = {  # by `ARNIQA.score_kind`
     "human": "according to its human ratings",
     "pseudo": "by their pseudo-scores, not human ones",
+    "level": "by their level of degradation, not human scores",
     "unstated": "by their scores",
 }
 OF_ONE_IMAGE = ("explain", "quality_map")  # options for a single image, incompatible with --output and --reference

@@ -21,7 +21,7 @@ KEYS = {  # of dataset.yaml
     for key in (
         Key("range", list[float], None, "nominal scores", within="(-inf, inf)", length=2, allowed="[lowest, highest]"),
         Key("direction", Literal["higher", "lower"], "higher", "the better scores"),
-        Key("scores", Literal["human", "pseudo"], "unstated", "whose scores they are"),
+        Key("scores", Literal["human", "pseudo", "level"], "unstated", "whose scores they are"),
     )
 }
 
@@ -34,7 +34,7 @@ class CustomDataset(IQADataset):
 
     The optional file `dataset.yaml` sets `range: [lowest, highest]` (default: the range of the scores) and whether
     higher or lower scores are better, `direction: higher` (default) or `direction: lower`. If one of these defaults is
-    used, both are printed. `scores: human` or `scores: pseudo` says whose scores they are; without it nothing does.
+    used, both are printed. `scores: human`, `pseudo` (computed) or `level` (of degradation) says what the scores are.
     """
 
     name = "your dataset"

@@ -25,8 +25,6 @@ from models.files import parsing
 from models.image_file import open_image
 from models.preprocess import five_crops, half_scale_bicubic, resize_shorter_side_bicubic, to_pixels
 
-PSEUDO_SCORES = "PSEUDO_SCORES.txt"  # beside the folders of datasets whose scores no human gave
-
 
 @dataclass
 class Annotation:
@@ -61,8 +59,7 @@ class IQADataset(Dataset):
         synthetic: whether the images are distorted versions of reference images.
         groups: maps each distortion type to its group; a type without a group is an error.
         own_shorter_side: the shorter side in pixels to which the published code resizes this dataset's images, if any.
-        score_kind: whose scores they are: human, pseudo (computed by a measure) or unstated; pseudo in a folder beside
-            the file PSEUDO_SCORES.txt.
+        score_kind: what the scores are, one of `models.regressor.SCORE_KINDS`.
 
     Attributes:
         names: names of the N images as annotated, with forward slashes.
@@ -114,8 +111,6 @@ class IQADataset(Dataset):
             )
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
         self.ref_images, self._reference_files = annotation.references, annotation.reference_files
-        if (self.root.parent / PSEUDO_SCORES).exists():
-            self.score_kind = "pseudo"
         for name, kind in zip(self.names, annotation.types or [], strict=annotation.types is not None):
             if kind not in self.groups:
                 allowed = ", ".join(self.groups)

@@ -103,7 +103,8 @@ def make_degraded_copies(
     write_csv(folder / "labels.csv", [("image", "score", "reference", "type", "group", "level"), *rows])
     what = "SSIM mapped to this range" if score == "ssim" else "the level of degradation"
     direction = "higher" if score == "ssim" else "lower"
-    settings = f"# {what}, not human scores\nscores: pseudo\nrange: {[*RANGE]}\ndirection: {direction}\n"
+    kind = "pseudo" if score == "ssim" else "level"
+    settings = f"# {what}, not human scores\nscores: {kind}\nrange: {[*RANGE]}\ndirection: {direction}\n"
     (folder / "dataset.yaml").write_text(settings, encoding="utf-8")
     return [row[0] for row in rows], [row[2] for row in rows]
 

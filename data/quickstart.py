@@ -14,7 +14,6 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from data.iqa_dataset import PSEUDO_SCORES
 from data.photo_set import make_degraded_copies
 from data.split_files import Splits, save_splits
 from models.errors import UserError
@@ -23,6 +22,7 @@ from utils.command import run_command
 from utils.config.command_line import OneLineParser, nonempty_path
 
 FOLDER = "quickstart_data"
+NOTE = "NOT_HUMAN_SCORES.txt"  # says what is in the folder
 TEST_SET = "known_levels"
 SEED = 27
 LONGEST = 512  # side of a photo; larger ones are resized
@@ -46,7 +46,7 @@ def make(folder: Path) -> None:
     Raises:
         UserError: `folder` exists and was not created by this command, or cannot be written.
     """
-    note = folder / PSEUDO_SCORES
+    note = folder / NOTE
     if folder.exists() and not note.exists():
         raise UserError(f"{folder}: exists and is not a quickstart folder; choose another one with --data_base_path")
 

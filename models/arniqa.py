@@ -52,7 +52,8 @@ class ARNIQA(HubModule):
             on images with a shorter side of 512, but the published code scores images as they are; set it to 512 to
             score what the regressor was fitted on.
         score_quantiles: of the scores that the regressor was fitted on, see `Regressor`; None if they are not known.
-        score_kind: whose scores these are: "human", "pseudo" (computed by a measure) or "unstated".
+        score_kind: what these scores are: "human", "pseudo" (computed by a measure), "level" (of degradation) or
+            "unstated".
         fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
         regressor_hash: see `Regressor.hash`.
 

@@ -38,6 +38,12 @@ RELEASED_SCORES: dict[str, tuple[tuple[float, float], str]] = {
     "clive": ((1.0, 100.0), "mos"),
     "koniq10k": ((1.0, 100.0), "mos"),
 }
+SCORE_KINDS = {  # in words
+    "human": "human scores",
+    "pseudo": "pseudo-scores, computed by a measure and not human",
+    "level": "known levels of degradation, not human scores",
+    "unstated": "scores of unstated origin",
+}
 
 
 def _is_tensor(value: Any, size: int) -> bool:
@@ -62,7 +68,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mos_type": (lambda value: value in ("mos", "dmos"), "mos, dmos"),
     "crop_size": (lambda value: _is_side(value, 1), f"integer in [1, {MAX_SIDE}]"),
     "shorter_side": (lambda value: value is None or _is_side(value, 32), f"integer in [32, {MAX_SIDE}]"),
-    "score_kind": (lambda value: value in ("human", "pseudo", "unstated"), "human, pseudo, unstated"),
+    "score_kind": (lambda value: isinstance(value, str) and value in SCORE_KINDS, ", ".join(SCORE_KINDS)),
 }
 
 
@@ -86,7 +92,7 @@ class Regressor:
             ("full_reference").
         score_quantiles: quantiles of the scores of the dataset's images, at equal steps from 0 % to 100 %, on the scale
             of `ARNIQA`'s scores: `mos_range` is mapped to [0, 1], and higher is better.
-        score_kind: kind of the dataset's scores: "human", "pseudo" (computed by a measure) or "unstated".
+        score_kind: kind of the dataset's scores, one of `SCORE_KINDS`.
 
     Raises:
         WeightsError: a value has the wrong type or is out of range.

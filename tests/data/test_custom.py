@@ -51,21 +51,18 @@ def test_a_settings_file_gives_range_and_direction(folder: Path, capsys: pytest.
     assert "is better" not in capsys.readouterr().err
 
 
-def test_scores_are_human_or_pseudo_only_if_the_settings_say_so(folder: Path) -> None:
+def test_scores_are_of_a_kind_only_if_the_settings_say_so(folder: Path) -> None:
     assert get_dataset("mydata", folder.parent).score_kind == "unstated"
-    for kind in ("human", "pseudo"):
+    for kind in ("human", "pseudo", "level"):
         (folder / "dataset.yaml").write_text(f"scores: {kind}\n")
         assert get_dataset("mydata", folder.parent).score_kind == kind
-    (folder.parent / "PSEUDO_SCORES.txt").touch()
-    (folder / "dataset.yaml").write_text("scores: human\n")
-    assert get_dataset("mydata", folder.parent).score_kind == "pseudo"
 
 
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
         ("direction: up", "direction: found 'up', allowed: higher or lower"),
-        ("scores: mine", "scores: found 'mine', allowed: human or pseudo"),
+        ("scores: mine", "scores: found 'mine', allowed: human, pseudo or level"),
         ("scale: 5", "scale: found 5, but there is no such key"),
         ("range: [3, 1]", "empty"),
         *((f"range: {bounds}", r"dataset\.yaml: range: found .*, allowed: \[lowest, highest\]")

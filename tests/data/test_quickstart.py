@@ -22,8 +22,8 @@ def test_scores_are_the_levels_of_degradation_and_not_human_scores(folder: Path)
     assert len(dataset) == 17 * len(TYPES) * 5
     assert dataset.mos.tolist() == dataset.distortion_levels and dataset.mos_type == "dmos"
     assert set(dataset.distortion_types or []) == set(TYPES)
-    assert dataset.score_kind == "pseudo"
-    assert "It is not a human score" in " ".join((folder / "PSEUDO_SCORES.txt").read_text(encoding="utf-8").split())
+    assert dataset.score_kind == "level"
+    assert "It is not a human score" in " ".join((folder / "NOT_HUMAN_SCORES.txt").read_text(encoding="utf-8").split())
     # A stronger level changes a photo more, in the mean over the photos.
     references = dict(zip(dataset.names, dataset.ref_images or [], strict=True))
     clean = {name: np.asarray(photo)[_middle(photo.height), -REFERENCE:] for name, photo in load_photos().items()}
@@ -67,7 +67,7 @@ def test_only_a_quickstart_folder_is_replaced_and_content_is_the_same_again(
     monkeypatch.setattr(quickstart, "TYPES", ("whitenoise",))  # the others would take half a minute
     with pytest.raises(UserError, match="not a quickstart folder"):
         make(tmp_path)
-    (tmp_path / "PSEUDO_SCORES.txt").touch()
+    (tmp_path / "NOT_HUMAN_SCORES.txt").touch()
     make(tmp_path)
     before, again = (csv_rows(base / TEST_SET / "labels.csv") for base in (folder, tmp_path))
     assert [row for row in before if "_whitenoise_" in row[0]] == again[1:]

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from models.errors import UserError
 from models.experiment import Experiment
 from models.files import parsing
+from models.regressor import SCORE_KINDS
 from utils.evaluation.bootstrap import CORRELATIONS, RESAMPLES, by_split, interval, resampled, units
 from utils.evaluation.protocol import TESTED
-from utils.evaluation.results import SCORE_KINDS, TEST
+from utils.evaluation.results import TEST
 
 Array = NDArray[np.float64]
 COLUMNS = [*TEST, *TESTED]

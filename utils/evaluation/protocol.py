@@ -46,7 +46,7 @@ class DatasetResult:
         synthetic: whether the dataset's images are distorted versions of references.
         splits_kind: published, shipped, official or own, see `IQADataset`.
         splits_hash: of the row numbers in the dataset's splits.
-        score_kind: human, pseudo or unstated, see `IQADataset`.
+        score_kind: what the scores are, one of `SCORE_KINDS`.
         tested: a row per split and image of the phase, with the columns `TESTED`; `row` is its row in the annotation,
             `reference` empty without one.
     """

@@ -10,6 +10,7 @@ import pandas as pd
 
 from models.experiment import Experiment
 from models.files import write_atomic, write_text
+from models.regressor import SCORE_KINDS
 from utils.evaluation.protocol import GLOBAL, METRICS, TESTED, DatasetResult, averages
 from utils.evaluation.published import PUBLISHED, PUBLISHED_CROSS, PUBLISHED_FULL_REFERENCE, PUBLISHED_VALIDATION
 from utils.evaluation.score_file import without_formula
@@ -17,11 +18,6 @@ from utils.runtime.environment import run_environment
 
 PUBLISHED_COLUMNS = ("published_srocc", "published_plcc", "published_krocc")
 FORMATS = {"alpha": ".3g", "train_fraction": ".3g", "splits": ".0f", "images": ".0f"}  # other columns: three decimals
-SCORE_KINDS = {
-    "human": "human scores",
-    "pseudo": "pseudo-scores, computed by a measure and not human",
-    "unstated": "scores of unstated origin",
-}
 TEST = ["dataset", "train_fraction", "splits_hash", "score_kind"]  # columns of predictions.csv before `TESTED`
 NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of the files that tables leave out
 
@@ -155,17 +151,31 @@ def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, floa
     return pd.DataFrame(rows)
 
 
+def outcome(row: Mapping[Any, Any], score_kind: str) -> str:
+    """The result of one dataset in a sentence, from its global row of `summary_table`."""
+    text = f"On {row['dataset']}, the predictions order test images with SROCC {row['srocc']:.2f}"
+    if row["srocc_low"] is not None:
+        text += f" [{row['srocc_low']:.2f}, {row['srocc_high']:.2f}]"
+    for name, column in (("before training", "untrained_srocc"), ("published", "published_srocc")):
+        if row.get(column) is not None:
+            text += f"; {name} {row[column]:.2f}"
+    images, splits = int(row["images"]), int(row["splits"])  # JSON may have them as floats
+    text += " (1: perfect order, 0: none). "
+    if row["train_fraction"] != 1:
+        text += f"Fitted on {row['train_fraction']:g} of the training images. "
+    count = f"median of {splits} splits, {images} test images in the first" if splits > 1 else f"{images} test images"
+    return f"{text}Scores: {SCORE_KINDS[score_kind]}; {count}."
+
+
 def results_as_text(results: Results) -> str:
     """The tables and notes as text."""
-    parts = []
+    parts = _summary_as_text(results) if results.datasets else ["No dataset has a result"]
     if results.separability:
         parts += [
-            "Nearest-neighbour accuracy across references: the nearest neighbour among images of other references has "
-            "the same type or level of distortion [95 % confidence interval]",
+            "\nNearest-neighbour accuracy across references: the nearest neighbour among images of other references "
+            "has the same type or level of distortion [95 % confidence interval]",
             as_text(separability_table(results.separability)),
-            "",
         ]
-    parts += _summary_as_text(results) if results.datasets else ["No dataset has a result"]
     for metric in ("srocc", "plcc"):
         for title, cross in (("Cross-dataset", results.cross), ("Published cross-dataset", results.published_cross())):
             if any(getattr(c, metric) is not None for c in cross):
@@ -194,8 +204,9 @@ def _summary_as_text(results: Results) -> list[str]:
         heading += "; untrained_*: the same encoder before its first step"
     summary = summary_table(results)
     is_global = summary["group"] == GLOBAL
-    parts = [heading, as_text(summary[is_global].drop(columns=[*NOT_SHOWN, "group"]))]
-    parts += dict.fromkeys(f"{r.dataset}: {SCORE_KINDS[r.score_kind]}" for r in results.datasets)
+    rows = summary[is_global].to_dict("records")
+    parts = [outcome(row, r.score_kind) for row, r in zip(rows, results.datasets, strict=False)]
+    parts += ["", heading, as_text(summary[is_global].drop(columns=[*NOT_SHOWN, "group"]))]
     for (name, fraction), types in summary[~is_global].groupby(["dataset", "train_fraction"], sort=False):
         part = "" if fraction == 1 else f", training fraction {fraction:g}"
         parts.append(f"\n{name}{part}, by type of distortion")

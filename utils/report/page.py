@@ -18,7 +18,7 @@ from models.files import parsing, write_text
 from utils.config.yaml_file import read_yaml
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import GLOBAL
-from utils.evaluation.results import NOT_SHOWN, SCORE_KINDS, CrossResult, cross_table, separability_table
+from utils.evaluation.results import NOT_SHOWN, CrossResult, cross_table, outcome, separability_table
 from utils.report import figures
 from utils.report.interactive import manifold_figure
 from utils.report.page_parts import drawing, table, template, thumbnail
@@ -161,7 +161,7 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any]) ->
 def _add_dataset(page: Page, found: dict[str, Any], summary: list[dict[str, Any]]) -> None:
     name, scores, predictions = found["dataset"], found["scores"][GLOBAL], found["predictions"]
     rows = [r for r in summary if (r["dataset"], r["train_fraction"]) == (name, found["train_fraction"])]
-    page.outcome.append(_outcome(next(r for r in rows if r["group"] == GLOBAL), found["score_kind"]))
+    page.outcome.append(outcome(next(r for r in rows if r["group"] == GLOBAL), found["score_kind"]))
     page.notes += [f"{name}: {note}" for note in found["notes"]]
     caption = (
         f"{name}: predicted against true scores of the first split's {len(predictions)} test images, "
@@ -181,23 +181,6 @@ def _add_dataset(page: Page, found: dict[str, Any], summary: list[dict[str, Any]
         ]
         thumbnails = [thumbnail(p["image"], THUMBNAIL, quality=85) for p in found[kind]]
         page.pictures[f"{name}: {kind} predictions of the first split"] = list(zip(thumbnails, captions, strict=True))
-
-
-def _outcome(row: dict[str, Any], score_kind: str) -> str:
-    """One sentence on a dataset, from its row of `summary_table`."""
-    images, splits = int(row["images"]), int(row["splits"])  # JSON may have them as floats
-    text = f"SROCC {row['srocc']:.2f}"
-    if row["srocc_low"] is not None:
-        text += f" [{row['srocc_low']:.2f}, {row['srocc_high']:.2f}]"
-    text += f" on {row['dataset']} ({SCORE_KINDS[score_kind]}; "
-    text += f"median of {splits} splits, {images} test images in the first" if splits > 1 else f"{images} test images"
-    if row["train_fraction"] != 1:
-        text += f", fitted on {row['train_fraction']:g} of the training images"
-    text += ")"
-    for name, column in (("untrained encoder", "untrained_srocc"), ("published", "published_srocc")):
-        if row.get(column) is not None:
-            text += f"; {name} {row[column]:.2f}"
-    return text + "."
 
 
 def _add_manifold(page: Page, experiment: Experiment) -> None:

@@ -17,13 +17,14 @@ from PIL import Image
 from data.photo_set import TEST_SET, make
 from models.errors import UserError
 from models.experiment import Experiment
+from models.regressor import SCORE_KINDS
 from tests.processes import run
 from tests.utils.evaluation.test_comparison import frame
 from tests.utils.experiment.test_wandb import history, summary
 from utils.distortions import DISTORTIONS
 from utils.evaluation.manifold import Manifold
 from utils.evaluation.protocol import DatasetResult, Prediction
-from utils.evaluation.results import SCORE_KINDS, CrossResult, Results, write_results
+from utils.evaluation.results import CrossResult, Results, write_results
 from utils.report.page import write_report
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,13 +101,16 @@ def test_the_outcome_is_on_top_with_the_kind_of_scores(tmp_path: Path) -> None:
     found = results("clive", untrained={"clive": results("clive").datasets[0]})
     found.datasets[0].tested = frame(1.0)
     low, high = found.datasets[0].srocc_interval or (0, 0)
-    sentence = f"SROCC 0.60 [{low:.2f}, {high:.2f}] on clive ({{}}; median of 2 splits, 20 test images in the first)"
+    sentence = (
+        f"On clive, the predictions order test images with SROCC 0.60 [{low:.2f}, {high:.2f}]; before training 0.60"
+    )
     for kind, words in SCORE_KINDS.items():
         found.datasets[0].score_kind = kind
         write_results(found, Experiment(tmp_path, "title"))
         header = page(tmp_path).split("</header>")[0]
-        assert f"{sentence.format(words)}; untrained encoder 0.60." in header
-        assert ("human scores" in header) == (kind == "human")
+        counts = "median of 2 splits, 20 test images in the first"
+        assert f"{sentence} (1: perfect order, 0: none). Scores: {words}; {counts}." in header
+        assert ("Scores: human scores;" in header) == (kind == "human")
 
 
 def test_names_break_at_their_parts(tmp_path: Path) -> None:
