@@ -83,7 +83,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--experiment_name", help="folder in experiments/ with your weights; the two graphs also take released ones")
     add("--out", required=True, type=nonempty_path, help="output folder")
     add("--format", default="released", choices=["released", *SUFFIXES], help="of what is written (default: released)")
-    add("--regressor_dataset", default="kadid10k", help="of the graph: dataset of its regressor (%(default)s)")
+    add("--regressor_dataset", help="dataset of the graph's regressor (default: kadid10k)")
     add(
         "--weights_dir",
         type=nonempty_path,
@@ -94,6 +94,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         raise UserError("--experiment_name, --weights_dir: found both; use only one of them")
     if arguments.format == "released" and not arguments.experiment_name:
         raise UserError("--experiment_name: missing; --format released needs the experiment with your weights")
+    if arguments.format == "released" and arguments.regressor_dataset:
+        raise UserError("--regressor_dataset: --format released writes all regressors; leave it out")
+    arguments.regressor_dataset = arguments.regressor_dataset or "kadid10k"
     return arguments
 
 
