@@ -28,7 +28,7 @@ TOLERANCE = 1e-4  # of the scores
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": ()}
 METADATA = (
-    "dataset", "fitted_on", "mos_range", "mos_type", "crop_size", "shorter_side", "precision", "score_kind",
+    "fitted_on", "mos_range", "mos_type", "crop_size", "shorter_side", "precision", "score_kind",
     "score_quantiles",
 )  # fmt: skip
 # Inputs to trace with; no two dimensions are the same, so that none is taken for another.
@@ -98,7 +98,7 @@ def export_graph(model: ARNIQA, path: Path, form: str) -> float:
 
 def graph_file(model: ARNIQA, form: str) -> bytes:
     """The content of a file of a form, "onnx" or "torch_export"."""
-    about = {name: getattr(model, name) for name in METADATA}
+    about = {"dataset": model.regressor_dataset} | {name: getattr(model, name) for name in METADATA}
     options: dict[str, Any] = {"args": EXAMPLE, "dynamic_shapes": SHAPES}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the exporters, about each other
