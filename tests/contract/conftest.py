@@ -11,7 +11,7 @@ from filelock import FileLock
 from torch import nn
 
 from models.resnet import ResNet
-from tests.contract.runs import call, training, write_data
+from tests.contract.runs import quick, training, write_data
 
 DATASETS = ("live", "csiq", "tid2013", "kadid10k", "flive", "spaq", "clive", "koniq10k")
 
@@ -59,7 +59,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
         if not folder.exists():
             made = base / "made"
             write_data(made)
-            done = call(made, "main.py", *training("alone"))
+            done = quick(made, "main.py", *training("alone"))
             assert done.code == 0, done.err
             made.rename(folder)
     return folder
