@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.contract.conftest import Released
 from tests.contract.runs import RESUME, Ended, end, needs_posix, quick, running, training, write_own_dataset
+from tests.models.arniqa_files import Released, random_regressor
 
 
 class Malicious:
@@ -93,7 +93,9 @@ def test_code_in_a_weights_file_does_not_run(folder: Path, released: Path, tmp_p
     shutil.copytree(released, weights)
     path = weights / ("ARNIQA.pth" if kind == "encoder" else "regressor_kadid10k.pth")
     if kind == "archive":
-        path.write_bytes(with_pickle(scripted(Released()), pickle.dumps(Malicious(marker), protocol=2)))
+        path.write_bytes(
+            with_pickle(scripted(Released(random_regressor(0))), pickle.dumps(Malicious(marker), protocol=2))
+        )
     elif kind == "setstate":
         path.write_bytes(scripted(SetState(str(marker))))
     else:
