@@ -29,14 +29,19 @@ def started(command: list[str], grace: float = GRACE, **options: Any) -> Iterato
         try:
             yield process
         finally:
-            if process.poll() is None:
-                process.terminate()  # torchrun passes it on to its processes, which have sessions of their own
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(grace)
-            process.kill()
-            if sys.platform != "win32":
-                with suppress(ProcessLookupError, PermissionError):  # macOS: not permitted if all have ended
-                    os.killpg(process.pid, signal.SIGKILL)
+            end_session(process, grace)
+
+
+def end_session(process: Any, grace: float = GRACE) -> None:
+    """Ends a process with a session of its own, and what is left of those that it started."""
+    if process.poll() is None:
+        process.terminate()  # torchrun passes it on to its processes, which have sessions of their own
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    process.kill()
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):  # macOS: not permitted if all have ended
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def run(command: list[str], limit: float = LIMIT, grace: float = GRACE, **options: Any) -> subprocess.CompletedProcess:
@@ -52,7 +57,8 @@ def run(command: list[str], limit: float = LIMIT, grace: float = GRACE, **option
 
 def on_two_ranks(work: Callable[..., None], *arguments: Any, ranks: int = 2) -> None:
     """Calls work(rank, *arguments) in two processes, or more, and raises what one of them raises."""
-    context = mp.spawn(work, arguments, nprocs=ranks, join=False)
+    method = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"  # it imports torch once
+    context = mp.start_processes(work, arguments, nprocs=ranks, join=False, start_method=method)
     deadline = time.monotonic() + LIMIT
     try:
         while not context.join(timeout=1):

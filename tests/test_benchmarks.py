@@ -8,7 +8,6 @@ from PIL import Image
 
 from benchmarks import degradation, ridge
 from benchmarks.__main__ import COMMANDS, ON_A_DEVICE, kept_notes, page
-from benchmarks.harness import print_times
 from data import fast_png
 from data.kadis700 import KADIS700Dataset
 from models.errors import UserError
@@ -42,13 +41,6 @@ def test_every_command_is_a_module_that_accepts_its_options(
     assert ended.value.code == 0
     printed = capsys.readouterr().out
     assert all(option in printed for option in options if option.startswith("--"))
-
-
-def test_a_table_of_times_has_the_ratios_to_plain_and_to_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
-    print_times({"plain": 4, "ours": 2, "ONNX Runtime": 2.5}, "step", bound=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert " ".join(lines[1].split()) == "ours 2 s per step, 0.50 x plain, 2.00 x the bound"
-    assert len(lines) == 5 and lines[-1] == "ours / plain: 0.50, ours / ONNX Runtime: 0.80"
 
 
 def test_the_grid_search_gives_the_same_scores_as_scikit_learn(
@@ -90,12 +82,3 @@ def test_samples_are_timed_with_each_choice_of_decoders(
     line = degradation.time_samples(dataset, 12)
     assert ("with imagecodecs" in line) == installed and "with Pillow alone" in line
     assert capsys.readouterr().out.count("cores make an epoch of 140,000 samples") == 1 + installed
-
-
-def test_types_can_be_selected_by_name_and_by_group(
-    dataset: KADIS700Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(degradation, "seconds", lambda work, repeats: work() is None or 0.002)
-    degradation.time_types(dataset.images[0], ["jitter", "jpeg"])
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
-    assert rows == [[name, *["2.00"] * 5] for name in ("jpeg2000", "jpeg", "jitter")]

@@ -41,13 +41,10 @@ def test_a_full_device_is_one_line_and_no_success(
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("main", ("--config", "configs/quickstart.yaml", "--data_base_path", LONG)),
         ("main", ("--config", "config.yaml", "--experiment_name", LONG)),
         ("single_image_inference", ("--img_path", LONG)),
         ("single_image_inference", ("--img_path", "assets", "--output", LONG)),
         ("single_image_inference", ("--img_path", "assets", "--weights_dir", LONG)),
-        ("data.photo_set", ("--photos", "assets", "--references", "1", "--out", LONG)),
-        ("utils.report", ("compare", "one", LONG)),
         ("utils.report.gmad", (LONG, LONG)),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value).replace(LONG, "LONG"),

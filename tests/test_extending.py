@@ -2,12 +2,11 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests import processes
+from tests.contract.runs import quick
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,9 +47,10 @@ def follow(checkout: Path, heading: str) -> None:
 
 
 def run(checkout: Path, code: str) -> str:
-    ended = processes.run([sys.executable, "-c", code], cwd=checkout)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    (checkout / "program.py").write_text(code, encoding="utf-8")
+    ended = quick(checkout, "program")
+    assert ended.code == 0, ended.err
+    return ended.out
 
 
 def test_the_instructions_for_a_new_distortion_work(checkout: Path) -> None:

@@ -1,44 +1,13 @@
-"""Fixtures of the contract's tests: data, weights files in the released form, and a training that nothing disturbed."""
+"""Fixtures of the contract's tests: data, and a training that nothing disturbed."""
 
 import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from filelock import FileLock
-from torch import nn
 
-from models.resnet import ResNet
-from tests.contract.runs import call, training, write_data
-
-DATASETS = ("live", "csiq", "tid2013", "kadid10k", "flive", "spaq", "clive", "koniq10k")
-
-
-class Released(nn.Module):
-    """A regressor with the parameters that the released archives hold."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.randn(1, 4096) / 64)
-        self.biases = nn.Parameter(torch.tensor(0.5))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x @ self.weights.T + self.biases
-
-
-@pytest.fixture(scope="session")
-def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ARNIQA.pth and the eight regressors, in the form of the release, with random weights."""
-    folder = tmp_path_factory.mktemp("released")
-    with torch.random.fork_rng(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated
-        torch.manual_seed(0)
-        torch.save(dict(ResNet(pretrained=False).state_dict()), folder / "ARNIQA.pth")
-        for dataset in DATASETS:
-            torch.jit.script(Released()).save(str(folder / f"regressor_{dataset}.pth"))
-    return folder
+from tests.contract.runs import quick, training, write_data
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +28,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
         if not folder.exists():
             made = base / "made"
             write_data(made)
-            done = call(made, "main.py", *training("alone"))
+            done = quick(made, "main.py", *training("alone"))
             assert done.code == 0, done.err
             made.rename(folder)
     return folder

@@ -3,20 +3,14 @@
 Nothing here imports what a refactoring may rename: a run is judged by its files, exit code and output.
 """
 
-import atexit
 import csv
-import json
 import os
 import socket
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from subprocess import Popen
 from typing import Any
 
 import numpy as np
@@ -24,7 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.processes import LIMIT, run, started
+from tests.contract.fork_server import Forked
+from tests.processes import LIMIT, end_session, run, started
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 5  # in an epoch: 20 training images in batches of 4
@@ -112,34 +107,8 @@ def script(name: str, *options: object) -> list[str]:
     return [sys.executable, *where, *map(str, options)]
 
 
-@cache
-def fork_server() -> Popen:
-    """See fork_server.py; one per test process, ended with it."""
-    command = [sys.executable, "-m", "tests.contract.fork_server"]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    server = Popen(command, cwd=ROOT, env=environment(), **pipes)
-    atexit.register(server.kill)
-    return server
-
-
-def quick(folder: Path, name: str, *options: object, **variables: object) -> Ended:
-    """As `call`, but without the start of an interpreter, where the system has fork."""
-    if not hasattr(os, "fork"):
-        return call(folder, name, *options, **variables)
-    server = fork_server()
-    with tempfile.TemporaryDirectory() as outputs:
-        files = [str(Path(outputs, kind)) for kind in ("out", "err")]
-        request = {"name": name, "arguments": list(map(str, options)), "folder": str(folder), "root": str(ROOT)}
-        request |= {"files": files, "variables": environment(**variables)}
-        assert server.stdin is not None and server.stdout is not None
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        code = int(server.stdout.readline())
-        return Ended(code, *(Path(file).read_text(encoding="utf-8") for file in files))
-
-
 def call(folder: Path, name: str, *options: object, **variables: object) -> Ended:
-    """Runs a command in `folder` to its end."""
+    """Runs a command in `folder` to its end, in an interpreter of its own."""
     done = run(script(name, *options), cwd=folder, env=environment(PYTHONPATH=ROOT, **variables))
     return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -153,12 +122,36 @@ RESUME = ("--training.resume_training", "true")
 
 
 @contextmanager
-def running(folder: Path, name: str, *options: object, **variables: object) -> Iterator[Popen]:
-    with started(script(name, *options), cwd=folder, env=environment(PYTHONPATH=ROOT, **variables)) as process:
-        yield process
+def running(
+    folder: Path, name: str, *options: object, file_size: int | None = None, **variables: object
+) -> Iterator[Any]:
+    """A command in `folder`, without the start of an interpreter where the system has fork (see fork_server.py).
+
+    Args:
+        file_size: it cannot make larger files, as with `ulimit -f`.
+    """
+    if not hasattr(os, "fork"):
+        environ = environment(PYTHONPATH=ROOT, **variables)
+        with started(script(name, *options), cwd=folder, env=environ) as process:
+            yield process
+        return
+    arguments = list(map(str, options))
+    forked = Forked(
+        name=name, arguments=arguments, folder=str(folder), variables=environment(**variables), file_size=file_size
+    )
+    try:
+        yield forked
+    finally:
+        end_session(forked)
 
 
-def end(process: Popen) -> Ended:
+def quick(folder: Path, name: str, *options: object, **about: Any) -> Ended:
+    """Runs a command to its end; see `running`."""
+    with running(folder, name, *options, **about) as process:
+        return end(process)
+
+
+def end(process: Any) -> Ended:
     out, err = process.communicate(timeout=LIMIT)
     return Ended(process.returncode, out, err)
 
@@ -169,21 +162,15 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def torchrun(name: str, *options: object) -> list[str]:
-    """Two processes of one machine."""
-    launcher = ["--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}"]
-    return [sys.executable, "-m", "torch.distributed.run", *launcher, str(ROOT / name), *map(str, options)]
-
-
 @contextmanager
-def ranks(folders: Sequence[Path], name: str, *options: object, **variables: object) -> Iterator[list[Popen]]:
+def ranks(folders: Sequence[Path], name: str, *options: object, **variables: object) -> Iterator[list[Any]]:
     """One process in each folder, as on machines of which each has a folder of its own."""
     common: dict[str, Any] = {"WORLD_SIZE": len(folders), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
     with ExitStack() as stack:
         processes = []
         for rank, folder in enumerate(folders):
-            environ = environment(RANK=rank, LOCAL_RANK=0, **common, **variables)
-            processes.append(stack.enter_context(started(script(name, *options), cwd=folder, env=environ)))
+            about = {"RANK": rank, "LOCAL_RANK": 0, **common, **variables}
+            processes.append(stack.enter_context(running(folder, name, *options, **about)))
         yield processes
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.models import resnet50
 
-from tests.contract.runs import ROOT, call, quick, training
+from tests.contract.runs import ROOT, quick, training
 
 # The keys of the published config.yaml with their values, in the order of the published README's sections.
 PUBLISHED = """
@@ -93,7 +93,7 @@ SMALL = [word for key, value in OPTIONS.items() for word in (f"--{key}", value)]
 
 def test_the_published_configuration_and_command_lines(folder: Path, released: Path) -> None:
     (folder / "published.yaml").write_text(PUBLISHED, encoding="utf-8")
-    trained = call(folder, "main.py", "--config", "published.yaml", *SMALL)
+    trained = quick(folder, "main.py", "--config", "published.yaml", *SMALL)
     assert trained.code == 0, trained.err
     experiment = folder / "experiments" / "new_experiment"
     (best,) = (experiment / "pretrain").glob("best_epoch_0_srocc_*_plcc_*.pth")

@@ -29,7 +29,7 @@ def test_after_an_unreadable_image_is_replaced_only_its_features_are_extracted(f
     (own / "labels.csv").write_text("\n".join(["image,score", *rows]) + "\n", encoding="utf-8")
     whole = images[5].read_bytes()
     images[5].write_bytes(spoiled(whole))
-    options = ("--eval_type", "arniqa", "--test.datasets", "replaced", "--test.crop_size", 64)
+    options = ("--eval_type", "arniqa", "--test.datasets", "replaced", "--test.crop_size", 32)
     failed = quick(folder, "test.py", *training("replace", *options), ARNIQA_WEIGHTS_DIR=released)
     assert failed.code == 1 and "05.tif" in failed.err and "1 of 30" in failed.err, failed.err
     for image in images:  # an image that is read again is now unreadable too

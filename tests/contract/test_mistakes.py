@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.contract.runs import call, needs_posix, quick, training, write_data, write_own_dataset
+from tests.contract.runs import needs_posix, quick, training, write_data, write_own_dataset
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +97,14 @@ def test_results_are_written_whatever_the_output_can_show(tmp_path: Path, releas
     write_data(tmp_path)
     narrow(tmp_path)
     options = training("narrow", "--training.epochs", 1, "--test.datasets", "写真")
-    done = call(tmp_path, "main.py", *options, PYTHONIOENCODING="cp1252")
+    done = quick(tmp_path, "main.py", *options, PYTHONIOENCODING="cp1252")
     assert done.code == 0 and "Traceback" not in done.err, done.err
     assert (tmp_path / "experiments" / "narrow" / "results.json").exists()
     assert "\\u5199\\u771f" in done.out
-    checked = call(tmp_path, "data.check", "--data_base_path", "data", PYTHONIOENCODING="cp1252")
+    checked = quick(tmp_path, "data.check", "--data_base_path", "data", PYTHONIOENCODING="cp1252")
     assert checked.code == 1 and "\\u732b05.png: truncated" in checked.out, checked.err
     images = tmp_path / "data" / "写真" / "images"
-    scored = call(
+    scored = quick(
         tmp_path, "single_image_inference.py", "--img_path", images, "--weights_dir", released, "--crop_size", 32,
         PYTHONIOENCODING="cp1252",
     )  # fmt: skip

@@ -7,21 +7,23 @@ from pathlib import Path
 
 from tests.contract.runs import (
     RESUME,
+    ROOT,
     STEPS,
     assert_same_training,
     assert_whole,
     end,
     environment,
+    free_port,
     history,
     needs_linux,
     needs_posix,
     quick,
+    ranks,
     running,
     script,
-    torchrun,
     training,
 )
-from tests.processes import LIMIT, one_at_a_time, run, started, wait_until
+from tests.processes import LIMIT, one_at_a_time, run, wait_until
 
 pytestmark = needs_posix
 
@@ -83,11 +85,12 @@ def test_torchrun_stopped_and_killed(folder: Path) -> None:
     """Stopped by SIGTERM and by Ctrl-C; then one process is killed, which ends the other within a minute."""
 
     def start(name: str):
-        options = training(name, *RESUME, "--training.epochs", 1)
-        return started(torchrun("main.py", *options), cwd=folder, env=environment())
+        launcher = ("--nproc_per_node=2", "--master_addr=127.0.0.1", f"--master_port={free_port()}")
+        options = (ROOT / "main.py", *training(name, *RESUME, "--training.epochs", 1))
+        return running(folder, "torch.distributed.run", *launcher, *options)
 
-    with start("together") as process:
-        assert end(process).code == 0
+    with ranks([folder] * 2, "main.py", *training("together", "--training.epochs", 1)) as processes:
+        assert [end(process).code for process in processes] == [0, 0]
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL):
         before = progress(folder, "apart")
         with start("apart") as process:

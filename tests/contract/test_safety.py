@@ -5,21 +5,20 @@ import os
 import pickle
 import re
 import shutil
-import threading
+import socket
 import warnings
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from subprocess import Popen
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.contract.conftest import Released
 from tests.contract.runs import RESUME, Ended, end, needs_posix, quick, running, training, write_own_dataset
+from tests.models.arniqa_files import Released, random_regressor
 
 
 class Malicious:
@@ -77,31 +76,15 @@ def with_pickle(archive: bytes, content: bytes) -> bytes:
     return changed.getvalue()
 
 
-class Silent(BaseHTTPRequestHandler):
-    """Accepts a request and never answers, until the server is shut down."""
-
-    def do_GET(self) -> None:
-        self.server.ended.wait(120)  # type: ignore[attr-defined]
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="module", autouse=True)
-def waiting(folder: Path) -> Iterator[tuple[str, Popen]]:
+def waiting(folder: Path) -> Iterator[tuple[str, Any]]:
     """The address of a mirror that never answers, and a command that waits for it while the other tests run."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Silent) as server:
-        server.ended = threading.Event()  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         image = folder / "data" / "KADIS700" / "ref_imgs" / "00.png"
         variables = {"ARNIQA_WEIGHTS_URL": url, "TORCH_HOME": folder / "hub"}
-        try:
-            with running(folder, "single_image_inference.py", "--img_path", image, **variables) as process:
-                yield url, process
-        finally:
-            server.ended.set()  # type: ignore[attr-defined]
-            server.shutdown()
+        with running(folder, "single_image_inference.py", "--img_path", image, **variables) as process:
+            yield url, process
 
 
 @pytest.mark.parametrize("kind", ["archive", "setstate", "regressor", "encoder"])
@@ -110,7 +93,9 @@ def test_code_in_a_weights_file_does_not_run(folder: Path, released: Path, tmp_p
     shutil.copytree(released, weights)
     path = weights / ("ARNIQA.pth" if kind == "encoder" else "regressor_kadid10k.pth")
     if kind == "archive":
-        path.write_bytes(with_pickle(scripted(Released()), pickle.dumps(Malicious(marker), protocol=2)))
+        path.write_bytes(
+            with_pickle(scripted(Released(random_regressor(0))), pickle.dumps(Malicious(marker), protocol=2))
+        )
     elif kind == "setstate":
         path.write_bytes(scripted(SetState(str(marker))))
     else:
@@ -217,7 +202,7 @@ def test_texts_are_escaped_in_pages(folder: Path, released: Path) -> None:
     assert hostile not in text and "&lt;img src=x onerror=alert(1)&gt;" in text
 
 
-def test_a_mirror_that_never_answers_is_given_up(waiting: tuple[str, Popen]) -> None:
+def test_a_mirror_that_never_answers_is_given_up(waiting: tuple[str, Any]) -> None:
     url, process = waiting
     error = end(process).error
     assert url in error and "timed out" in error

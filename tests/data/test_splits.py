@@ -10,12 +10,11 @@ import pytest
 from data import get_dataset, splits
 from data.split_files import load_splits, make_splits, save_splits, splits_hash
 from models.errors import UserError
-from tests.data.layouts import make_small, small
-from tests.processes import LIMIT, one_at_a_time, started
+from tests.contract.runs import end, running
+from tests.data.layouts import make_small
 
 NAMES = [f"{i:02d}.png" for i in range(20)]
 REFERENCES = [f"ref{i // 4}" for i in range(20)]
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -125,32 +124,22 @@ def test_the_users_own_splits_take_precedence(tmp_path: Path) -> None:
     assert get_dataset("kadid10k", tmp_path).get_split_indices(0, "test").tolist() == list(range(24, 30))
 
 
-def test_incomplete_splits_of_the_user_are_reported_and_not_replaced(tmp_path: Path) -> None:
-    root = small("kadid10k", tmp_path)
-    (root / "splits" / "test.npy").unlink()
-    with pytest.raises(UserError, match=r"test\.npy: .*not found"):
-        get_dataset("kadid10k", tmp_path)
-    assert not (root / "splits" / "test.npy").exists()
-
-
 FIRST_USE = """
-import sys
 from data import get_dataset
-print(get_dataset("mine", sys.argv[1], crop_size=32).get_split_indices(3, "test").tolist())
+print(get_dataset("mine", ".", crop_size=32).get_split_indices(3, "test").tolist())
 """
 
 
-@one_at_a_time
 def test_eight_processes_that_use_a_dataset_first_have_the_same_splits(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     rows = "\n".join(f"{i}.png,{i}" for i in range(50))
     (tmp_path / "mine" / "labels.csv").write_text(f"image,score\n{rows}\n")
-    command = [sys.executable, "-c", FIRST_USE, str(tmp_path)]
-    with ExitStack() as running:
-        processes = [running.enter_context(started(command, cwd=ROOT)) for _ in range(8)]
-        outputs = {process.communicate(timeout=LIMIT)[0] for process in processes}
-    assert [process.returncode for process in processes] == [0] * 8
-    assert len(outputs) == 1
+    (tmp_path / "program.py").write_text(FIRST_USE)
+    with ExitStack() as stack:
+        processes = [stack.enter_context(running(tmp_path, str(tmp_path / "program.py"))) for _ in range(8)]
+        ended = [end(process) for process in processes]
+    assert [each.code for each in ended] == [0] * 8
+    assert len({each.out for each in ended}) == 1
     assert not list((tmp_path / "mine").rglob("*.partial"))
 
 
@@ -169,6 +158,10 @@ def test_the_command_creates_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert json.loads((root / "splits" / "made_for.json").read_text())["rows"] == 30
     with pytest.raises(UserError, match="splits: is not empty"):
         command(monkeypatch, tmp_path, "kadid10k")
+    (root / "splits" / "test.npy").unlink()
+    with pytest.raises(UserError, match=r"test\.npy: .*not found"):  # not replaced
+        get_dataset("kadid10k", tmp_path)
+    assert not (root / "splits" / "test.npy").exists()
 
 
 def test_a_file_named_splits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

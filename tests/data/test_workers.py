@@ -33,16 +33,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class WithModules(Dataset):
-    """Items of a dataset, each with the names of the packages that its process has imported."""
+    """Items of datasets, each with the names of the packages that its process has imported."""
 
-    def __init__(self, dataset: Any, items: list[Any]) -> None:
-        self.dataset, self.items = dataset, items
+    def __init__(self, items: list[tuple[Any, Any]]) -> None:
+        self.items = items
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, number: int) -> tuple[Any, set[str]]:
-        return self.dataset[self.items[number]], {name.partition(".")[0] for name in sys.modules}
+        dataset, item = self.items[number]
+        return dataset[item], {name.partition(".")[0] for name in sys.modules}
 
 
 def tensors(item: Any) -> list[Tensor]:
@@ -51,18 +52,16 @@ def tensors(item: Any) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["training", "test", "scoring"])
-def test_a_worker_imports_what_a_sample_needs_and_gives_the_same(folder: Path, kind: str, method: str) -> None:
-    datasets: dict[str, tuple[Any, list[Any]]] = {
-        "training": (KADIS700Dataset(folder, patch_size=48, images_folder="mine", pristine_prob=0), [(0, 1), (7, 0)]),
-        "test": (get_dataset("mine", folder, crop_size=48, with_splits=False), [0, 1]),
-        "scoring": (ImageFiles(sorted((folder / "mine").glob("*.png")), 48, None), [0, 1]),
-    }
-    dataset, items = datasets[kind]
+def test_a_worker_imports_what_a_sample_needs_and_gives_the_same(folder: Path, method: str) -> None:
+    """Samples for training, for a test and for scoring."""
+    training = KADIS700Dataset(folder, patch_size=48, images_folder="mine", pristine_prob=0)
+    test = get_dataset("mine", folder, crop_size=48, with_splits=False)
+    scoring = ImageFiles(sorted((folder / "mine").glob("*.png")), 48, None)
+    items = [(training, (0, 1)), (training, (7, 0)), (test, 0), (test, 1), (scoring, 0), (scoring, 1)]
     options = {"batch_size": None, "num_workers": 1, "worker_init_fn": ignore_signals, "timeout": 100}
-    loader = DataLoader(WithModules(dataset, items), multiprocessing_context=method, **options)
-    for number, (found, modules) in enumerate(batches(loader)):
-        expected = tensors(dataset[items[number]])
+    loader = DataLoader(WithModules(items), multiprocessing_context=method, **options)
+    for (dataset, item), (found, modules) in zip(items, batches(loader), strict=True):
+        expected = tensors(dataset[item])
         assert len(expected) > 0
         assert all(torch.equal(one, two) for one, two in zip(tensors(found), expected, strict=True))
         assert "torch" in modules and modules & NOT_FOR_SAMPLES == set()

@@ -1,27 +1,22 @@
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from models.errors import UserError
-from tests.processes import run
+from tests.contract.runs import quick
 from tests.utils.evaluation.test_comparison import frame, with_results
 from utils.report import __main__
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_a_comparison_is_a_table_and_a_page(tmp_path: Path) -> None:
     for seed, name in enumerate(("one", "two")):
         with_results(tmp_path / "experiments", name, live=frame(0.5 + seed / 2, seed), **{"<b>own": frame(0.5, seed)})
-    command = [sys.executable, "-m", "utils.report", "compare"]
-    options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(ROOT)}}
-    ended = run([*command, "one", "two"], **options)
-    assert ended.returncode == 0, ended.stderr
-    assert "all 2" in ended.stdout and "live" in ended.stdout and "difference" in ended.stdout
+    ended = quick(tmp_path, "utils.report", "compare", "one", "two")
+    assert ended.code == 0, ended.err
+    assert "all 2" in ended.out and "live" in ended.out and "difference" in ended.out
     text = (tmp_path / "experiments" / "comparison.html").read_text(encoding="utf-8")
-    for shown in (ended.stdout, text):
+    for shown in (ended.out, text):
         assert "live: scores of unstated origin" in shown
     assert "Difference to one" in text and "all 2" in text and "<b>own" not in text
     assert text.count("<svg") == 2 and "Plotly.newPlot" not in text

@@ -72,9 +72,3 @@ def test_a_drawing_of_a_long_training_is_small() -> None:
         assert len(drawing("caption", draw, steps)) < 60_000
     axes: Any = figures.loss_curve(steps).axes[0]
     assert axes.dataLim.ymin == steps["loss"].min() and axes.dataLim.ymax == steps["loss"].max()
-
-
-def test_long_names_keep_their_ends() -> None:
-    assert figures.shortened("a" * 26) == "a" * 26
-    short = figures.shortened("the_first_of_many_photographs_1")
-    assert len(short) <= 26 and short.startswith("the_first") and short.endswith("graphs_1")

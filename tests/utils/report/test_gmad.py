@@ -96,14 +96,9 @@ def test_mistakes_are_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) ->
     images = sorted(photos.iterdir())
     a = write(photos.parent / "a.csv", images, np.arange(12.0))
     b = write(photos.parent / "b.csv", images[:-1], np.arange(11.0))
-    (photos.parent / "other.csv").write_text("name,mos\nx,1\n", encoding="utf-8")
     for arguments, message in (
         ((a, b), r"b\.csv: has no score of .*11\.png, which .*a\.csv has"),
-        ((b, a), r"b\.csv: has no score of .*11\.png"),
         ((a, a, "--quantiles", 7), "12 images.*--quantiles 7.*at most 6"),
-        ((a, "none.csv"), r"none\.csv: cannot be read"),
-        ((a, "other.csv"), r"other\.csv: not a file of scores"),
-        ((a, a, "--out", a.with_suffix(".png")), r"--out: .*a\.csv exists and does not look like"),
         ((a, a, "--out", "map.csv"), r"--out: found map\.csv; allowed: .*\.png"),
     ):
         with pytest.raises(UserError, match=message):

@@ -57,7 +57,7 @@ def settle(tab: Any) -> list[str]:
 @pytest.mark.parametrize("name", [*(make.__name__ for make in EXAMPLES), "comparison", "scores"])
 def test_a_person_sees_no_fault(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
     found = {}
-    widths = WIDTHS if scheme == "light" else (WIDTHS[0], WIDTHS[-1])  # in dark, only the colours differ
+    widths = WIDTHS if scheme == "light" else WIDTHS[1:2]  # in dark, only the colours differ
     for width, next_width in zip(widths, (*widths[1:], widths[0]), strict=True):
         tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         tab.set_default_timeout(200_000)  # of a busy machine

@@ -1,9 +1,5 @@
 """utils.report.manifold_drawing: the training continues, and gets the pictures of a finished drawing once."""
 
-import os
-import signal
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +7,20 @@ import numpy as np
 import pytest
 
 from models.experiment import Experiment
-from tests.processes import run, started
+from tests.contract.runs import needs_linux, quick, running
+from tests.processes import wait_until
 from utils.config.keys import VisualizationSection
 from utils.report.manifold_drawing import ManifoldDrawing
 
-ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
+import multiprocessing
 import sys
 from pathlib import Path
 from models.experiment import Experiment
 from utils.report.manifold_drawing import ManifoldDrawing
 from tests.utils.report.test_manifold_drawing import start
 start(ManifoldDrawing(Experiment(Path(sys.argv[1]), "title"), interactive=True))
-print("started", flush=True)
+print(multiprocessing.active_children()[0].pid, flush=True)
 """
 
 
@@ -69,38 +66,27 @@ def test_a_drawing_that_fails_has_no_pictures_and_one_that_is_stopped_leaves_not
     assert not list(tmp_path.iterdir()) and drawing.figures(wait=True) == {}
 
 
-def test_a_program_that_ends_does_not_wait(tmp_path: Path) -> None:
-    ended = run([sys.executable, "-c", PROGRAM, str(tmp_path)], cwd=ROOT)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "started\n", "")
-    assert not list(tmp_path.iterdir())
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM, encoding="utf-8")
+    return path
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGKILL")
-def test_a_drawing_ends_with_a_training_that_is_killed(tmp_path: Path) -> None:
+def test_a_program_that_ends_does_not_wait(tmp_path: Path, program: Path) -> None:
+    ended = quick(tmp_path, str(program), tmp_path / "experiment")
+    assert (ended.code, ended.err) == (0, "")
+    assert not (tmp_path / "experiment").exists()
+
+
+@needs_linux
+def test_a_drawing_ends_with_a_training_that_is_killed(tmp_path: Path, program: Path) -> None:
     """It went on, and could write into the experiment that a resumed training had locked."""
-    program = PROGRAM + "import time; time.sleep(600)"
-    with started([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) as process:
-        assert process.stdout is not None and process.stdout.readline() == "started\n"
+    with program.open("a") as file:
+        file.write("import time; time.sleep(600)")
+    with running(tmp_path, str(program), tmp_path / "experiment") as process:
+        drawing = Path("/proc", process.stdout.readline().strip())
+        assert drawing.exists()
         process.kill()
-        process.wait(60)
-        time.sleep(20)  # a drawing takes about five
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-def test_a_fork_does_not_wait_for_the_drawing(tmp_path: Path) -> None:
-    """In a thread, it did forever, in one of some tens of forks."""
-    drawing = ManifoldDrawing(Experiment(tmp_path, "title"), interactive=True)
-    start(drawing)
-    signal.alarm(120)
-    try:
-        deadline = time.monotonic() + 60
-        while drawing.figures(wait=False) == {} and time.monotonic() < deadline:
-            child = os.fork()
-            if child == 0:
-                os._exit(0)
-            os.waitpid(child, 0)
-            time.sleep(0.05)
-    finally:
-        signal.alarm(0)
-        drawing.stop()
+        wait_until(lambda: not drawing.exists())
+    assert not (tmp_path / "experiment").exists()
