@@ -2,7 +2,7 @@
 
 `KADIS700/ref_imgs/` contains tiles of 17 photos, `known_levels/` degraded copies of another part of each photo. The
 score of a copy is its level of degradation, 1 to 5, which is known because this command made the copy. It is not a
-human score and says nothing about human judgement. In each of the four splits, the regressor is not fitted on the test
+human score and says nothing about human judgement. In each of the six splits, the regressor is not fitted on the test
 photos, and each photo is in the test once. The encoder is trained on tiles of all photos, without scores.
 """
 
@@ -28,7 +28,7 @@ SEED = 27
 LONGEST = 512  # side of a photo; larger ones are resized
 REFERENCE = 128  # side of the part that is degraded, at the middle of a photo's right edge; no tile overlaps it
 TILE, STRIDE = 128, 80  # side of the training tiles, and distance between them
-SPLITS = 4
+SPLITS = 6
 FROM_SKIMAGE = (
     "astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
     "immunohistochemistry", "moon", "retina", "rocket",
