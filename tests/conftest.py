@@ -2,11 +2,15 @@
 
 import signal
 
+import hypothesis
 import pytest
 
 from tests.models.arniqa_files import encoder, experiment, released
 
 __all__ = ["encoder", "experiment", "released"]
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # no test depends on the speed of the machine
+hypothesis.settings.load_profile("no deadline")
 
 # SIGTERM stops the tests as Ctrl-C does, so that they end the processes that they started. A shell lets its background
 # jobs ignore Ctrl-C, and the processes that they start.

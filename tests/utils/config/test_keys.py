@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import UserError
@@ -230,7 +230,6 @@ def test_help_lists_every_key(capsys: pytest.CaptureFixture[str], monkeypatch: p
 TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1).filter(str.strip)
 
 
-@settings(deadline=None)  # each file is written to the disk
 @given(
     path=TEXTS.filter(lambda text: text != "null"),
     lr=st.floats(min_value=0, exclude_min=True, allow_infinity=False),

@@ -21,7 +21,7 @@ def make(content: str, height: int, width: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", DISTORTIONS)
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(number=st.integers(0, 4), size=sizes, content=contents)
 @example(number=0, size=(33, 47), content="black")
 @example(number=4, size=(47, 33), content="black")
