@@ -108,7 +108,7 @@ def tune_malloc() -> None:
     """Makes glibc's malloc keep freed memory in the process. Does nothing with another C library.
 
     By default, glibc returns large blocks to the system, which must clear the pages of the next ones. The process then
-    stays at its peak size. docs/speed.md has the measured gain.
+    stays at its peak size. docs/benchmarks.md has the measured gain.
     """
     if platform.libc_ver()[0] != "glibc":
         return
