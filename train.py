@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import torch
@@ -113,13 +114,14 @@ class Trainer:
     def run(self) -> None:
         """The training loop, from the position of the state to the last epoch."""
         training, state, log = self.config.training, self.state, self.log
+        self.sampler.set_position(state.epoch, state.step)
         loader = training_loader(self.dataset, self.sampler, training.num_workers, self.device.type == "cuda")
+        loaded = batches(loader)  # of all epochs: the workers go on during a validation
         for epoch in range(state.epoch, training.epochs):
             self.model.train()
-            self.sampler.set_position(epoch, state.step)
             log.start_clock()
             with progress_bar(f"epoch {epoch + 1}/{training.epochs}", self.steps, state.step, "step") as bar:
-                for batch in batches(loader) if state.step < self.steps else ():
+                for batch in islice(loaded, self.steps - state.step):
                     self.image_report.report(batch)
                     frequency = training.log_images_frequency
                     if log.sends_media and frequency > 0 and state.step % frequency == 0:

@@ -40,30 +40,35 @@ def training_set(config: Config) -> KADIS700Dataset:
 
 
 class TrainingBatchSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) pairs. Each epoch is a permutation of all images that depends on (seed, epoch).
+    """Batches of (epoch, index) pairs of all epochs, so that workers prefetch the first batches of the next epoch.
 
-    The last batch of an epoch is dropped if it is incomplete. With several ranks, each rank yields its share of every
-    global batch, so the global batches do not depend on the number of ranks.
+    Each epoch is a permutation of all images that depends on (seed, epoch). The last batch of an epoch is dropped if it
+    is incomplete. With several ranks, each rank yields its share of every global batch, so the global batches do not
+    depend on the number of ranks.
 
     Args:
         num_images: number of training images.
         batch_size: number of images in a global batch, over all ranks; must be a multiple of `world_size`.
         seed: seed of the permutations.
+        epochs: number of epochs.
         rank: index of this process.
         world_size: number of processes.
     """
 
-    def __init__(self, num_images: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, num_images: int, batch_size: int, seed: int, epochs: int = 1, rank: int = 0, world_size: int = 1
+    ) -> None:
         self.num_images = num_images
         self.batch_size = batch_size
         self.seed = seed
+        self.epochs = epochs
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
         self.step = 0
 
     def set_position(self, epoch: int, step: int = 0) -> None:
-        """Sets the epoch of the next iteration, and the number of its first batch."""
+        """Sets the epoch and the batch at which the next iteration begins."""
         self.epoch = epoch
         self.step = step
 
@@ -72,14 +77,17 @@ class TrainingBatchSampler(Sampler[list[tuple[int, int]]]):
         return self.num_images // self.batch_size
 
     def __len__(self) -> int:
-        return self.steps_per_epoch - self.step
+        return (self.epochs - self.epoch) * self.steps_per_epoch - self.step
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = sample_generator(self.seed, self.epoch, ORDER)
-        order = torch.randperm(self.num_images, generator=generator).tolist()
-        for step in range(self.step, self.steps_per_epoch):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [(self.epoch, index) for index in batch[self.rank :: self.world_size]]
+        start = self.step
+        for epoch in range(self.epoch, self.epochs):
+            generator = sample_generator(self.seed, epoch, ORDER)
+            order = torch.randperm(self.num_images, generator=generator).tolist()
+            for step in range(start, self.steps_per_epoch):
+                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+                yield [(epoch, index) for index in batch[self.rank :: self.world_size]]
+            start = 0
 
 
 def batch_sampler(dataset: KADIS700Dataset, config: Config) -> TrainingBatchSampler:
@@ -96,7 +104,7 @@ def batch_sampler(dataset: KADIS700Dataset, config: Config) -> TrainingBatchSamp
             f"training.batch_size: {batch_size} is more than the {len(dataset)} images in {dataset.folder}, "
             "so no batch can be filled"
         )
-    return TrainingBatchSampler(len(dataset), batch_size, config.seed, rank(), world_size())
+    return TrainingBatchSampler(len(dataset), batch_size, config.seed, config.training.epochs, rank(), world_size())
 
 
 def training_loader(
@@ -109,7 +117,6 @@ def training_loader(
         num_workers=worker_count(num_workers),
         collate_fn=collate_samples,
         pin_memory=pin_memory,
-        persistent_workers=num_workers > 0,
         prefetch_factor=4 if num_workers > 0 else None,
         worker_init_fn=ignore_signals,
     )

@@ -1,3 +1,5 @@
+import pytest
+
 from data.training_loader import TrainingBatchSampler
 
 
@@ -11,21 +13,20 @@ def test_an_epoch_is_a_permutation_without_its_incomplete_batch() -> None:
 
 
 def test_every_epoch_and_every_seed_has_its_own_order() -> None:
-    sampler = TrainingBatchSampler(64, 8, seed=1)
-    first = list(sampler)
-    sampler.set_position(1)
-    second = list(sampler)
+    both = list(TrainingBatchSampler(64, 8, seed=1, epochs=2))
+    first, second = both[:8], both[8:]
+    assert [epoch for batch in both for epoch, _ in batch] == [0] * 64 + [1] * 64
     assert [i for b in first for _, i in b] != [i for b in second for _, i in b]
-    assert first != list(TrainingBatchSampler(64, 8, seed=2))
+    assert first == list(TrainingBatchSampler(64, 8, seed=1)) != list(TrainingBatchSampler(64, 8, seed=2))
 
 
-def test_iteration_can_start_at_any_step() -> None:
-    sampler = TrainingBatchSampler(64, 8, seed=1)
-    sampler.set_position(3)
+@pytest.mark.parametrize(("epoch", "step"), [(0, 5), (2, 0), (1, 8), (3, 0)])
+def test_iteration_can_start_at_any_step_of_any_epoch(epoch: int, step: int) -> None:
+    sampler = TrainingBatchSampler(64, 8, seed=1, epochs=3)
     whole = list(sampler)
-    sampler.set_position(3, step=5)
-    assert list(sampler) == whole[5:]
-    assert len(sampler) == 3
+    sampler.set_position(epoch, step)
+    assert list(sampler) == whole[8 * epoch + step :]
+    assert len(sampler) == 24 - 8 * epoch - step
 
 
 def test_the_global_batches_do_not_depend_on_the_number_of_ranks() -> None:
