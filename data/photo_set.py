@@ -31,6 +31,10 @@ from utils.distortions import DISTORTIONS, NUM_LEVELS
 Pixels = NDArray[np.uint8]
 TEST_SET = "pseudo_scores"
 RANGE = (1.0, 5.0)  # of pseudo-scores
+SETTINGS = {  # content of dataset.yaml
+    "ssim": "# SSIM mapped to this range, not human scores\nscores: pseudo\nrange: [1, 5]\ndirection: higher\n",
+    "level": "# the level of degradation, not a human score\nscores: level\nrange: [1, 5]\ndirection: lower\n",
+}
 
 
 def make(photos: Path, out: Path, references: int, seed: int) -> None:
@@ -56,7 +60,7 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
     held_out = set(np.random.default_rng(seed).permutation(len(paths))[:references].tolist())
 
     def fill(inside: Path) -> None:
-        references = {path.stem: np.asarray(open_image(path)) for i, path in enumerate(paths) if i in held_out}
+        references = {path.stem: path for i, path in enumerate(paths) if i in held_out}
         make_degraded_copies(references, inside / TEST_SET, seed)
         for i, path in enumerate(paths):
             if i not in held_out:
@@ -68,19 +72,21 @@ def make(photos: Path, out: Path, references: int, seed: int) -> None:
 
 
 def make_degraded_copies(
-    references: Mapping[str, Pixels],
+    photos: Mapping[str, Path | Pixels],
     folder: Path,
     seed: int,
     types: Sequence[str] = tuple(DISTORTIONS),
+    levels: Sequence[int] = range(1, 1 + NUM_LEVELS),
     score: Literal["ssim", "level"] = "ssim",
 ) -> tuple[list[str], list[str]]:
-    """Writes a dataset: images/ with each reference at all levels of the types, labels.csv and dataset.yaml.
+    """Writes a dataset: images/ with each reference at some levels of some types, labels.csv and dataset.yaml.
 
     Args:
-        references: name -> H x W x 3 pixels.
+        photos: the references, name -> path or H x W x 3 pixels.
         folder: of the dataset; must not exist.
         seed: of the random draws in the distortions.
-        types: of distortion.
+        types: distortion types.
+        levels: levels of each type, from 1 to 5.
         score: "ssim": pseudo-scores, SSIM mapped from [0, 1] to 1..5. They serve to check that a pipeline runs and
             learns. "level": the level of degradation, 1 to 5, lower is better. Neither is a human score.
 
@@ -88,10 +94,11 @@ def make_degraded_copies(
         The names of the images, and of the reference of each.
     """
     (folder / "images").mkdir(parents=True)
-    copies = [(kind, level) for kind in types for level in range(1, 1 + NUM_LEVELS)]
+    copies = [(kind, level) for kind in types for level in levels]
     rows: list[tuple[str, str, str, str, str, int]] = []
-    with tqdm(total=len(references) * len(copies), desc="distorting", unit="image", disable=None) as bar:
-        for number, (reference, pixels) in enumerate(references.items()):
+    with tqdm(total=len(photos) * len(copies), desc="distorting", unit="image", disable=None) as bar:
+        for number, (reference, photo) in enumerate(photos.items()):
+            pixels = np.asarray(open_image(photo)) if isinstance(photo, Path) else photo
             for kind, level in copies:
                 generator = sample_generator(seed, number, 10 * list(DISTORTIONS).index(kind) + level)
                 copy = distorted(pixels, kind, level, generator)
@@ -101,11 +108,7 @@ def make_degraded_copies(
                 rows.append((name, value, reference, kind, DISTORTIONS[kind].group, level))
                 bar.update()
     write_csv(folder / "labels.csv", [("image", "score", "reference", "type", "group", "level"), *rows])
-    what = "SSIM mapped to this range" if score == "ssim" else "the level of degradation"
-    direction = "higher" if score == "ssim" else "lower"
-    kind = "pseudo" if score == "ssim" else "level"
-    settings = f"# {what}, not human scores\nscores: {kind}\nrange: {[*RANGE]}\ndirection: {direction}\n"
-    (folder / "dataset.yaml").write_text(settings, encoding="utf-8")
+    (folder / "dataset.yaml").write_text(SETTINGS[score], encoding="utf-8")
     return [row[0] for row in rows], [row[2] for row in rows]
 
 

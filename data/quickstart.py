@@ -1,7 +1,7 @@
 """Makes a small data folder from photos in installed packages: python -m data.quickstart.
 
 `KADIS700/ref_imgs/` contains tiles of 17 photos, `known_levels/` degraded copies of another part of each photo. The
-score of a copy is its level of degradation, 1 to 5, which is known because this command made the copy. It is not a
+score of a copy is its level of degradation, 1, 3 or 5, which is known because this command made the copy. It is not a
 human score and says nothing about human judgement. In each of the six splits, the regressor is not fitted on the test
 photos, and each photo is in the test once. The encoder is trained on tiles of all photos, without scores.
 """
@@ -33,7 +33,8 @@ FROM_SKIMAGE = (
     "astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
     "immunohistochemistry", "moon", "retina", "rocket",
 )  # fmt: skip
-# One or two types per group, so that the whole quickstart takes minutes.
+LEVELS = (1, 3, 5)
+# Three levels, and one or two types per group, so that the whole quickstart takes minutes.
 TYPES = (
     "gaublur", "motionblur", "colordiff", "jpeg2000", "jpeg", "whitenoise", "brighten", "darken", "pixelate",
     "highsharpen",
@@ -54,7 +55,7 @@ def make(folder: Path) -> None:
         photos = load_photos()
         make_training_tiles(photos, inside / "KADIS700" / "ref_imgs")
         references = {name: np.asarray(photo)[_middle(photo.height), -REFERENCE:] for name, photo in photos.items()}
-        names, photo_of = make_degraded_copies(references, inside / TEST_SET, SEED, TYPES, score="level")
+        names, photo_of = make_degraded_copies(references, inside / TEST_SET, SEED, TYPES, LEVELS, score="level")
         save_splits(inside / TEST_SET / "splits", rotating_splits(photo_of, SPLITS, SEED), names)
         (inside / note.name).write_text((__doc__ or "").split("\n\n", 1)[1], encoding="utf-8")
 

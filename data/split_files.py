@@ -26,7 +26,10 @@ PHASES = ("train", "val", "test")
 FILES = tuple(f"{phase}.npy" for phase in PHASES)
 SHIPPED = Path(__file__).resolve().parents[1] / "datasets" / "splits"
 RECORD = "made_for.json"
-REMEDY = "use the original annotation file, or create your own splits with 'python -m data.splits make'"
+REMEDY = (
+    "use the original annotation file, or remove the dataset's folder splits/, if there is one, and run "
+    "'python -m data.splits make'"
+)
 NUM_SPLITS = 10
 SEED = 27
 VAL_SHARE, TEST_SHARE = 0.1, 0.2

@@ -118,6 +118,9 @@ class ARNIQA(HubModule):
         Returns:
             N scores; with `return_embedding`, also the N x 4096 that they are computed from: `embed` of the images, or
             its absolute difference to `reference`.
+
+        Raises:
+            ImageError: `reference` is missing, or the model takes none.
         """
         if (reference is not None) != self.full_reference:
             needed = "missing; this model" if self.full_reference else "found one; only a full-reference model"
@@ -161,8 +164,10 @@ class ARNIQA(HubModule):
         items, single = one_by_one(images)
         against, expected = None, None
         if reference is not None:
-            (named,) = one_by_one(reference, "reference")[0]
-            full, half, expected = self._views(*named, crops)
+            references, one = one_by_one(reference, "reference")
+            if not one:
+                raise ImageError("reference: found several images; give one")
+            full, half, expected = self._views(*references[0], crops)
             against = self.embed_crops(full, half)
         scores = []
         step = BATCH if crops == "five" else 1  # whole images differ in size

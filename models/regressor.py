@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import WeightsError, shorten
-from .files import write_atomic
+from .files import parsing, write_atomic
 from .names import ALLOWED, NAME
 from .torchscript import UnknownForm, is_torchscript, read_torchscript
 from .weights_file import check_archive, read_weights
@@ -38,6 +39,7 @@ RELEASED_SCORES: dict[str, tuple[tuple[float, float], str]] = {
     "clive": ((1.0, 100.0), "mos"),
     "koniq10k": ((1.0, 100.0), "mos"),
 }
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
 SCORE_KINDS = {  # in words
     "human": "human scores",
     "pseudo": "pseudo-scores, computed by a measure and not human",
@@ -47,12 +49,18 @@ SCORE_KINDS = {  # in words
 
 
 def _is_tensor(value: Any, size: int) -> bool:
-    return isinstance(value, Tensor) and value.numel() == size
+    dense = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+    return dense and value.numel() == size and bool(torch.isfinite(value).all())
 
 
 def _is_range(value: Any) -> bool:
-    numbers = isinstance(value, list | tuple) and all(isinstance(bound, int | float) for bound in value)
-    return numbers and len(value) == 2 and value[0] < value[1]
+    return _are_numbers(value) and len(value) == 2 and value[0] < value[1]
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(number, int | float) and abs(number) <= sys.float_info.max for number in value
+    )
 
 
 def _is_side(value: Any, lowest: int) -> bool:
@@ -68,6 +76,11 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mos_type": (lambda value: value in ("mos", "dmos"), "mos, dmos"),
     "crop_size": (lambda value: _is_side(value, 1), f"integer in [1, {MAX_SIDE}]"),
     "shorter_side": (lambda value: value is None or _is_side(value, 32), f"integer in [32, {MAX_SIDE}]"),
+    "precision": (lambda value: value in PRECISIONS, ", ".join(PRECISIONS)),
+    "score_quantiles": (
+        lambda value: value is None or (_are_numbers(value) and len(value) > 1 and list(value) == sorted(value)),
+        "ascending numbers",
+    ),
     "score_kind": (lambda value: isinstance(value, str) and value in SCORE_KINDS, ", ".join(SCORE_KINDS)),
 }
 
@@ -238,9 +251,13 @@ def _archive_content(path: Path) -> dict[str, Any]:
                 f"{path}: a TorchScript archive of an unknown form ({shorten(error)}); if you trust its source, set "
                 f"{TORCHSCRIPT_VARIABLE}=1 to have torch.jit.load read it, which runs code that the file contains"
             ) from error
-        state, extra = torch.jit.load(str(path), map_location="cpu").state_dict(), None
+        try:
+            state, extra = torch.jit.load(str(path), map_location="cpu").state_dict(), None
+        except RuntimeError as damage:
+            raise WeightsError(f"{path}: damaged ({shorten(damage)}); delete it and download it again") from damage
     if extra:
-        return {**json.loads(extra), **state}
+        with parsing(path, "a regressor"):
+            return {**json.loads(extra), **state}
     dataset = path.stem.removeprefix("regressor_")
     if dataset not in RELEASED_SCORES:
         raise WeightsError(

@@ -66,6 +66,9 @@ def load_encoder(path: str | Path) -> ResNet:
                 len(state["projector.2.weight"]), pretrained=False, use_norm=metadata.get("use_norm", True)
             )
         encoder.load_state_dict(state, strict=True, assign=True)
+        broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+        if broken:
+            raise RuntimeError(f"{broken[0]} is not finite")
     except (RuntimeError, AttributeError, KeyError, TypeError) as error:
         reason = str(error).partition("\n")[2] or error  # PyTorch's first line only names the class
         raise WeightsError(f"{path}: not the weights of this encoder ({shorten(reason)}); {use}") from error

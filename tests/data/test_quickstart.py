@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data import KADIS700Dataset, get_dataset, quickstart
-from data.quickstart import REFERENCE, TEST_SET, TYPES, _middle, load_photos, make
+from data.quickstart import LEVELS, REFERENCE, TEST_SET, TYPES, _middle, load_photos, make
 from data.tables import csv_rows
 from models.errors import UserError
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_scores_are_the_levels_of_degradation_and_not_human_scores(folder: Path) -> None:
     dataset = get_dataset(TEST_SET, folder, crop_size=64)
-    assert len(dataset) == 17 * len(TYPES) * 5
+    assert len(dataset) == 17 * len(TYPES) * len(LEVELS)
     assert dataset.mos.tolist() == dataset.distortion_levels and dataset.mos_type == "dmos"
     assert set(dataset.distortion_types or []) == set(TYPES)
     assert dataset.score_kind == "level"
@@ -32,7 +32,7 @@ def test_scores_are_the_levels_of_degradation_and_not_human_scores(folder: Path)
         copy = np.asarray(Image.open(folder / TEST_SET / name)).astype(float)
         changes.setdefault(name.removeprefix(f"images/{reference}_"), []).append(np.abs(copy - clean[reference]).mean())
     for kind in TYPES:
-        means = [np.mean(changes[f"{kind}_{level}.png"]) for level in range(1, 6)]
+        means = [np.mean(changes[f"{kind}_{level}.png"]) for level in LEVELS]
         assert means == sorted(means), kind
 
 

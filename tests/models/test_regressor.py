@@ -66,11 +66,16 @@ def test_released_archives_load(released: Path) -> None:
     ("name", "value"),
     [
         ("weights", torch.ones(1, 7)),
+        ("weights", torch.full((1, 4096), float("nan"))),
+        ("weights", torch.ones(1, 4096).to_sparse()),
         ("biases", 3),
         ("dataset", "../x"),
         ("mos_range", [1, 0]),
         ("crop_size", 10**9),
         ("shorter_side", 512.0),
+        ("mos_range", [0, 10**400]),
+        ("precision", "int8"),
+        ("score_quantiles", [2.0, 1.0]),
         ("score_kind", {}),
     ],
 )

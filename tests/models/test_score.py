@@ -139,6 +139,8 @@ def test_a_full_reference_model_compares_with_the_reference(
     assert scores[0].item() == pytest.approx(printed, abs=1e-6)
     same = (model.regressor.bias / 10).expand(2)  # no distance
     torch.testing.assert_close(scores[1:], same, rtol=0, atol=1e-5)
+    with pytest.raises(ImageError, match="reference: found several images"):
+        model.score(files[0], reference=[files[0], files[0]])
     with pytest.raises(ImageError, match="reference: missing"):
         model.score(other)
     with pytest.raises(ImageError, match=r"1\.png: 67 x 91 pixels; the reference has 90 x 72"):

@@ -64,6 +64,11 @@ def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
         if list(table.columns) != COLUMNS:
             raise ValueError(f"its columns are {', '.join(map(str, table.columns))}")
         table = table.astype({"train_fraction": float, "split": int, "row": int, "prediction": float, "score": float})
+        if not np.isfinite(table[["prediction", "score"]]).all(axis=None):
+            raise ValueError("a prediction or score is not a finite number")
+        unknown = set(table["score_kind"]) - set(SCORE_KINDS)
+        if unknown:
+            raise ValueError(f"the score kind {unknown.pop()} is unknown")
     whole = table[table["train_fraction"] == 1].sort_values(["split", "row"])
     return {name: frame.reset_index(drop=True) for name, frame in whole.groupby("dataset", sort=False)}
 
@@ -101,7 +106,7 @@ def _table(metric: str, titles: Sequence[str], frames: list[pd.DataFrame], seed:
 
 def _check_same(name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame]) -> None:
     """Checks the test images and scores of each split, and the hash of all splits."""
-    same = ["splits_hash", "split", "row", "score"]
+    same = ["splits_hash", "score_kind", "split", "row", "score"]
     for experiment, frame in zip(experiments, frames, strict=True):
         if not frame[same].equals(frames[0][same]):
             raise UserError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import UserError
+from models.files import check_regular
 from models.preprocess import CROP_NAMES
 from models.regressor import EMBEDDING_DIM
 
@@ -76,6 +77,8 @@ class FeatureFile:
     @cached_property
     def _kept(self) -> np.memmap:
         """The states on disk. Creates both files, unless they have their size and form."""
+        check_regular(self.path)
+        check_regular(self.states_path)
         with self._writing():
             size = len(self.states) * ROW
             if not self.path.exists() or self.path.stat().st_size != size:
@@ -86,7 +89,7 @@ class FeatureFile:
                 kept = np.lib.format.open_memmap(self.states_path, "r+")
                 if kept.dtype == STATE and kept.shape == self.states.shape:
                     return kept
-            except (OSError, ValueError, EOFError):  # missing or damaged
+            except Exception:  # missing, or damaged in any way
                 pass
             np.save(self.states_path, np.full(self.states.shape, np.array((-1, 0, False), STATE)))
             return np.lib.format.open_memmap(self.states_path, "r+")

@@ -75,7 +75,8 @@ def cached_features(
     with ExitStack() as locks:
         with raise_on_all_ranks():
             if is_rank0():
-                locks.enter_context(locked(path, f"waiting for another process that extracts {path.name}"))
+                wait = f"waiting for another process that extracts {path.name}" if world_size() == 1 else ""
+                locks.enter_context(locked(path, wait))  # several ranks do not wait longer than a collective may
             file = FeatureFile(path, dataset.images) if is_rank0() else None
             missing = file.missing() if file else []
             check_images(dataset, missing)
@@ -99,7 +100,7 @@ def cache_key(dataset: ScoredDataset, encoder_hash: str, precision: str) -> str:
 def forget_features(cache_dir: Path, encoder_hash: str) -> None:
     """Removes the features that an encoder gave, but not those that another process extracts or, on Windows, maps."""
     for path in cache_dir.glob(f"*_{encoder_hash}_*.float32"):
-        with suppress(UserError, OSError), locked(path):
+        with suppress(UserError, OSError), locked(path, patience=0):
             FeatureFile(path, []).remove()
 
 

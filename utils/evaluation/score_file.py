@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -83,7 +84,11 @@ def read_scores(path: Path) -> dict[str, float]:
         UserError: the file cannot be read, or is something else.
     """
     with parsing(path, "a file of scores", "give one of single_image_inference.py --output"):
-        return {image: float(score) for image, score, error, *_ in _rows(path.read_bytes()) if not error}
+        rows = [row for row in _rows(path.read_bytes()) if not row[2]]
+        scores = {image: float(score) for image, score, *_ in rows}
+        if len(scores) < len(rows) or not all(map(math.isfinite, scores.values())):
+            raise ValueError("an image has two scores, or a score that is not finite")
+        return scores
 
 
 def without_formula(text: Path | str) -> str:
@@ -98,10 +103,10 @@ def without_formula(text: Path | str) -> str:
 def _rows(content: bytes) -> list[list[str]]:
     """The rows of a file of scores without the header."""
     text = content.decode("utf-8-sig", errors="surrogateescape")
-    header, *rows = csv.reader(io.StringIO(text, newline=""))
-    if header != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    if rows[:1] != [COLUMNS] or any(len(row) != len(COLUMNS) for row in rows):
         raise ValueError(f"expected the columns {','.join(COLUMNS)}")
-    return rows
+    return rows[1:]
 
 
 def _as_csv(rows: list[list[str]]) -> bytes:

@@ -59,7 +59,7 @@ def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Resul
                 rows.append([picture, p.prediction, p.score, p.prediction - p.score, p.image])
             content[f"test_{result.dataset}_{kind}_results"] = wandb.Table(columns=COLUMNS, data=rows)
     try:
-        run.log(content, step=max(run.step, _last_step(experiment) * batch_size))
+        run.log(content, step=max(run.step, _last_step(experiment) * batch_size + 1))
         run.summary.update(summary)
         run.finish()
     except (wandb.errors.Error, OSError) as error:

@@ -61,6 +61,7 @@ class RunLog:
         self._pending: list[tuple[dict[str, Any], Tensor, Media]] = []  # rows, losses on the device, media
         self._media: Media = {}  # for the next row
         self._last_step = step
+        self._position = -1  # the last one in W&B
         self.start_clock()
         self._file = self._open(experiment.metrics, step, validated) if is_rank0() else None
         self._wandb = start_wandb(experiment, wandb_settings) if is_rank0() and wandb_settings is not None else None
@@ -119,7 +120,7 @@ class RunLog:
     def close(self, exit_code: int = 0) -> None:
         """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
         if self._media:
-            self._send({}, self._before_next_step(), self._media)
+            self._send({}, max(self._before_next_step(), self._position + 1), self._media)
         if self._file is not None:
             self._file.close()
         if self._wandb is not None:
@@ -152,6 +153,7 @@ class RunLog:
     def _send(self, values: Mapping[str, Any], images_seen: int, media: Media, commit: bool = True) -> None:
         if self._wandb is None:
             return
+        self._position = images_seen
         import wandb
 
         try:

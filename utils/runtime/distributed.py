@@ -14,6 +14,7 @@ from tqdm import tqdm
 from models.errors import UserError
 
 T = TypeVar("T")
+LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets for each process
 TIMEOUT = timedelta(hours=2)  # longer than any work of rank 0 for which the other ranks wait
 
 
@@ -44,11 +45,14 @@ def process_group(device: torch.device, hint: str) -> Iterator[torch.device]:
         hint: what to do if another process ends early, for the error message.
 
     Raises:
-        UserError: another process ended early.
+        UserError: torchrun's variables are missing, or another process ended early.
     """
     if world_size() == 1:
         yield device
         return
+    missing = [name for name in LAUNCHED if name not in os.environ]
+    if missing:
+        raise UserError(f"WORLD_SIZE is {world_size()}, but {', '.join(missing)} is not set; start with torchrun")
     if device.type != "cpu":
         device = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
         torch.get_device_module(device).set_device(device)

@@ -18,7 +18,7 @@ PATIENCE = 10  # seconds to wait for a lock: the workers of a killed process end
 
 
 @contextmanager
-def locked(path: Path, wait: str = "") -> Iterator[None]:
+def locked(path: Path, wait: str = "", patience: float = PATIENCE) -> Iterator[None]:
     """Holds an exclusive lock on `path`.
 
     The lock is the operating system's and ends with the process, so a killed process leaves none behind. The hidden
@@ -26,8 +26,8 @@ def locked(path: Path, wait: str = "") -> Iterator[None]:
 
     Args:
         path: of a file, which need not exist. Its folder is made.
-        wait: what to print before waiting for another process. By default a lock that is taken is an error, after
-            `PATIENCE` seconds.
+        wait: what to print before waiting for another process. By default a lock that is taken is an error.
+        patience: seconds before that error.
 
     Raises:
         UserError: another process has the lock, or the folder cannot be written.
@@ -36,7 +36,7 @@ def locked(path: Path, wait: str = "") -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0 if wait else PATIENCE)
+            lock.acquire(timeout=0 if wait else patience)
         except Timeout:
             if not wait:
                 raise UserError(f"{path}: another process is writing to it; let it finish or stop it") from None

@@ -104,11 +104,11 @@ def starting_processes(dataset: Any = None) -> Iterator[None]:
     main = vars(sys.modules["__main__"])
     names = () if type(dataset).__module__ == "__main__" else ("__spec__", "__file__")
     hidden: dict[str, Any] = {name: main[name] for name in names if name in main}
-    main.update(dict.fromkeys(hidden))  # multiprocessing takes None for an interactive session
     can_block = hasattr(signal, "pthread_sigmask")  # not on Windows
     if can_block:
         resource_tracker.ensure_running()  # unblocks them where it starts
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    main.update(dict.fromkeys(hidden))  # multiprocessing takes None for an interactive session
     try:
         yield
     finally:

@@ -38,7 +38,10 @@ def test_a_full_disk_is_one_line_and_what_was_written_before_is_kept(
     np.testing.assert_array_equal(again.read()[[0, 3]], values(0, 3))
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"any", np.zeros(4).tobytes()])
+DAMAGED = (b"", b"\x93NUMPY", b"\x93NUMPY\x01\0\x08\0{'a': (\n", b"any", np.zeros(4).tobytes())
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
 def test_damaged_states_are_no_states(tmp_path: Path, damage: bytes) -> None:
     image = tmp_path / "a.png"
     image.write_bytes(b"content")

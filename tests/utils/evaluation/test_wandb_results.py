@@ -48,7 +48,7 @@ def test_a_test_has_the_published_names(tmp_path: Path, monkeypatch: pytest.Monk
         expected |= {f"test_{metric}_authentic_avg": AUTHENTIC[metric], f"test_{metric}_avg": 0.7}
     assert {name: found.get(name) for name in expected} == pytest.approx(expected)
 
-    assert {row["_step"] for row in history(tmp_path)} == {160}  # after the training
+    assert {row["_step"] for row in history(tmp_path)} == {161}  # after the training
     tables = {key.split(".")[0] for row in history(tmp_path) for key in row}
     assert tables >= {f"test_{d}_{kind}_results" for d in ("live", "spaq") for kind in ("best", "worst")}
     (written,) = tmp_path.glob("wandb/offline-run-*/files/media/table/test_live_worst_results_*.json")

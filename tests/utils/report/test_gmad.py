@@ -96,7 +96,12 @@ def test_mistakes_are_one_line(photos: Path, monkeypatch: pytest.MonkeyPatch) ->
     images = sorted(photos.iterdir())
     a = write(photos.parent / "a.csv", images, np.arange(12.0))
     b = write(photos.parent / "b.csv", images[:-1], np.arange(11.0))
+    for name, rows in (("nan", ["nan"]), ("twice", ["1", "1"])):
+        text = HEADER + "".join(f"photos/00.png,{score},,m,\n" for score in rows)
+        (photos.parent / f"{name}.csv").write_text(text, encoding="utf-8")
     for arguments, message in (
+        ((a, "nan.csv"), r"nan\.csv: not a file of scores"),
+        ((a, "twice.csv"), r"twice\.csv: not a file of scores"),
         ((a, b), r"b\.csv: has no score of .*11\.png, which .*a\.csv has"),
         ((a, a, "--quantiles", 7), "12 images.*--quantiles 7.*at most 6"),
         ((a, a, "--out", "map.csv"), r"--out: found map\.csv; allowed: .*\.png"),

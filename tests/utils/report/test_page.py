@@ -238,7 +238,7 @@ def test_wandb_gets_the_manifold_and_the_results(real_report: Path) -> None:
     assert [row["_step"] for row in rows if "loss" in row] == [0, 4]  # images seen before the step
     assert all("lr" in row for row in rows if "loss" in row)
     assert [row["_step"] for row in rows if f"val_plcc_{TEST_SET}" in row] == [3, 7]
-    assert [row["_step"] for row in rows if any(key.startswith("test_") for key in row)] == [8]
+    assert [row["_step"] for row in rows if any(key.startswith("test_") for key in row)] == [9]
     assert {row["T-SNE._type"] for row in rows if "T-SNE._type" in row} == {"plotly-file"}
     results = json.loads((real_report.parent / "results.json").read_text(encoding="utf-8"))["summary"]
     assert summary(real_report.parent)[f"test_srocc_{TEST_SET}"] == pytest.approx(results[0]["srocc"])

@@ -13,6 +13,7 @@ from utils.runtime.distributed import (
     broadcast_buffers,
     broadcast_from_rank0,
     check_same,
+    process_group,
     raise_on_all_ranks,
     rank,
     run_on_rank0,
@@ -43,3 +44,12 @@ def _on_rank(number: int, folder: Path) -> None:
 
 def test_values_and_exceptions_reach_all_ranks(tmp_path: Path) -> None:
     on_two_ranks(_on_rank, tmp_path, ranks=3)
+
+
+def test_a_world_size_without_torchruns_variables_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    line = r"WORLD_SIZE is 2, but RANK, .* is not set; start with torchrun"
+    with pytest.raises(UserError, match=line), process_group(torch.device("cpu"), "resume"):
+        pass
