@@ -1,4 +1,4 @@
-"""The encoder alone, for features of images."""
+"""The encoder without the regressor, for image features."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from .weights import own_encoder, published_encoder
 
 
 class Encoder(HubModule):
-    """The encoder without its projection head, frozen as in `ARNIQA`: for inference only, in evaluation mode.
+    """Encoder without its projection head, frozen as in `ARNIQA`: for inference only, in evaluation mode.
 
     Args:
-        weights_dir: folder with ARNIQA.pth, released or exported; by default as for `ARNIQA`.
-        experiment: folder of a training run, experiments/<name>, whose best encoder to use instead.
+        weights_dir: folder with ARNIQA.pth, released or exported; default as for `ARNIQA`.
+        experiment: folder of a training run, experiments/<name>; its best encoder is used instead.
 
     Raises:
         WeightsError: the weights are missing, invalid or cannot be downloaded, or both arguments are given.

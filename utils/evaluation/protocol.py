@@ -162,13 +162,11 @@ def _score_groups(
                 figures[group][name][split] = value
             for what, values in (("predictions", predicted), ("scores", truth)):
                 if is_constant(values):
-                    notes.append(f"{group}, split {split}: all {what} are equal, so the correlations count as 0")
+                    notes.append(f"{group}, split {split}: all {what} are equal, so the correlations are set to 0")
     for group in groups:
         few = int(np.isnan(figures[group]["srocc"]).sum())
         if few:
-            notes.append(
-                f"{group}: fewer than {MIN_IMAGES} images in {few} of {len(tested)} splits, which do not count"
-            )
+            notes.append(f"{group}: fewer than {MIN_IMAGES} images in {few} of {len(tested)} splits, which are ignored")
     return {g: values for g, values in figures.items() if not np.isnan(values["srocc"]).all()}, notes
 
 
