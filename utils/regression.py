@@ -46,7 +46,7 @@ class RidgePath:
         self.score_offset = self.scores.mean()
 
     def predict(self, train: Indices, images: Indices, alphas: Sequence[float] | Array) -> Array:
-        """Predictions for `images` from a fit on `train`, for each alpha: (len(alphas), len(images))."""
+        """Fits on `train` and predicts `images`, for each alpha: (len(alphas), len(images))."""
         if self.crops * len(train) < self.columns:
             gram, vectors, score_mean = self._dual(train, images)
         else:
@@ -55,7 +55,7 @@ class RidgePath:
         return (solved + score_mean).cpu().numpy()
 
     def fit(self, train: Indices, alpha: float) -> tuple[Array, float]:
-        """Coefficients (d,) and intercept of the fit on `train`."""
+        """Fits on `train`; returns the coefficients (d,) and the intercept."""
         if self.crops * len(train) < self.columns:
             rows, mean = self._centred_rows(train)
             y, score_mean = self._centred_scores(train)
@@ -146,7 +146,7 @@ class RidgePath:
 
 
 def best_alpha(grid: Array, alphas: Sequence[float] | Array) -> float:
-    """The alpha with the highest median over the rows of `grid` (splits x alphas); the first one in case of ties."""
+    """Returns the alpha with the highest median over the rows of `grid` (splits x alphas); of ties, the first."""
     return float(alphas[int(np.argmax(np.median(grid, axis=0)))])
 
 
