@@ -130,7 +130,7 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> str:
 
 
 def jpeg_round_trip(noise: Image.Image) -> None:
-    """The calibration unit: Pillow encodes and decodes an image as JPEG at quality 90."""
+    """Encodes and decodes an image as JPEG at quality 90 with Pillow, the unit of the calibration."""
     file = io.BytesIO()
     noise.save(file, "JPEG", quality=90)
     with Image.open(file) as decoded:

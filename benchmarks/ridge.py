@@ -24,7 +24,7 @@ SIZES = {"tid2013": (3000, 25), "kadid10k": (10125, 81)}  # images, references
 
 
 def make_data(images: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 features (images, 5, columns) with norm sqrt(2) and a decaying spectrum, and scores (images,)."""
+    """Returns float32 features (images, 5, columns) with norm sqrt(2) and a decaying spectrum, and scores (images,)."""
     rng = np.random.default_rng(0)
     scores = rng.uniform(1, 5, images)
     features = rng.standard_normal((images, CROPS, columns), np.float32)

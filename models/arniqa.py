@@ -245,7 +245,7 @@ class ARNIQA(HubModule):
         return normalize(crops.to(self.regressor.weight.device)).to(self.regressor.weight.dtype)
 
     def _views(self, name: str, image: OneImage, crops: str) -> tuple[Tensor, Tensor, str]:
-        """k x 3 x H x W crops of an image at both scales, floats on the model's device; and its size for messages."""
+        """Returns k x 3 x H x W crops at both scales, floats on the model's device, and the size of the image as text."""
         picture = self._picture(name, image)
         cut = [
             scale.unsqueeze(0) if crops == "whole" else five_crops(scale, self.crop_size)
@@ -308,6 +308,6 @@ class ARNIQA(HubModule):
 
 
 def _positions(side: int, crop_size: int) -> list[int]:
-    """Start positions of half-overlapping crops that cover 0..side; the last one ends at `side`."""
+    """Returns the start positions of half-overlapping crops that cover 0..side; the last crop ends at `side`."""
     last = max(0, side - crop_size)
     return [*range(0, last, max(1, crop_size // 2)), last]

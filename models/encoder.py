@@ -31,5 +31,5 @@ class Encoder(HubModule):
         self.encoder = inference_encoder(encoder)
 
     def forward(self, images: Tensor) -> Tensor:
-        """ImageNet-normalised images N x 3 x H x W of any size -> features N x 2048, as `ResNet.features`."""
+        """Computes `ResNet.features` of ImageNet-normalised images of any size: N x 3 x H x W -> N x 2048."""
         return self.encoder.features(images.contiguous(memory_format=torch.channels_last))

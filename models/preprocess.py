@@ -86,20 +86,20 @@ def two_scales(image: Image.Image | Tensor, shorter_side: int | None = None) -> 
 
 
 def to_pixels(image: Image.Image | Tensor) -> Tensor:
-    """RGB image -> 3 x H x W uint8. Tensors are returned unchanged."""
+    """Converts an RGB image to 3 x H x W uint8; tensors are returned unchanged."""
     return image if isinstance(image, Tensor) else torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """RGB image -> 3 x H x W float32 in [0, 1], contiguous."""
+    """Converts an RGB image to 3 x H x W float32 in [0, 1], contiguous."""
     return to_unit(to_pixels(image)).contiguous()
 
 
 def five_crops(image: Tensor, crop_size: int) -> Tensor:
-    """3 x H x W -> 5 x 3 x c x c: the crops in `CROP_NAMES`, in this order (paper section 4.2).
+    """Returns the crops in the order of `CROP_NAMES`: 3 x H x W -> 5 x 3 x c x c (paper section 4.2).
 
-    A crop that is larger than the image is padded with zeros. In a corner crop, the image stays at this corner; in the
-    centre crop, its pixel (W // 2, H // 2) is the crop's (c // 2, c // 2).
+    A crop that is larger than the image is padded with zeros. In a corner crop, the image is aligned with this corner.
+    In the centre crop, the pixel (W // 2, H // 2) of the image is the pixel (c // 2, c // 2) of the crop.
     """
     return torch.stack([crop_at(image, x, y, crop_size) for x, y in _corners(*size(image), crop_size)])
 
@@ -148,5 +148,5 @@ def normalize(image: Tensor) -> Tensor:
 
 
 def denormalize(image: Tensor) -> Tensor:
-    """Inverse of `normalize`, clipped to [0, 1]."""
+    """Inverts `normalize` and clips to [0, 1]."""
     return (image * _STD.to(image.device) + _MEAN.to(image.device)).clamp_(0, 1)

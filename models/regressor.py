@@ -137,7 +137,7 @@ class Regressor:
 
     @property
     def about(self) -> dict[str, Any]:
-        """All fields except the tensors, as plain values."""
+        """Fields except the tensors, as plain values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)[2:]}
         return {**values, "mos_range": list(self.mos_range)}
 
@@ -194,7 +194,7 @@ class _Released(nn.Module):
         self.biases = nn.Parameter(regressor.biases.clone(), requires_grad=False)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """N x 4096 -> N x 1."""
+        """Computes the scores of embeddings: N x 4096 -> N x 1."""
         return embedding @ self.weights.T + self.biases
 
 

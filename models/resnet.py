@@ -47,7 +47,7 @@ class ResNet(nn.Module):
         return F.normalize(f, dim=1) if self.use_norm else f
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images N x 3 x H x W -> (`f`: N x 2048, `g`: N x embedding_dim), where g = projector(f)."""
+        """Maps normalised images N x 3 x H x W to (`f`: N x 2048, `g`: N x embedding_dim), with g = projector(f)."""
         f = self.features(x)
         g = self.projector(f)
         return f, F.normalize(g, dim=1) if self.use_norm else g

@@ -15,7 +15,7 @@ from .resnet import ResNet
 
 
 def nt_xent_loss(a: Tensor, b: Tensor, tau: float = 0.1) -> Tensor:
-    """NT-Xent loss (normalised temperature-scaled cross entropy; Chen et al., SimCLR, ICML 2020, eq. 1).
+    """Computes the NT-Xent loss (normalised temperature-scaled cross entropy; Chen et al., SimCLR, ICML 2020, eq. 1).
 
     Row i of `a` and row i of `b` are a positive pair. The negatives of a row are all other rows of `a` and `b`. With
     the cosine similarity s(u, v), the loss of an anchor z with the positive z+ is

@@ -55,7 +55,7 @@ def _corner_area(x: Tensor, y: Tensor, r: float) -> Tensor:
 
 
 def _under_circle(u: Tensor, r: float) -> Tensor:
-    """Integral of sqrt(r^2 - t^2) from 0 to u, for u in 0..r."""
+    """Returns the integral of sqrt(r^2 - t^2) from 0 to u, for u in 0..r."""
     return (u * (r**2 - u**2).clamp(min=0).sqrt() + r**2 * torch.asin((u / r).clamp(max=1))) / 2
 
 

@@ -67,7 +67,7 @@ class FeatureFile:
             self._kept.flush()
 
     def read(self) -> NDArray[np.float32]:
-        """All features (N, 5, 4096), memory-mapped."""
+        """Returns all features (N, 5, 4096), memory-mapped."""
         return np.memmap(self.path, "<f4", mode="r", shape=(len(self.states), CROPS, EMBEDDING_DIM))
 
     def remove(self) -> None:

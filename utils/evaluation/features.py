@@ -90,7 +90,7 @@ def cached_features(
 
 
 def cache_key(dataset: ScoredDataset, encoder_hash: str, precision: str) -> str:
-    """Name of the cache file of a dataset's features: a hash of all that they depend on except the images."""
+    """Returns the name of a dataset's cache file: a hash of all that the features depend on, except the images."""
     size = f"{dataset.crop_size} {dataset.shorter_side}"
     text = f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash} {size} {precision}"
     return f"{dataset.name}_{encoder_hash}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
@@ -153,7 +153,7 @@ class _Part(NamedTuple):
 
 
 class _Readable(Dataset):
-    """Dataset that adds the key `error`: the message for an unreadable image, whose crops are zeros, else empty.
+    """Dataset that adds the key `error`: the message for an unreadable image (its crops are zeros), else empty.
 
     So an unreadable image does not end the extraction before the features of the others are extracted.
     """
@@ -221,7 +221,7 @@ def _encode(
 
 @torch.inference_mode()
 def _encode_batch(encoder: nn.Module, batch: dict[str, Any], device: torch.device) -> _Part:
-    """n x 5 x 3 x c x c crops at both scales -> n x 5 x 4096 features of the readable images."""
+    """Encodes n x 5 x 3 x c x c crops at both scales: n x 5 x 4096 features of the readable images."""
     scales = []
     for crops in (batch["full"], batch["half"]):
         flat = crops.flatten(0, 1).to(device, memory_format=torch.channels_last, non_blocking=True)

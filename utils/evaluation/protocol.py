@@ -66,7 +66,7 @@ class DatasetResult:
     tested: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=TESTED))
 
     def median(self, metric: str, group: str = GLOBAL) -> float:
-        """Median over the splits that have a value."""
+        """Returns the median over the splits that have a value."""
         return float(np.nanmedian(self.scores[group][metric]))
 
     @cached_property
@@ -78,7 +78,7 @@ class DatasetResult:
         return float(low), float(high)
 
     def count(self, group: str = GLOBAL) -> int:
-        """Number of the first split's images in the group."""
+        """Returns the number of the first split's images in the group."""
         return sum(group in (GLOBAL, p.type) for p in self.predictions)
 
     def by_error(self) -> list[Prediction]:

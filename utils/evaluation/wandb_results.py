@@ -16,7 +16,7 @@ THUMBNAIL = 256  # longest side of a picture in a W&B table, in pixels
 
 
 def named_scores(phase: str, scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, float]:
-    """{dataset: {metric: value}} -> {"<phase>_<metric>_<dataset>": value}, including averages over datasets.
+    """Maps {dataset: {metric: value}} to {"<phase>_<metric>_<dataset>": value}, including averages over datasets.
 
     Args:
         phase: "val" or "test".

@@ -1,4 +1,4 @@
-"""The log of a training run: metrics.csv, and Weights & Biases if the configuration says so."""
+"""The log of a training run: metrics.csv, and Weights & Biases if it is configured."""
 
 import csv
 import io
