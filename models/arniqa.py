@@ -245,7 +245,7 @@ class ARNIQA(HubModule):
         return normalize(crops.to(self.regressor.weight.device)).to(self.regressor.weight.dtype)
 
     def _views(self, name: str, image: OneImage, crops: str) -> tuple[Tensor, Tensor, str]:
-        """Returns k x 3 x H x W crops at both scales, floats on the model's device, and the size of the image as text."""
+        """Returns k x 3 x H x W crops at both scales, floats on the model's device, and the image size as text."""
         picture = self._picture(name, image)
         cut = [
             scale.unsqueeze(0) if crops == "whole" else five_crops(scale, self.crop_size)
