@@ -6,7 +6,7 @@ import sys
 import types
 import typing
 
-# torch.hub.list names everything here that can be called and has no leading underscore, so only modules are imported.
+# torch.hub.list shows every callable without a leading underscore, so this file imports modules only.
 
 dependencies = ["torch", "torchvision", "PIL", "numpy"]
 
@@ -14,7 +14,7 @@ _NAME = "_arniqa_models"  # the calling program may have its own package `models
 
 
 def _load(module: str) -> types.ModuleType:
-    """A module of the package `models` of this checkout, which is loaded under a private name, once per process."""
+    """Imports a module of this checkout's package `models`, which is loaded once per process, under a private name."""
     folder = pathlib.Path(__file__).resolve().parent / "models"
     loaded = sys.modules.get(_NAME)
     if loaded is None or loaded.__file__ != str(folder / "__init__.py"):
@@ -31,15 +31,17 @@ def _load(module: str) -> types.ModuleType:
 
 
 def ARNIQA(regressor_dataset: str = "kadid10k", **options: typing.Any) -> typing.Any:
-    """The quality model, in evaluation mode on the CPU: `model.score("photo.jpg")`, from about 0 (bad) to 1 (good).
+    """Returns the quality model in evaluation mode, on the CPU.
+
+    `model.score("photo.jpg")` gives the score of an image, from about 0 (bad) to 1 (good).
 
     `score` takes a path, a PIL image, a tensor (uint8, or floats in [0, 1], not normalised; 3 x H x W or N x 3 x H x W)
-    or a list of these. It returns a tensor without dimensions for one image, else N scores. For float tensors it has a
-    gradient. `models/arniqa.py` says more, also about `forward`, which takes normalised images at two scales.
+    or a list of these. It returns a tensor without dimensions for one image, else N scores. For float tensors the score
+    has a gradient. `models/arniqa.py` has the details, and `forward` for normalised images at two scales.
 
     Args:
         regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k; or, with one of the
-            options, your own.
+            options, your own dataset.
         options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files or an export)
             or `experiment` (folder of a training run), the latter also with `full_reference`.
     """
@@ -47,19 +49,20 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: typing.Any) -> typing
 
 
 def ARNIQA_encoder(weights_dir: str | None = None, experiment: str | None = None) -> typing.Any:
-    """The encoder alone, in evaluation mode on the CPU: ImageNet-normalised images N x 3 x H x W -> features N x 2048.
+    """Returns the encoder in evaluation mode, on the CPU: normalised images N x 3 x H x W -> features N x 2048.
 
-    Images have any size. For the 4096 features of the paper, join those of an image and of its half-scale copy.
+    Images are ImageNet-normalised and have any size. For the 4096 features of the paper, concatenate the features of an
+    image and of its half-scale copy.
 
     Args:
         weights_dir: folder with the released ARNIQA.pth or an export. Default: the folder in ARNIQA_WEIGHTS_DIR; if it
             is not set, the release is downloaded.
-        experiment: folder of a training run (experiments/NAME), whose best encoder to use instead.
+        experiment: folder of a training run (experiments/NAME); its best encoder is used instead.
     """
     return _load("encoder").Encoder(weights_dir, experiment)
 
 
 def _empty(module: str, name: str) -> typing.Any:
-    """An instance without content of a class of ours, for unpickling; see `models/hub_module.py`."""
+    """Returns an uninitialised instance of one of our classes, for unpickling; see `models/hub_module.py`."""
     kind = getattr(_load(module), name)
     return kind.__new__(kind)

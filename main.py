@@ -16,7 +16,7 @@ from utils.runtime.signals import Stopped
 
 
 def check_test_sets(config: Config) -> None:
-    """Opens the test sets, so that a missing or too small one ends the run before the training."""
+    """Opens the test sets, so that errors in them end the run before the training."""
     phases = ("train", "val", "test") if config.test.grid_search else ("train", "test")
     for name in config.test.datasets:
         dataset = get_dataset(name, config.data_base_path, config.test.crop_size, config.test.shorter_side)
@@ -27,7 +27,7 @@ def check_test_sets(config: Config) -> None:
 
 def main() -> int:
     tune_malloc()
-    config, _ = parse_command_line("Train the encoder as the configuration says, then test it.")
+    config, _ = parse_command_line("Train the encoder with the given configuration, then test it.")
     choose_algorithms(config.deterministic)
     with process_group(resolve_device(config.device), f"resume with {resume_hint(config)}") as device:
         with raise_on_all_ranks():

@@ -1,4 +1,4 @@
-"""Scores one image or all images in a folder: python single_image_inference.py --img_path PATH."""
+"""Scores an image, a folder of images or a glob pattern: python single_image_inference.py --img_path PATH."""
 
 import argparse
 import sys
@@ -23,7 +23,7 @@ from utils.report.figure_file import QUALITY_MAP, check_figure, save_quality_map
 from utils.report.scores import check_report, write_scores
 from utils.runtime.device import DTYPES, check_precision, precision_context, resolve_device, tune_malloc
 
-SCORED_BY = {  # by `ARNIQA.score_kind`
+SCORED_BY = {  # keys: `ARNIQA.score_kind`
     "human": "according to its human ratings",
     "pseudo": "by their pseudo-scores, not human ones",
     "level": "by their level of degradation, not human scores",
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, model_name: str) -> int:
-    """Scores the images as the arguments say; returns the exit code of `main`."""
+    """Scores the images according to the arguments; returns the exit code of `main`."""
     options = (arguments.batch_size, arguments.num_workers, arguments.reference)
     compared_with = f"{model.regressor_dataset}'s images, {SCORED_BY[model.score_kind]}"
     if arguments.output:
@@ -60,7 +60,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, model
         for result in score_images(model, paths, *options):
             everything.append(result)
             if output_dropped() and not arguments.report:
-                break  # nobody gets the scores
+                break  # nobody reads the scores
             print_score(result, len(paths) > 1, compared_with)
         failed = sum(result.value is None for result in everything)
     if arguments.report:
@@ -71,7 +71,7 @@ def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, model
 
 
 def print_score(result: Score, with_path: bool, compared_with: str) -> None:
-    """Prints the score, after which a script can stop reading, and what it means; or the error."""
+    """Prints the score and its percentile, or the error. The score comes first, so that scripts can parse it."""
     if result.value is None:
         print(f"error: {escape_controls(result.error)}", file=sys.stderr)
         return
@@ -95,10 +95,10 @@ def explain(arguments: argparse.Namespace, path: Path, model: ARNIQA, score: flo
 
 
 def check_outputs(arguments: argparse.Namespace, paths: list[Path]) -> None:
-    """Checks the output files before anything is computed; --explain has a default one.
+    """Checks the output files before anything is computed, and sets the default file of --explain.
 
     Raises:
-        UserError: one of them cannot be written, or an option goes with one image only.
+        UserError: a file cannot be written, or an option for a single image is used with several.
     """
     for option in OF_ONE_IMAGE:
         if getattr(arguments, option) and len(paths) > 1:
@@ -107,7 +107,7 @@ def check_outputs(arguments: argparse.Namespace, paths: list[Path]) -> None:
         arguments.quality_map = Path(f"{paths[0].stem}_quality.png")
     if arguments.quality_map:
         check_figure("--quality_map", arguments.quality_map, QUALITY_MAP)
-    if arguments.output:  # what is in it, `ScoreFile` checks
+    if arguments.output:  # `ScoreFile` checks its content
         check_suffix("--output", arguments.output, (".csv",))
     if arguments.report:
         check_report(arguments.report)
@@ -125,16 +125,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     reference = "reference image of the same size; needs an experiment tested with --test.full_reference true"
     add("--reference", type=nonempty_path, help=reference)
     add("--output", type=nonempty_path, help="CSV file for the scores; continues an earlier run")
-    add("--report", type=nonempty_path, help="HTML page of the images, sorted by score; with --output, of all in it")
+    add("--report", type=nonempty_path, help="HTML page of the images, sorted by score; of all images in --output")
     add("--quality_map", type=nonempty_path, help="output file for a map of the local quality of one image")
-    add("--explain", action="store_true", help="also the scores of one image's five crops, and its quality map")
-    add("--crop_size", type=integer(1, MAX_SIDE), help="side of the crops in pixels; default: that of the regressor")
-    add("--resize", type=integer(32, MAX_SIDE), help="shorter side to resize to first; default: that of the regressor")
+    add("--explain", action="store_true", help="also print the scores of one image's five crops; save its quality map")
+    add("--crop_size", type=integer(1, MAX_SIDE), help="side of the crops in pixels; default: as in the regressor")
+    add("--resize", type=integer(32, MAX_SIDE), help="shorter side to resize images to; default: as in the regressor")
     add("--device", default="auto", help="auto (default), cpu (or -1), a GPU number, cuda or mps")
     precision = "float32 (default); tf32 and float16 are faster on CUDA, bfloat16 on CPUs that support it"
     add("--precision", default="float32", choices=list(DTYPES), help=precision)
     add("--batch_size", type=integer(1, 100_000), default=4, help="images (ten crops each) per batch")
-    add("--num_workers", type=integer(0, 1000), default=0, help="processes that read images; 0: the main one")
+    add("--num_workers", type=integer(0, 1000), default=0, help="processes that read images; 0: the main process")
 
 
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -151,8 +151,8 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
                 raise UserError(f"--{option}, --{other}: found both; use only one of them")
     if arguments.reference and not arguments.experiment_name:
         raise UserError(
-            "--reference: the released regressors use none; give --experiment_name of an experiment that was tested "
-            "with --test.full_reference true"
+            "--reference: the released regressors do not use a reference; set --experiment_name to an experiment "
+            "tested with --test.full_reference true"
         )
     if not arguments.img_path.strip():
         raise UserError("--img_path: is empty; give an image file, a folder of images or a glob pattern in quotes")
@@ -165,7 +165,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, str]:
-    """The model on its device, set as the arguments say, and a description of what its scores depend on."""
+    """Loads the model according to the arguments; also returns a description of all that its scores depend on."""
     name, folder = "released weights", None
     if arguments.experiment_name:
         experiment = Experiment.named(arguments.experiment_name)
@@ -183,14 +183,14 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, str]:
         print(f"{found}; these are in {arguments.precision} (--precision)", file=sys.stderr)
     if arguments.regressor_dataset == "spaq" and model.fitted_on is None and not arguments.resize:
         print(
-            "the released regressor of spaq was fitted on images with a shorter side of 512 pixels; images are scored "
-            "as they are, as published (--resize 512 resizes them)",
+            "the released regressor of spaq was fitted on images with a shorter side of 512 pixels; images are not "
+            "resized, as published (--resize 512 resizes them)",
             file=sys.stderr,
         )
     model.crop_size = arguments.crop_size or model.crop_size
     model.shorter_side = arguments.resize or model.shorter_side
     model_name = f"{name}, {arguments.regressor_dataset}"
-    if model.fitted_on is not None:  # a later test may fit another one of the same name
+    if model.fitted_on is not None:  # a later test may fit another regressor of the same name
         model_name += f" {model.regressor_hash}"
     if arguments.reference:
         model_name += f", reference {arguments.reference}"

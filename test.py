@@ -1,4 +1,4 @@
-"""Tests an encoder: features, ridge regression, correlations, files.
+"""Tests an encoder: features, ridge regression, correlations, result files.
 
 python test.py --config config.yaml --eval_type scratch|arniqa [--any.key value]
 """
@@ -43,10 +43,10 @@ Features = NDArray[np.float32]
 
 
 class Extracted(NamedTuple):
-    """Features of a dataset and the inputs of its regressor (N x 5 x 4096 each, on rank 0 only), and notes.
+    """Features of a dataset, inputs of its regressor (N x 5 x 4096 each, on rank 0 only), and notes.
 
     The inputs are the features, or in a full-reference test their distances to the features of the references. The
-    notes are about truncated images.
+    notes list truncated images.
     """
 
     features: Features | None
@@ -65,16 +65,16 @@ class Tested(NamedTuple):
 def run_test(config: Config, eval_type: str, device: torch.device) -> int:
     """Tests the experiment's best encoder ("scratch") or the released one ("arniqa"); prints and saves the results.
 
-    Leaves results.{csv,json,xlsx}, report.html and regressors/regressor_<dataset>.pth in
-    experiments/<experiment_name>/, or for the released encoder in its subfolder arniqa/; those of a full-reference
-    test in the subfolder full_reference/ of that.
+    Writes results.{csv,json,xlsx}, predictions.csv, report.html and regressors/regressor_<dataset>.pth to the folder
+    experiments/<experiment_name>/, or for the released encoder to its subfolder arniqa/. A full-reference test writes
+    to the subfolder full_reference/ of this folder.
 
     Returns:
-        The exit code: 1 if a dataset failed. The results of the others are saved all the same.
+        The exit code: 1 if a dataset failed, else 0. The results of the other datasets are saved in any case.
 
     Raises:
-        UserError: there is no such encoder, or a file cannot be written.
-        WeightsError: the encoder's file is damaged, or cannot be fetched.
+        UserError: the encoder does not exist, or a file cannot be written.
+        WeightsError: the encoder's file is damaged or cannot be downloaded.
     """
     trained = Experiment.named(config.experiment_name)
     with raise_on_all_ranks():
@@ -119,14 +119,14 @@ def evaluate_encoder(
 ) -> Results:
     """Tests an encoder on `test.datasets` with the settings of the section `test`.
 
-    If a dataset fails, standard error and `failures` say why, and the others are tested all the same. All ranks
-    extract features; rank 0 does the rest, and the other ranks have only the `failures`.
+    If a dataset fails, the error is printed and added to `failures`, and the other datasets are still tested. All ranks
+    extract features. Rank 0 does the rest; the results of the other ranks have only `failures`.
 
     Args:
-        encoder: to be tested.
+        encoder: encoder to test.
         config: configuration of the test.
-        device: where to compute.
-        experiment: gets the regressors fitted on whole datasets, and the manifold; None saves neither.
+        device: compute device.
+        experiment: experiment to save the regressors of whole datasets and the manifold to; None does not save them.
     """
     results = Results(datasets=[], encoder_hash=encoder_hash(encoder), full_reference=config.test.full_reference)
     used = inference_encoder(encoder)
@@ -180,7 +180,7 @@ def evaluate_dataset(
     results: Results,
     experiment: Experiment | None,
 ) -> Tested:
-    """Evaluates on the splits of one dataset and fits its regressor on the whole of it; adds to `results`."""
+    """Evaluates one dataset on its splits and fits a regressor on the whole dataset; adds the results to `results`."""
     features, inputs, notes = extracted
     assert features is not None and inputs is not None
     path = RidgePath(inputs, dataset.mos, with_float64(device))
@@ -196,7 +196,7 @@ def evaluate_dataset(
         settings = config.validation.visualization
         embeddings = manifold_embeddings(features, dataset)
         draw_manifold(embeddings, dataset, settings, config.seed, experiment, title="Tested encoder")
-    # The saved regressor takes the alpha of the largest training fraction.
+    # The saved regressor uses the alpha of the largest training fraction.
     best = max(found, key=lambda result: result.train_fraction)
     coef, intercept = path.fit(np.arange(len(dataset.mos)), best.alpha)
     if experiment is not None:
@@ -207,7 +207,7 @@ def evaluate_dataset(
 
 
 def cross_dataset(tested: Mapping[str, Tested]) -> list[CrossResult]:
-    """Each dataset's regressor on all images of every other dataset. A DMOS is negated, so that higher is better."""
+    """Tests each dataset's regressor on all images of every other dataset; a DMOS is negated, so higher is better."""
     if not tested:
         return []
     coefs = np.stack([each.coef for each in tested.values()], axis=1)  # 4096 x n; the intercepts do not matter here
@@ -231,7 +231,7 @@ def _regressor(
     encoder: str,
     test: TestSection,
 ) -> Regressor:
-    """A regressor that was fitted on a whole dataset, as its file holds it."""
+    """Returns the regressor fitted on a whole dataset, with the metadata of its file."""
     return Regressor(
         weights=torch.from_numpy(coef),
         biases=torch.tensor(intercept),
@@ -256,7 +256,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         "--eval_type",
         choices=("scratch", "arniqa"),
         default="scratch",
-        help="scratch: the encoder of the experiment; arniqa: the weights released by the authors",
+        help="scratch: the experiment's best encoder; arniqa: the released encoder (default: scratch)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Pre-training of the encoder: the training loop (paper sections 3.2 and 4.1)."""
+"""Training loop for the encoder (paper sections 3.2 and 4.1)."""
 
 import signal
 from collections.abc import Iterator, Mapping
@@ -45,10 +45,10 @@ READ_LOSSES = 10  # steps between two reads of the losses; each read waits for t
 
 
 def train(config: Config, device: torch.device) -> None:
-    """Trains the encoder with the configuration, from the beginning or from the experiment's last checkpoint.
+    """Trains the encoder from the beginning, or resumes from the experiment's last checkpoint.
 
-    Writes into `experiments/<experiment_name>/`: config.yaml, metrics.csv, pretrain/best_epoch_*.pth (weights) and
-    pretrain/last_epoch_*.pth (everything needed to resume).
+    Writes to `experiments/<experiment_name>/`: config.yaml, metrics.csv, pretrain/best_epoch_*.pth (weights) and
+    pretrain/last_epoch_*.pth (the state needed to resume).
 
     Raises:
         UserError: a folder, file or value is invalid, the loss is not finite, too many images cannot be read, or a
@@ -73,7 +73,7 @@ def train(config: Config, device: torch.device) -> None:
 
 
 class Trainer:
-    """A training run: its data, its state, and the loop."""
+    """A training run: data, state and loop."""
 
     def __init__(self, config: Config, device: torch.device, saved: Mapping[str, Any] | None) -> None:
         self.config, self.device = config, device
@@ -102,7 +102,7 @@ class Trainer:
         self.drawing = ManifoldDrawing(self.experiment, interactive=self.wandb is not None)
 
     def open_log(self) -> None:
-        """Writes the configuration and the environment into the experiment's folder, and opens the log."""
+        """Writes the configuration and the environment to the experiment's folder, and opens the log."""
         with raise_on_all_ranks():
             if is_rank0():
                 begin_run(self.config, self.splits)
@@ -112,7 +112,7 @@ class Trainer:
             self.log = RunLog(self.experiment, columns, done, state.validated, batch_size, self.wandb)
 
     def run(self) -> None:
-        """The training loop, from the position of the state to the last epoch."""
+        """Runs the training loop from the current state to the last epoch."""
         training, state, log = self.config.training, self.state, self.log
         self.sampler.set_position(state.epoch, state.step)
         loader = training_loader(self.dataset, self.sampler, training.num_workers, self.device.type == "cuda")
@@ -193,7 +193,7 @@ class Trainer:
         return mean
 
     def save_last(self, scores: Mapping[str, float] | None = None) -> None:
-        """Saves everything that resuming needs; `scores` are those of the epoch's validation, once it is done."""
+        """Saves the state needed to resume; `scores` are the validation scores of the epoch, if it was validated."""
         state = self.state
         content = state.save() | {"config": self.config.to_dict(), "splits": self.splits}
         check_finite(content, f"after step {state.step} of epoch {state.epoch}")
@@ -212,7 +212,7 @@ class Trainer:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Context in which a request to stop takes effect at once; the state must be saved."""
+        """Context in which a stop request takes effect at once; the state must have been saved before."""
         try:
             with self.stop.at_once():
                 yield
@@ -220,7 +220,7 @@ class Trainer:
             raise self.stopped() from None
 
     def stopped(self) -> Stopped:
-        """The exception that ends the run after a request to stop."""
+        """Returns the exception that ends the run after a stop request."""
         state, done = self.state, self.state.epoch == self.config.training.epochs
         where = "the end of the last epoch" if done else f"epoch {state.epoch}, step {state.step} of {self.steps}"
         number = self.stop.signal or signal.SIGTERM
@@ -232,7 +232,7 @@ class Trainer:
 
 
 def initial_state(config: Config, device: torch.device, precision: str) -> TrainState:
-    """The state before the first step, on the device. It depends only on the configuration."""
+    """Returns the state before the first step, on the device. It depends only on the configuration."""
     model = initial_model(config.seed, asdict(config.model.encoder), config.model.temperature)
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = build_optimizer(model, lr=config.training.lr, **asdict(config.training.optimizer))
@@ -241,16 +241,16 @@ def initial_state(config: Config, device: torch.device, precision: str) -> Train
 
 
 def views(batch: Mapping[str, Any], half_scale: bool) -> list[Tensor]:
-    """The two views of a batch: full-scale crops, and then half-scale crops if `half_scale` is set."""
+    """Returns the two views of a batch: full-scale crops, then half-scale crops if `half_scale` is set."""
     both = [batch["view_a"], batch["view_b"]]
     return both if half_scale else [view[: len(view) // 2] for view in both]
 
 
 def training_precision(precision: str, device: torch.device) -> str:
-    """The precision for a value of `training.precision` on that device.
+    """Resolves a value of `training.precision` to the precision on this device.
 
     Raises:
-        UserError: the device does not have it.
+        UserError: the device does not support the precision.
     """
     if precision != "auto":
         check_precision("training.precision", precision, device)
@@ -269,7 +269,7 @@ def training_step(
     view_b: Tensor,
     precision: str,
 ) -> Tensor:
-    """One update from two views (N x 3 x H x W each, channels-last); returns the loss, still on the device.
+    """Updates the model on two views (N x 3 x H x W each, channels-last); returns the loss, still on the device.
 
     The loss itself and the update are computed in float32 at every precision.
     """

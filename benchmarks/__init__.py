@@ -1,1 +1,1 @@
-"""Benchmarks: commands that time this code and a baseline in the same run."""
+"""Benchmarks: commands that time this project and a baseline in the same run."""

@@ -1,7 +1,7 @@
 """Runs all benchmarks on this machine and writes docs/benchmarks.md: python -m benchmarks [--device cuda] [--out FILE].
 
-Each benchmark is a separate command that measures this code and a baseline in the same run. The last line is
-the result.
+Each benchmark is a separate command that measures this project and a baseline in the same run. The last line of its
+output is the result.
 """
 
 import argparse
@@ -40,7 +40,7 @@ NOTES = "## What the figures depend on\n"
 
 
 def run(command: str) -> tuple[str, bool]:
-    """Runs a module and prints its output line by line; returns the output and whether the module succeeded."""
+    """Runs a module and prints its output line by line; returns the output and whether it succeeded."""
     lines = []
     with subprocess.Popen(
         [sys.executable, "-m", *command.split()], cwd=ROOT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -55,7 +55,7 @@ def run(command: str) -> tuple[str, bool]:
 
 
 def page(outputs: list[tuple[str, str, str]], notes: str = "") -> str:
-    """The Markdown page: a table of the results, notes, then the full output of each command."""
+    """Returns the Markdown page: a table of the results, notes, then the full output of each command."""
     rows = [f"| {title} | {output.splitlines()[-1]} | `python -m {command}` |" for title, command, output in outputs]
     details = [f"## {title}\n\n`python -m {command}`\n\n```\n{output}\n```" for title, command, output in outputs]
     head = f"""\
@@ -73,15 +73,19 @@ ratios should be similar on other machines; the times are valid for this machine
 
 
 def kept_notes(path: Path) -> str:
-    """The section of notes in a page that was written before, which is written by hand."""
+    """Returns the handwritten section of notes of an existing page, or an empty string."""
     _, heading, rest = (path.read_text(encoding="utf-8") if path.exists() else "").partition(NOTES)
     return heading + rest.partition("\n## ")[0] + "\n" if heading else ""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="file to write (%(default)s)")
-    parser.add_argument("--device", default="cpu", help="where the network and the ridge compute (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="output file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", default="cpu", help="compute device of the network and the ridge (default: %(default)s)"
+    )
     options = parser.parse_args()
     check_replaceable("--out", options.out, b"Written by `python -m benchmarks`")
     if not options.out.parent.is_dir():

@@ -6,8 +6,8 @@ Samples are timed for each folder of photos, with imagecodecs if it is installed
 CPU time of one thread, as in a data-loading worker. The unit of comparison between machines is a JPEG round trip of
 noise. An epoch of KADIS700's 140,000 images and the number of cores for a fast GPU are computed from the mean sample.
 
-JPEG 2000 takes more time than any other type, and the share of samples that have it, one in six, has a standard
-deviation of a tenth of that in 500 samples. So the samples with and without it are weighted by their expected shares.
+JPEG 2000 takes more time than any other type. One in six samples has it, but in 500 samples this share varies by a
+tenth (standard deviation). So the samples with and without it are weighted by their expected shares.
 """
 
 import io
@@ -84,9 +84,9 @@ def time_types(photo: Path, names: Sequence[str]) -> None:
 
 
 def time_samples(dataset: KADIS700Dataset, count: int) -> str:
-    """Prints the mean CPU time of a training sample with each choice of decoders, and what follows from it.
+    """Prints the mean CPU time of a training sample with each choice of decoders, and the resulting time of an epoch.
 
-    The calibration and all choices are measured for every sample, so that they are measured under the same load.
+    The calibration and all choices are measured for every sample, so that all have the same load.
 
     Returns:
         One line with the folder's name and, for each choice of decoders, the ratio of the mean to the calibration.
@@ -130,7 +130,7 @@ def time_samples(dataset: KADIS700Dataset, count: int) -> str:
 
 
 def jpeg_round_trip(noise: Image.Image) -> None:
-    """The calibration unit: Pillow encodes and decodes an image as JPEG at quality 90."""
+    """Encodes and decodes an image as JPEG at quality 90 with Pillow, the unit of the calibration."""
     file = io.BytesIO()
     noise.save(file, "JPEG", quality=90)
     with Image.open(file) as decoded:
@@ -138,23 +138,23 @@ def jpeg_round_trip(noise: Image.Image) -> None:
 
 
 def cpu_time(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU time of this thread in seconds, and the result. Waiting for other programs does not count."""
+    """Returns the CPU time of this thread in seconds (without waiting for other programs), and the result."""
     begin = time.thread_time()
     result = work()
     return time.thread_time() - begin, result
 
 
 def expected_share(dataset: KADIS700Dataset, name: str) -> float:
-    """Expected share of the samples that have a distortion type."""
+    """Returns the expected share of samples with a distortion type."""
     groups_per_sample = (1 - dataset.pristine_prob) * (1 + dataset.max_distortions) / 2
     return groups_per_sample / len(GROUPS) / len(get_group(DISTORTIONS[name].group))
 
 
 def weighted_mean(with_type: list[float], without: list[float], share: float) -> float:
-    """Mean time of a sample, if `share` of the samples have the type.
+    """Returns the mean time of a sample, if `share` of the samples have the type.
 
     Raises:
-        UserError: there are no samples with, or none without the type.
+        UserError: there are no samples with the type, or none without it.
     """
     if not with_type or not without:
         count = len(with_type) + len(without)

@@ -1,11 +1,11 @@
-"""Measures the time to extract features, as validation and test do: a plain loop, and ours.
+"""Measures the time to extract features in validation and test: a plain loop, and ours.
 
     python -m benchmarks.features [--images 16] [--crop_size 224] [--repeats 3] [--device cuda] [--precision float16]
 
 An image is ten crops, five at each scale. "plain" decodes and crops with the same functions, normalises each crop in
-float32 where it was cropped, and runs the encoder as it was trained, in the default memory format (NCHW). "ours" is
-`cached_features` with the inference encoder and the malloc setting of the scripts; the setting cannot be undone, so
-"ours" is measured second. Both read in the main process. Times are medians.
+float32 on the CPU, and runs the original encoder in the default memory format (NCHW). "ours" is `cached_features` with
+the inference encoder and the malloc setting of the scripts. The setting cannot be undone, so "ours" is measured second.
+Both read images in the main process. Times are medians.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ BATCH = 16
 
 
 def noise_dataset(folder: Path, count: int, crop_size: int) -> IQADataset:
-    """A dataset of `count` images of noise with arbitrary scores, written into `folder`."""
+    """Writes a dataset of `count` noise images with arbitrary scores to `folder`, and opens it."""
     folder.mkdir()
     rows = [f"{path.name},{number}\n" for number, path in enumerate(noise_images(folder, count))]
     (folder / "labels.csv").write_text("".join(["image,score\n", *rows]), encoding="utf-8")

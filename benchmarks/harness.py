@@ -21,14 +21,14 @@ BASELINES = ("plain", "ONNX Runtime")
 
 
 def benchmark_parser(module: str, description: str | None) -> argparse.ArgumentParser:
-    """Parser of a benchmark's options."""
+    """Returns the parser of a benchmark's options."""
     return argparse.ArgumentParser(
         prog=f"python -m {module}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
 
 
 def network_parser(module: str, description: str | None, repeats: int, precision: str) -> argparse.ArgumentParser:
-    """Parser for a benchmark of the network, with --device, --precision and --repeats."""
+    """Returns the parser of a network benchmark, with --device, --precision and --repeats."""
     parser = benchmark_parser(module, description)
     parser.add_argument("--device", default="cpu", help="compute device (default: %(default)s)")
     parser.add_argument(
@@ -45,7 +45,7 @@ def start(parser: argparse.ArgumentParser) -> argparse.Namespace:
         The options, with a torch.device in `device` and the resolved `precision`.
 
     Raises:
-        UserError: this machine does not have the device, or the device does not support the precision.
+        UserError: the device does not exist, or does not support the precision.
     """
     options = parser.parse_args()
     options.device = resolve_device(options.device)
@@ -58,7 +58,7 @@ def start(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def machine(device: torch.device = CPU) -> str:
-    """One line with the processor, system, number of threads, versions of Python and torch, and device."""
+    """Returns one line with the processor, system, number of threads, versions of Python and torch, and device."""
     processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -72,7 +72,7 @@ def machine(device: torch.device = CPU) -> str:
 
 
 def seconds(work: Callable[[], object], repeats: int, device: torch.device = CPU) -> float:
-    """Median time in seconds of `repeats` calls, after one warm-up call (two on an accelerator, which tunes itself)."""
+    """Returns the median time in seconds of `repeats` calls, after one warm-up call (two on an accelerator)."""
 
     def synchronize() -> None:
         if device.type != "cpu":
@@ -91,7 +91,7 @@ def seconds(work: Callable[[], object], repeats: int, device: torch.device = CPU
 
 
 def forward_bound(crops: int, side: int, device: torch.device, precision: str) -> float:
-    """Lower bound in seconds of the encoder's forward pass: its multiply-adds at the rate of a large matrix product."""
+    """Returns a lower bound in seconds of the encoder's forward pass, from the rate of a large matrix product."""
     size = 2048 if device.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=device) for _ in "ab")
     with torch.no_grad(), precision_context(precision, device):

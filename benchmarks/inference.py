@@ -2,10 +2,10 @@
 
     python -m benchmarks.inference [--crop_size 224] [--repeats 7] [--images 8] [--device cuda] [--precision float16]
 
-An image is one batch of ten crops, five at each scale. "plain" is the same network as torchvision builds it, in the
-default memory format (NCHW), under no_grad. "ours" is `ARNIQA.forward` under inference_mode, with the malloc setting of
-the scripts. The setting cannot be undone, so "ours" is measured last. "ONNX Runtime" runs the export
-(`python -m models.export --format onnx`) on as many threads, on the CPU in float32, if its packages are installed.
+An image is one batch of ten crops, five at each scale. "plain" is torchvision's network in the default memory format
+(NCHW), under no_grad. "ours" is `ARNIQA.forward` under inference_mode, with the malloc setting of the scripts. The
+setting cannot be undone, so "ours" is measured last. "ONNX Runtime" runs the export
+(`python -m models.export --format onnx`) on the same number of threads, on the CPU in float32, if it is installed.
 Times are medians. The weights are random because the time does not depend on them.
 """
 
@@ -28,7 +28,7 @@ CROPS = 10
 
 
 def quality_model(encoder: ResNet, folder: Path) -> ARNIQA:
-    """The quality model with this encoder and a random regressor, from weights files written into `folder`."""
+    """Returns the quality model with this encoder and a random regressor; writes their weights to `folder`."""
     torch.save(encoder.state_dict(), folder / "ARNIQA.pth")
     fitted = Regressor(torch.randn(EMBEDDING_DIM), torch.tensor(0.5), "kadid10k", (1.0, 5.0), "mos")
     fitted.save_released(folder / "regressor_kadid10k.pth")
@@ -36,7 +36,7 @@ def quality_model(encoder: ResNet, folder: Path) -> ARNIQA:
 
 
 def exported_to_onnx(model: ARNIQA, device: torch.device, precision: str) -> Run | None:
-    """Runs the model's export with ONNX Runtime. Where they cannot be compared, prints why and returns None."""
+    """Returns a function that runs the model's export with ONNX Runtime; if not possible, prints why, returns None."""
     try:
         check_packages("onnx")
     except UserError as error:

@@ -1,9 +1,9 @@
-"""Compares our scores with those of the published code, on the released weights.
+"""Compares our scores with those of the published code, with the released weights.
 
     python -m benchmarks.published [IMAGES ...] [--repository OWNER/NAME] [--weights_dir FOLDER]
 
-The published torch.hub entry runs in a process of its own, as its README shows: the whole image and its half-scale
-copy, resized by torchvision. Ours is `model.score(path, crops="whole")`. The published code is downloaded and executed;
+The published torch.hub model runs in a separate process, as in its README: on the whole image and its half-scale copy,
+resized by torchvision. Ours is `model.score(path, crops="whole")`. The published code is downloaded and executed, and
 both programs download the released weights. The exit code is 1 if a score differs by more than 0.001.
 """
 
@@ -55,13 +55,13 @@ Scores = dict[tuple[str, str], float]  # by image and regressor
 
 
 def published_scores(repository: str, images: list[str], datasets: list[str]) -> Scores:
-    """The published code's scores.
+    """Computes the scores of the published code.
 
     Raises:
-        UserError: it did not run to its end.
+        UserError: the published code failed.
     """
     scores: Scores = {}
-    # In a folder of its own, because the published code has packages with the names of ours.
+    # Runs in a separate folder, because the published code has packages with the same names as ours.
     with (
         tempfile.TemporaryDirectory() as folder,
         progress_bar("published", len(images) * len(datasets), 0, "score") as bar,
@@ -92,7 +92,7 @@ def published_scores(repository: str, images: list[str], datasets: list[str]) ->
 
 
 def our_scores(images: list[str], datasets: list[str], weights_dir: Path | None) -> Scores:
-    """Our scores."""
+    """Computes the scores of this project."""
     scores: Scores = {}
     with progress_bar("ours", len(images) * len(datasets), 0, "score") as bar:
         for dataset in datasets:
@@ -110,7 +110,7 @@ def main() -> int:
     parser.add_argument(
         "--repository",
         default="miccunifi/ARNIQA",
-        help="the published code: a GitHub repository or a local folder (default: %(default)s)",
+        help="GitHub repository or local folder of the published code (default: %(default)s)",
     )
     parser.add_argument("--weights_dir", type=nonempty_path, help="folder with the released files, for our scores")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Compares the time of the search for alpha with scikit-learn: python -m benchmarks.ridge [--datasets NAME ...]
+"""Compares the time of the grid search for alpha with scikit-learn: python -m benchmarks.ridge [--datasets NAME ...]
 
 The features are random, with the sizes of TID2013 and KADID-10k, 10 splits and 100 alphas. scikit-learn fits each alpha
 separately. Only a few of these fits are run, and their time is extrapolated to all of them.
@@ -24,7 +24,7 @@ SIZES = {"tid2013": (3000, 25), "kadid10k": (10125, 81)}  # images, references
 
 
 def make_data(images: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 features (images, 5, columns) with norm sqrt(2) and a decaying spectrum, and scores (images,)."""
+    """Returns float32 features (images, 5, columns) with norm sqrt(2) and a decaying spectrum, and scores (images,)."""
     rng = np.random.default_rng(0)
     scores = rng.uniform(1, 5, images)
     features = rng.standard_normal((images, CROPS, columns), np.float32)
@@ -66,7 +66,7 @@ def compare(name: str, device: torch.device, options: argparse.Namespace) -> Non
 
 def main() -> None:
     parser = benchmark_parser("benchmarks.ridge", __doc__)
-    parser.add_argument("--datasets", nargs="+", choices=list(SIZES), default=list(SIZES))
+    parser.add_argument("--datasets", nargs="+", choices=list(SIZES), default=list(SIZES), help="sizes (default: all)")
     parser.add_argument("--fits", type=int, default=3, help="number of scikit-learn fits (default: %(default)s)")
     parser.add_argument("--splits", type=int, default=10, help="number of splits (default: %(default)s)")
     parser.add_argument("--columns", type=int, default=4096, help="dimension of the features (default: %(default)s)")

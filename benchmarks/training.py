@@ -5,7 +5,7 @@
 
 A step is forward, loss, backward and update on 4 x batch_size crops. "plain" is the model in the default memory format
 (NCHW) with an unfused optimizer, at the same precision. "ours" is the step of train.py with the malloc setting of
-main.py, which cannot be undone. All begin with the crops in the loader's memory. Times are medians.
+main.py. The setting cannot be undone. All start with the crops in the loader's memory. Times are medians.
 """
 
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from utils.command import run_command
 from utils.runtime.device import autocast, choose_algorithms, tf32_allowed, tune_malloc
 from utils.runtime.transfer import Transfer
 
-PASSES = 3  # forward, gradients of the inputs, gradients of the weights: each has as many multiply-adds
+PASSES = 3  # forward, gradients of inputs, gradients of weights: each has the same number of multiply-adds
 ENCODER = {"embedding_dim": 128, "pretrained": False, "use_norm": True}
 SGD: dict[str, Any] = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-4}
 
 
 def plain_step(views: list[torch.Tensor], device: torch.device, precision: str) -> Callable[[], object]:
-    """A step as in a plain PyTorch loop."""
+    """Returns the training step of a plain PyTorch loop."""
     model = SimCLR(ENCODER, 0.1).to(device)
     optimizer = torch.optim.SGD(model.parameters(), **SGD)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
@@ -46,7 +46,7 @@ def plain_step(views: list[torch.Tensor], device: torch.device, precision: str) 
 def our_step(
     views: list[torch.Tensor], device: torch.device, precision: str, compile: bool = False
 ) -> Callable[[], object]:
-    """The training step of train.py on a new model, from the loader's views to the update."""
+    """Returns the training step of train.py on a new model, from the loader's views to the update."""
     model = SimCLR(ENCODER, 0.1).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compile:
         model.compile()

@@ -30,36 +30,36 @@ class ARNIQA(HubModule):
     channels-last memory format and do not require gradients. Gradients with respect to the images are available.
 
     Args:
-        regressor_dataset: dataset that the regressor was fitted on: one of the eight in `RELEASED_SCORES`, any dataset
-            that the experiment was tested on, or any whose regressor was exported to `weights_dir`.
+        regressor_dataset: dataset that the regressor was fitted on: one of the eight in `RELEASED_SCORES`, a dataset
+            that the experiment was tested on, or a dataset with an exported regressor in `weights_dir`.
         weights_dir: folder with ARNIQA.pth and regressor_<dataset>.pth, released or exported. Default: the folder in
             the environment variable ARNIQA_WEIGHTS_DIR; if it is not set, the release is downloaded to torch.hub's
             cache.
-        experiment: folder of an experiment whose weights to use instead of the released ones. experiments/<name>
+        experiment: folder of an experiment with weights to use instead of the released ones. experiments/<name>
             gives the best checkpoint and the regressor of a training run. experiments/<name>/arniqa gives a regressor
             that test.py fitted on the released encoder; the encoder is then loaded from `weights_dir` or the release.
-        full_reference: score an image beside its reference image, with a regressor that test.py fitted for that. Needs
+        full_reference: score images against a reference image, with a full-reference regressor of test.py. Needs
             `experiment`.
 
     Attributes:
-        regressor_dataset: that the regressor was fitted on.
+        regressor_dataset: dataset that the regressor was fitted on.
         mos_range: nominal lowest and highest score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
-        crop_size: side in pixels of the crops that the regressor was fitted on; 224 if its file does not say.
-        precision: of the arithmetic that computed the features it was fitted on; "float32" if its file does not say.
-        shorter_side: in pixels, to which the images were resized before they were cropped; None if they were not, or if
-            the regressor's file does not say. `score` resizes images to it. The released regressor of SPAQ was fitted
-            on images with a shorter side of 512, but the published code scores images as they are; set it to 512 to
-            score what the regressor was fitted on.
-        score_quantiles: of the scores that the regressor was fitted on, see `Regressor`; None if they are not known.
-        score_kind: what these scores are: "human", "pseudo" (computed by a measure), "level" (of degradation) or
+        crop_size: side of the crops in the fit, in pixels; 224 if the regressor's file does not have it.
+        precision: precision of the features in the fit; "float32" if the regressor's file does not have it.
+        shorter_side: shorter side in pixels to which images were resized in the fit; None if they were not resized or
+            the regressor's file does not have it. `score` resizes images to it. The released regressor of SPAQ was
+            fitted on images with a shorter side of 512, but the published code scores images at their original size.
+            Set it to 512 to score images as in the fit.
+        score_quantiles: quantiles of the scores in the fit, see `Regressor`; None if they are not known.
+        score_kind: kind of these scores: "human", "pseudo" (computed by a measure), "level" (of degradation) or
             "unstated".
-        fitted_on: `encoder_hash` of the encoder, if the regressor's file says it; None for the released ones.
+        fitted_on: `encoder_hash` of the encoder in the fit, from the regressor's file; None for the released ones.
         regressor_hash: see `Regressor.hash`.
 
     Raises:
-        WeightsError: a weights file is missing, invalid or cannot be downloaded, or `weights_dir` is given for a
-            training run, which has its own encoder.
+        WeightsError: a weights file is missing, invalid or cannot be downloaded, or both `weights_dir` and a training
+            run with its own encoder are given.
     """
 
     def __init__(
@@ -109,15 +109,15 @@ class ARNIQA(HubModule):
             img: N x 3 x H x W, ImageNet-normalised full-scale images of any size.
             img_ds: N x 3 x H' x W', the same images at half scale. If both inputs have the same size, as crops do,
                 the encoder processes them as one batch.
-            return_embedding: also return the features that the scores are computed from.
+            return_embedding: whether to also return the inputs of the regressor.
             scale_score: map the dataset's nominal range to [0, 1], where higher is better. Otherwise the score is in
                 the dataset's units. The model is linear, so a score can be outside the range in both cases.
-            reference: N x 4096, what `embed` gives for the reference images. A full-reference model needs it, and no
-                other takes it.
+            reference: N x 4096, the embeddings of the reference images (`embed`). Required for a full-reference model,
+                an error for others.
 
         Returns:
-            N scores; with `return_embedding`, also the N x 4096 that they are computed from: `embed` of the images, or
-            its absolute difference to `reference`.
+            N scores; with `return_embedding`, also the N x 4096 inputs of the regressor: `embed` of the images, or its
+            absolute difference to `reference`.
 
         Raises:
             ImageError: `reference` is missing, or the model takes none.
@@ -140,24 +140,25 @@ class ARNIQA(HubModule):
         """Scores images as `single_image_inference.py` does.
 
         Paths, PIL images and uint8 tensors are resized by Pillow. Float tensors are resized by PyTorch, so the score
-        has a gradient: `1 - model.score(restored)` is a loss. The two ways differ by little (docs/fidelity.md).
-        On CUDA, PyTorch's settings hold: by default, convolutions are TF32, while those of the script are float32.
+        has a gradient: `1 - model.score(restored)` is a loss. The difference is small (docs/fidelity.md). On CUDA,
+        PyTorch's settings apply: by default, convolutions use TF32, while the script uses float32.
 
         Args:
             images: a path (str or Path), a PIL image or an RGB tensor, 3 x H x W or N x 3 x H x W, of uint8 values in
-                0..255 or floats in [0, 1], not normalised; or a list or tuple of these, which may differ in size and
-                kind. A side has at least 32 pixels. Tensors are on any device. An EXIF rotation is not applied, an
-                alpha channel is dropped. If `shorter_side` is set, images are first resized to it.
-            crops: "five", the mean over the centre crop and the four corner crops of `crop_size`, as in the paper; or
-                "whole", the whole image, which needs memory in proportion to its size.
-            reference: for a full-reference model, and only for one: the reference image of all `images`, of their size.
+                0..255 or floats in [0, 1], not normalised; or a list or tuple of these, with any mix of sizes and
+                types. Images must be at least 32 x 32 pixels. Tensors are on any device. An EXIF rotation is not
+                applied, an alpha channel is dropped. If `shorter_side` is set, images are first resized to it.
+            crops: "five": mean over the centre crop and the four corner crops of `crop_size`, as in the paper;
+                "whole": the whole image (memory grows with its size).
+            reference: reference image of all `images`, of the same size; required for a full-reference model, an error
+                for others.
 
         Returns:
             On the model's device: a tensor without dimensions for one image, N scores for a batch or a list. They are
-            scaled as by `forward`: from about 0 (bad) to 1 (good), not clipped.
+            scaled as in `forward`: from about 0 (bad) to 1 (good), not clipped.
 
         Raises:
-            ImageError: an image cannot be read or is not as above, or an argument is unknown. The message is one line.
+            ImageError: an image cannot be read or is invalid, or an argument is invalid. The message is one line.
         """
         if crops not in ("five", "whole"):
             raise ImageError(f"crops: found {crops!r}; allowed: 'five', 'whole'")
@@ -183,23 +184,23 @@ class ARNIQA(HubModule):
         return scores[0][0] if single else torch.cat(scores)
 
     def crop_scores(self, image: OneImage) -> Tensor:
-        """The scores of the five crops of one image, in the order of `preprocess.CROP_NAMES`; `score` is their mean."""
+        """Scores the five crops of one image, in the order of `preprocess.CROP_NAMES`; `score` is their mean."""
         ((name, one),) = one_by_one(image)[0]
         full, half, _ = self._views(name, one, "five")
         return self.score_crops(full.unsqueeze(1), half.unsqueeze(1))
 
     def quality_map(self, image: OneImage, batch_size: int = 20) -> Tensor:
-        """The local quality of one image: at each pixel the mean score of the sliding crops that contain it.
+        """Computes the local quality of one image: at each pixel, the mean score of the sliding crops that contain it.
 
-        Crops of `crop_size` overlap by half. The score of a position is that of the full-scale crop there and of the
-        half-scale crop with the same centre, which is moved back into the image if it would leave it.
+        Crops of `crop_size` overlap by half. The score of a position is computed from the full-scale crop and the
+        half-scale crop with the same centre. A half-scale crop that would leave the image is shifted back into it.
 
         Args:
             image: one image, as for `score`.
-            batch_size: positions that go through the model together.
+            batch_size: positions per batch.
 
         Returns:
-            H x W float64, on the CPU, of the image after the resize to `shorter_side`.
+            H x W float64, on the CPU, for the image after the resize to `shorter_side`.
         """
         ((name, one),) = one_by_one(image)[0]
         c, (full, half) = self.crop_size, two_scales(self._picture(name, one), self.shorter_side)
@@ -224,12 +225,15 @@ class ARNIQA(HubModule):
         return total / count
 
     def score_crops(self, full: Tensor, half: Tensor, reference: Tensor | None = None) -> Tensor:
-        """N scores of N images with k crops each: the mean over an image's crops.
+        """Scores N images with k crops each: the mean over an image's crops.
 
         Args:
             full: N x k x 3 x H x W, uint8 in 0..255 or floats in [0, 1], on any device: the crops at full scale.
             half: N x k x 3 x H' x W', the crops at half scale.
-            reference: k x 4096, what `embed_crops` gives for the reference image; only for a full-reference model.
+            reference: k x 4096, embeddings of the reference image (`embed_crops`); only for a full-reference model.
+
+        Returns:
+            N scores.
         """
         if reference is not None:
             reference = reference.repeat(len(full), 1)
@@ -238,15 +242,15 @@ class ARNIQA(HubModule):
         return scores.view(len(full), -1).mean(dim=1)
 
     def embed_crops(self, full: Tensor, half: Tensor) -> Tensor:
-        """The k x 4096 embeddings of the k crops of one image, each k x 3 x H x W as `score_crops` takes them."""
+        """Returns the k x 4096 embeddings of k crops of one image, k x 3 x H x W at each scale as in `score_crops`."""
         return self.embed(self._prepared(full), self._prepared(half))
 
     def _prepared(self, crops: Tensor) -> Tensor:
-        """Normalised, on the model's device and of its type."""
+        """Normalises crops and converts them to the model's device and dtype."""
         return normalize(crops.to(self.regressor.weight.device)).to(self.regressor.weight.dtype)
 
     def _views(self, name: str, image: OneImage, crops: str) -> tuple[Tensor, Tensor, str]:
-        """k x 3 x H x W crops of an image at both scales, floats on the model's device; and its size, for a message."""
+        """Returns k x 3 x H x W crops at both scales, floats on the model's device, and the image size as text."""
         picture = self._picture(name, image)
         cut = [
             scale.unsqueeze(0) if crops == "whole" else five_crops(scale, self.crop_size)
@@ -256,16 +260,16 @@ class ARNIQA(HubModule):
         return full, half, "{} x {}".format(*size(picture))
 
     def _picture(self, name: str, image: OneImage) -> Image.Image | Tensor:
-        """An image as `two_scales` takes it: RGB in a Pillow image, or floats on the model's device."""
+        """Reads an image for `two_scales`: an RGB Pillow image, or a float tensor on the model's device."""
         weight = self.regressor.weight
         picture = read(image, name)
         if isinstance(picture, Tensor):
-            # PyTorch resizes no 16-bit floats on the CPU.
+            # PyTorch cannot resize 16-bit floats on the CPU.
             return picture.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
         return picture
 
     def embed(self, img: Tensor, img_ds: Tensor) -> Tensor:
-        """The N x 4096 embedding [f(img), f(img_ds)] of images as `forward` takes them."""
+        """Returns the N x 4096 embedding [f(img), f(img_ds)] of images; see `forward` for the inputs."""
         if img.ndim != 4 or img_ds.ndim != 4 or img.shape[:2] != img_ds.shape[:2] or img.shape[1] != 3:
             raise ValueError(
                 f"expected N x 3 x H x W images at two scales, got {tuple(img.shape)}, {tuple(img_ds.shape)}"
@@ -277,22 +281,22 @@ class ARNIQA(HubModule):
         return torch.hstack([full, half]).to(self.regressor.weight.dtype)
 
     def percentile(self, score: Number) -> Number | None:
-        """Percentage of the regressor's dataset with a lower score.
+        """Returns the percentage of the regressor's dataset with a lower score.
 
-        It is interpolated between the quantiles of the dataset's scores; `score_kind` says whose scores they are.
+        It is interpolated between the quantiles of the dataset's scores; `score_kind` is the kind of these scores.
 
         Args:
-            score: one number or a tensor of any shape, as `forward` gives them with `scale_score`.
+            score: a number or a tensor of any shape, from `forward` with `scale_score`.
 
         Returns:
-            A number in [0, 100], or a float32 tensor of the same shape: 0 below all scores, 100 above them.
-            None if the scores are not known, as those of the released KonIQ-10k regressor.
+            A number in [0, 100], or a float32 tensor of the same shape: 0 below all scores, 100 above them. None if the
+            dataset's scores are not known, as for the released KonIQ-10k regressor.
         """
         if self.score_quantiles is None:
             return None
         scores = torch.as_tensor(score).detach().float().cpu().numpy()
         quantiles = np.array(self.score_quantiles, np.float32)
-        # Many images may have one score. `np.interp` takes the last of equal quantiles; negated, it is the first.
+        # Many images may have the same score. `np.interp` uses the last of equal quantiles; negated, the first.
         above = np.interp(-scores, -quantiles[::-1], np.linspace(0, 100, len(quantiles)))
         if isinstance(score, Tensor):
             return torch.as_tensor(100 - above, dtype=torch.float32, device=score.device)
@@ -309,6 +313,6 @@ class ARNIQA(HubModule):
 
 
 def _positions(side: int, crop_size: int) -> list[int]:
-    """Start positions of half-overlapping crops that cover 0..side; the last one ends at `side`."""
+    """Returns the start positions of half-overlapping crops that cover 0..side; the last crop ends at `side`."""
     last = max(0, side - crop_size)
     return [*range(0, last, max(1, crop_size // 2)), last]

@@ -1,4 +1,4 @@
-"""Downloads the released files once, to torch.hub's cache."""
+"""Downloads released files to torch.hub's cache, once each."""
 
 import os
 import socket
@@ -22,11 +22,13 @@ T = TypeVar("T")
 
 
 def downloaded(name: str, load: Callable[[Path], T]) -> T:
-    """Loads a released file from torch.hub's cache. If it is not there, it is downloaded first.
+    """Loads a released file from torch.hub's cache, downloading it first if necessary.
+
+    The environment variable ARNIQA_WEIGHTS_URL replaces the address of the release.
 
     Args:
-        name: of the file, under the address in the environment variable ARNIQA_WEIGHTS_URL or that of the release.
-        load: loads it, and raises a UserError if the file is damaged.
+        name: file name.
+        load: function that loads a file, and raises a UserError if the file is damaged.
 
     Raises:
         WeightsError: the file is invalid or cannot be downloaded.
@@ -37,7 +39,7 @@ def downloaded(name: str, load: Callable[[Path], T]) -> T:
         return load(path)
     address = (os.environ.get(URL_VARIABLE) or RELEASE_URL).strip().rstrip("/")
     url = f"{escape_controls(address)}/{name}"
-    # The file is moved to its place after it has loaded, so an incomplete download leaves no file.
+    # The file is moved to the cache after it has loaded, so an incomplete download leaves no file.
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
@@ -51,13 +53,13 @@ def downloaded(name: str, load: Callable[[Path], T]) -> T:
         raise WeightsError(
             f"{url}: cannot be downloaded ({shorten(reason)}); try again, set {URL_VARIABLE} to a mirror, or put "
             f"ARNIQA.pth and regressor_<dataset>.pth into a folder and set weights_dir or {WEIGHTS_DIR_VARIABLE} to it"
-        ) from None  # the libraries' own traceback would fill the screen of whoever loads the model
+        ) from None  # the libraries' long traceback would hide the message
     return content
 
 
 @contextmanager
 def network_timeout() -> Iterator[None]:
-    """Sets a timeout, which torch.hub's downloads lack. It is that of the process, so other threads have it too."""
+    """Context with a timeout for torch.hub's downloads. It is process-wide, so it affects other threads too."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:

@@ -1,4 +1,4 @@
-"""The encoder alone, for features of images."""
+"""The encoder without the regressor, for image features."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from .weights import own_encoder, published_encoder
 
 
 class Encoder(HubModule):
-    """The encoder without its projection head, frozen as in `ARNIQA`: for inference only, in evaluation mode.
+    """Encoder without its projection head, frozen as in `ARNIQA`: for inference only, in evaluation mode.
 
     Args:
-        weights_dir: folder with ARNIQA.pth, released or exported; by default as for `ARNIQA`.
-        experiment: folder of a training run, experiments/<name>, whose best encoder to use instead.
+        weights_dir: folder with ARNIQA.pth, released or exported; default as for `ARNIQA`.
+        experiment: folder of a training run, experiments/<name>; its best encoder is used instead.
 
     Raises:
         WeightsError: the weights are missing, invalid or cannot be downloaded, or both arguments are given.
@@ -31,5 +31,5 @@ class Encoder(HubModule):
         self.encoder = inference_encoder(encoder)
 
     def forward(self, images: Tensor) -> Tensor:
-        """ImageNet-normalised images N x 3 x H x W of any size -> features N x 2048, as `ResNet.features`."""
+        """Computes `ResNet.features` of ImageNet-normalised images of any size: N x 3 x H x W -> N x 2048."""
         return self.encoder.features(images.contiguous(memory_format=torch.channels_last))

@@ -4,7 +4,7 @@ import re
 
 
 class UserError(Exception):
-    """Bad input; a command prints the message and exits with code 2."""
+    """Invalid input; commands print the message and exit with code 2."""
 
 
 class WeightsError(UserError, RuntimeError):
@@ -16,7 +16,7 @@ class ImageError(UserError, ValueError):
 
 
 def escape_controls(text: object) -> str:
-    """The text on one line, with control characters as escapes (a file name may have a line break)."""
+    """Escapes control characters, so that the text is one line (a file name may have a line break)."""
     return re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(text))
 
 

@@ -1,4 +1,4 @@
-"""The folder of an experiment: the only module that spells the names of its files."""
+"""The folder of an experiment. Only this module has the names of its files."""
 
 import re
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from .names import check_name
 CHECKPOINT = re.compile(r"(?:best|last)_epoch_(\d+)_(?:step_(\d+))?")
 EXPERIMENTS = Path("experiments")  # in the working directory
 COMPARISON = EXPERIMENTS / "comparison.html"
-FEATURES = EXPERIMENTS / ".features"  # cached features of all experiments; a file's name says which encoder's they are
+FEATURES = EXPERIMENTS / ".features"  # cached features of all experiments; file names have the encoder's hash
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The folder of one run, usually experiments/<experiment_name>.
+    """Folder of one run, usually experiments/<experiment_name>.
 
     Attributes:
-        folder: path of the folder, which may not exist.
+        folder: folder path; the folder may not exist.
         title: display name.
     """
 
@@ -28,23 +28,23 @@ class Experiment:
 
     @classmethod
     def named(cls, name: str) -> "Experiment":
-        """The experiment of that name in the working directory.
+        """Returns the experiment of this name in the working directory.
 
         Raises:
-            UserError: it is not a name, but a path for instance.
+            UserError: the name is not a plain folder name.
         """
         check_name("experiment_name", name)
         return cls(EXPERIMENTS / name, name)
 
     def of(self, eval_type: str) -> "Experiment":
-        """Where a test leaves its files: of this experiment's encoder ("scratch") or of the released one ("arniqa")."""
+        """Folder for the test of this experiment's encoder ("scratch") or of the released encoder ("arniqa")."""
         if eval_type == "scratch":
             return self
         return Experiment(self.folder / "arniqa", f"{self.title} (released encoder)")
 
     @property
     def full_reference(self) -> "Experiment":
-        """Where a full-reference test leaves its files."""
+        """Folder for a full-reference test."""
         return Experiment(self.folder / "full_reference", f"{self.title} (full reference)")
 
     @property
@@ -72,27 +72,27 @@ class Experiment:
         return self.folder / "manifold.json"
 
     def manifold_picture(self, method: str, kind: str) -> Path:
-        """The picture of a projection ("t-SNE") coloured by "groups" or "mos"."""
+        """File of the picture of a projection ("t-SNE") coloured by "groups" or "mos"."""
         return self.folder / f"manifold_{method.replace('-', '').lower()}_{kind}.png"
 
     def results(self, kind: str) -> Path:
-        """The results as "csv", "json" or "xlsx"."""
+        """File of the results as "csv", "json" or "xlsx"."""
         return self.folder / f"results.{kind}"
 
     @property
     def predictions(self) -> Path:
-        """The prediction of each test image in every split."""
+        """File with the prediction of each test image in every split."""
         return self.folder / "predictions.csv"
 
     def regressor(self, dataset: str) -> Path:
         return self.folder / "regressors" / f"regressor_{dataset}.pth"
 
     def regressors(self) -> list[Path]:
-        """The regressors that exist, by name."""
+        """Files of the existing regressors, sorted by name."""
         return sorted(self.folder.glob("regressors/regressor_*.pth"))
 
     def find_regressor(self, dataset: str) -> Path:
-        """The regressor that test.py fitted on a dataset.
+        """Returns the file of the regressor that test.py fitted on a dataset.
 
         Raises:
             UserError: `dataset` is not the name of a dataset.
@@ -109,29 +109,29 @@ class Experiment:
         return path
 
     def best_checkpoint(self, epoch: int, scores: Mapping[str, float] | None) -> Path:
-        """The file of the best weights, made in that epoch (zero-based); `scores` is None if it was not validated."""
+        """File for the best weights, from this epoch (zero-based); `scores` is None if it was not validated."""
         return self._checkpoint("best", epoch, _scores(scores) if scores else "not_validated")
 
     def last_checkpoint(self, epoch: int, step: int, scores: Mapping[str, float] | None) -> Path:
-        """The file to resume from after `step` steps of that epoch; with `scores`, after its validation."""
+        """File for the checkpoint after `step` steps of this epoch; with `scores`, after its validation."""
         return self._checkpoint("last", epoch, _scores(scores) if scores else f"step_{step}")
 
     def best_checkpoints(self) -> list[Path]:
-        """All best_epoch_*.pth, the best (that of the latest epoch) last.
+        """Files best_epoch_*.pth; the last one is the best and has the latest epoch.
 
         There are two only if the run was killed between writing one and removing the other.
         """
         return self._checkpoints("best")
 
     def last_checkpoints(self) -> list[Path]:
-        """All last_epoch_*.pth, the newest last. There are two only after a kill, as above."""
+        """Files last_epoch_*.pth, the newest last. There are two only after a kill, as above."""
         return self._checkpoints("last")
 
     def find_best_checkpoint(self) -> Path:
-        """The weights that validation found best.
+        """Returns the file of the best weights.
 
         Raises:
-            WeightsError: there are none.
+            WeightsError: there is none.
         """
         checkpoints = self.best_checkpoints()
         if not checkpoints:
@@ -140,11 +140,11 @@ class Experiment:
 
     @property
     def is_training_run(self) -> bool:
-        """Whether an encoder was trained here, and not only the released one tested."""
+        """Whether the experiment has its own encoder, rather than only a test of the released one."""
         return self._pretrain.is_dir()
 
     def remove_unfinished_files(self) -> None:
-        """Removes what a killed process left of files that it was writing."""
+        """Removes temporary files that a killed process was writing."""
         for path in [*self.folder.glob(".*.partial"), *self._pretrain.glob(".*.partial")]:
             path.unlink(missing_ok=True)
 
@@ -152,7 +152,7 @@ class Experiment:
         return self._pretrain / f"{kind}_epoch_{epoch}_{rest}.pth"
 
     def _checkpoints(self, kind: str) -> list[Path]:
-        """The files of a kind by epoch; within an epoch by step, with the one made after validation last."""
+        """Files of a kind sorted by epoch and step; the one after the validation is the last of its epoch."""
         matches = [(CHECKPOINT.match(path.name), path) for path in self._pretrain.glob(f"{kind}_epoch_*.pth")]
         numbered = [(int(match[1]), float(match[2] or "inf"), path) for match, path in matches if match]
         return [path for *_, path in sorted(numbered)]

@@ -3,10 +3,10 @@
     python -m models.export --experiment_name NAME --out DIR
     python -m models.export [--experiment_name NAME | --weights_dir DIR] --out DIR --format onnx [--regressor_dataset D]
 
-The first writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested on.
-The option --weights_dir of single_image_inference.py and the argument weights_dir of the hub model read them. The
-second writes DIR/ARNIQA_<dataset>.onnx, or .pt2 with --format torch_export, of the experiment or of the released
-weights; `models/export_graph.py` says what is in it.
+The first form writes DIR/ARNIQA.pth and one DIR/regressor_<dataset>.pth for each dataset that the experiment was tested
+on. The option --weights_dir of single_image_inference.py and the argument weights_dir of the hub model read them. The
+second form writes DIR/ARNIQA_<dataset>.onnx, or .pt2 with --format torch_export, from the experiment or the released
+weights; `models/export_graph.py` describes the graph.
 """
 
 import argparse
@@ -32,8 +32,8 @@ def export(experiment: Experiment, out: str | Path) -> list[Path]:
     """Writes ARNIQA.pth and the regressors of an experiment to the folder `out`; returns the paths.
 
     Raises:
-        UserError: the experiment has no checkpoint or no regressor, or a file that this command did not write would be
-            replaced.
+        UserError: the experiment has no checkpoint or no regressor, or `out` has a file of the same name that this
+            command did not write.
         WeightsError: a weights file is invalid or cannot be written.
     """
     encoder = load_encoder(experiment.find_best_checkpoint())
@@ -80,9 +80,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         description="Writes weights in the file format of the release, or the quality model as one graph.",
     )
     add = parser.add_argument
-    add("--experiment_name", help="folder in experiments/ with your weights; the two graphs also take released ones")
+    add("--experiment_name", help="folder in experiments/ with your weights (default for graphs: released weights)")
     add("--out", required=True, type=nonempty_path, help="output folder")
-    add("--format", default="released", choices=["released", *SUFFIXES], help="of what is written (default: released)")
+    add("--format", default="released", choices=["released", *SUFFIXES], help="output format (default: released)")
     add("--regressor_dataset", help="dataset of the graph's regressor (default: kadid10k)")
     add(
         "--weights_dir",

@@ -1,8 +1,8 @@
-"""Writes the quality model as one graph that runs without this project: ONNX, or a program of torch.export.
+"""Exports the quality model as one graph that runs without this project: ONNX, or a program of torch.export.
 
-Inputs `img`, N x 3 x H x W, and `img_ds`, N x 3 x H' x W': float32, ImageNet-normalised, at full and at half scale. N
-and the four sides may be others in each call; sides are 33 pixels or more. Output `score`: N, float32, scaled to [0, 1]
-as `ARNIQA.forward` does.
+Inputs: `img`, N x 3 x H x W, and `img_ds`, N x 3 x H' x W': float32, ImageNet-normalised, at full and at half scale. N
+and the four sides are dynamic; sides have at least 33 pixels. Output: `score`, N, float32, scaled to [0, 1] as in
+`ARNIQA.forward`.
 """
 
 import io
@@ -22,30 +22,30 @@ from models.errors import UserError
 from models.files import write_bytes
 from models.regressor import ABOUT
 
-OPSET = 18  # of ONNX
-SMALLEST = 33  # side in pixels; below, the last feature map has one row, for which torch.export makes another graph
-TOLERANCE = 1e-4  # of the scores
+OPSET = 18  # ONNX operator set
+SMALLEST = 33  # smallest side in pixels; below, the last feature map has one row and torch.export makes another graph
+TOLERANCE = 1e-4  # largest allowed difference of the scores
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
 NEEDED = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch_export": ()}
 METADATA = (
     "fitted_on", "mos_range", "mos_type", "crop_size", "shorter_side", "precision", "score_kind",
     "score_quantiles",
 )  # fmt: skip
-# Inputs to trace with; no two dimensions are the same, so that none is taken for another.
+# Inputs for tracing. All dimensions differ, so that the exporter does not treat two of them as one.
 EXAMPLE = (torch.zeros(2, 3, 96, 128), torch.zeros(2, 3, 48, 64))
 BATCH = Dim("batch")
 SHAPES = {
     "img": {0: BATCH, 2: Dim("height", min=SMALLEST), 3: Dim("width", min=SMALLEST)},
     "img_ds": {0: BATCH, 2: Dim("height_ds", min=SMALLEST), 3: Dim("width_ds", min=SMALLEST)},
 }
-# (N, full-scale height and width, half-scale height and width) of the images that a written file is checked with.
+# (N, full-scale height and width, half-scale height and width) of the images that an exported graph is checked with.
 CHECKED = ((5, (224, 224), (224, 224)), (1, (97, 131), (48, 65)), (2, (160, 75), (80, 37)))
 
 Run = Callable[[Tensor, Tensor], Tensor]
 
 
 class Graph(nn.Module):
-    """The model without its branch on the sizes of the inputs, so that one graph is valid for all of them."""
+    """The model without the branch on the input sizes, so that one graph is valid for all sizes."""
 
     def __init__(self, model: ARNIQA) -> None:
         super().__init__()
@@ -53,17 +53,17 @@ class Graph(nn.Module):
         self.eval()
 
     def forward(self, img: Tensor, img_ds: Tensor) -> Tensor:
-        """Scores as `ARNIQA.forward` gives them: N x 3 x H x W, N x 3 x H' x W' -> N."""
+        """Computes the scores of `ARNIQA.forward`: N x 3 x H x W, N x 3 x H' x W' -> N."""
         features = self.model.encoder.features
         score = self.model.regressor(torch.hstack([features(img), features(img_ds)])).squeeze(1)
         return self.model._scale(score)
 
 
 def check_packages(form: str) -> None:
-    """Checks that the packages that a form needs are installed.
+    """Checks that the packages for an export format are installed.
 
     Raises:
-        UserError: some are not.
+        UserError: a package is missing.
     """
     missing = [name for name in NEEDED[form] if find_spec(name) is None]
     if missing:
@@ -71,11 +71,11 @@ def check_packages(form: str) -> None:
 
 
 def export_graph(model: ARNIQA, path: Path, form: str) -> float:
-    """Writes the model to a file, which is there only after its scores were found to be the model's.
+    """Exports the model to a file, after checking that the graph gives the same scores as the model.
 
     Args:
-        model: on the CPU.
-        path: of the file.
+        model: quality model on the CPU.
+        path: output file.
         form: "onnx" or "torch_export".
 
     Returns:
@@ -97,11 +97,11 @@ def export_graph(model: ARNIQA, path: Path, form: str) -> float:
 
 
 def graph_file(model: ARNIQA, form: str) -> bytes:
-    """The content of a file of a form, "onnx" or "torch_export"."""
+    """Returns the content of an exported file; `form` is "onnx" or "torch_export"."""
     about = {"dataset": model.regressor_dataset} | {name: getattr(model, name) for name in METADATA}
     options: dict[str, Any] = {"args": EXAMPLE, "dynamic_shapes": SHAPES}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the exporters, about each other
+        warnings.simplefilter("ignore", UserWarning)  # warnings of the exporters about each other
         if form == "torch_export":
             file = io.BytesIO()
             program = torch.export.export(Graph(model), **options)
@@ -115,7 +115,7 @@ def graph_file(model: ARNIQA, form: str) -> bytes:
 
 
 def onnx_runner(content: bytes) -> Run:
-    """Runs an ONNX file by ONNX Runtime on the CPU, on as many threads as torch has."""
+    """Returns a function that runs an ONNX graph with ONNX Runtime on the CPU, with torch's number of threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -127,7 +127,7 @@ def onnx_runner(content: bytes) -> Run:
 
 
 def largest_difference(model: ARNIQA, run: Run) -> float:
-    """Largest difference between the scores of a written file and those of the model, at the sizes `CHECKED`."""
+    """Returns the largest difference between the scores of an exported graph and the model, at the sizes `CHECKED`."""
     generator = torch.Generator().manual_seed(0)
     differences = []
     for n, full, half in CHECKED:

@@ -15,12 +15,12 @@ from .errors import UserError, shorten
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file atomically: after a kill or a power failure it has the new or the old content.
 
-    Missing folders are created. The content goes to a hidden temporary file in the same folder, which replaces `path`
-    once it is on disk. A link is followed.
+    Missing folders are created. The content is written to a hidden temporary file in the same folder and synced to
+    disk; the temporary file then replaces `path`. Links are followed.
 
     Args:
-        path: of the file.
-        write: gets the open binary file.
+        path: output file.
+        write: function that writes to the open binary file.
 
     Raises:
         UserError: the file cannot be written (disk full, no permission).
@@ -57,12 +57,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Creates or replaces a folder, which is complete or absent after a kill.
+    """Creates or replaces a folder. After a kill, it is complete or absent.
 
-    `fill` writes into a temporary folder, which is then renamed. A link is followed.
+    `fill` writes to a temporary folder, which is then renamed. Links are followed.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the folder cannot be written.
     """
     folder = Path(os.path.realpath(folder))
     partial = _temporary(folder)
@@ -84,7 +84,7 @@ def check_writable(folder: Path) -> None:
     """Creates the folder and checks that it is writable.
 
     Raises:
-        UserError: it is not.
+        UserError: the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,10 +95,10 @@ def check_writable(folder: Path) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Checks that reading `path` cannot wait for ever, as reading a pipe or a device can. A missing file passes.
+    """Checks that `path` is a regular file or missing: reading a pipe or a device could wait forever.
 
     Raises:
-        UserError: it exists and is not a regular file.
+        UserError: `path` exists and is not a regular file.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is {'a folder' if path.is_dir() else 'a pipe or a device'}; expected a regular file")
@@ -106,15 +106,15 @@ def check_regular(path: Path) -> None:
 
 @contextmanager
 def parsing(path: Path, expected: str, remedy: str = "") -> Iterator[None]:
-    """Context in which a parser reads a file: whatever it raises becomes one line.
+    """Context for parsing a file: converts any exception to a one-line UserError.
 
     Args:
-        path: of the file. A pipe is refused, because reading it can wait forever.
-        expected: what the file should be, "a readable split file".
-        remedy: what to do if it is not, "copy it again".
+        path: file path. A pipe is an error, because reading it could wait forever.
+        expected: expected content, for example "a readable split file".
+        remedy: advice for the message, for example "copy it again".
 
     Raises:
-        UserError: the file is missing, or something else than expected.
+        UserError: the file is missing or does not have the expected content.
     """
     advice = f"; {remedy}" if remedy else ""
     try:
@@ -135,22 +135,22 @@ def check_suffix(option: str, path: Path, suffixes: Sequence[str]) -> None:
     """Checks the suffix of an output file.
 
     Raises:
-        UserError: it is none of `suffixes`.
+        UserError: the suffix is not one of `suffixes`.
     """
     if path.suffix.lower() not in suffixes:
         raise UserError(f"{option}: found {path}; allowed: a file name that ends in {' or '.join(suffixes)}")
 
 
 def check_replaceable(option: str, path: Path, marker: bytes) -> None:
-    """Checks that a command may write to `path`, before it computes anything.
+    """Checks, before anything is computed, that an output file is absent or was written by the same command.
 
     Args:
-        option: begins the message.
-        path: of the output file.
+        option: name of the option, the start of the message.
+        path: output file.
         marker: bytes in every file that the command writes.
 
     Raises:
-        UserError: there is something without the marker.
+        UserError: the file exists and does not contain the marker.
     """
     if not path.exists():
         return
@@ -163,12 +163,12 @@ def check_replaceable(option: str, path: Path, marker: bytes) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    """A hidden name in the folder of `path` that no other process uses."""
+    """Returns a unique hidden name in the folder of `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
 
 
 def _sync(path: Path) -> None:
-    """Puts a file, or the names in a folder, on disk. Windows cannot, and some network file systems refuse it."""
+    """Syncs a file or folder to disk, where the system supports it (not on Windows and some network file systems)."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Reading image files as RGB. Every image of this project is opened here."""
+"""Reads image files as RGB. The whole project opens images through this module."""
 
 import os
 import threading
@@ -36,13 +36,13 @@ def open_image(path: str | Path, truncated: list[str] | None = None) -> Image.Im
     """Reads an image file as RGB; see `to_rgb`. An EXIF rotation is not applied, as in the published code.
 
     Args:
-        path: of the file.
-        truncated: if given, a truncated file is read as far as it goes, as in the published training, and a line about
-            it is added to the list. Pillow decides what replaces the missing pixels (mostly grey or black).
+        path: file path.
+        truncated: if given, the intact part of a truncated file is read, as in the published training, and a line about
+            the file is appended to this list. Pillow chooses the missing pixels (mostly grey or black).
 
     Raises:
-        ImageError: the file is missing, not a regular file, not an image, has 32-bit pixels, or is truncated: without
-            `truncated` anywhere, else before its first pixel.
+        ImageError: the file is missing, not a regular file, not an image, or has 32-bit pixels; or it is truncated and
+            `truncated` is not given, or no pixel is intact.
     """
     try:
         with _opened(path) as image:
@@ -52,13 +52,13 @@ def open_image(path: str | Path, truncated: list[str] | None = None) -> Image.Im
             with suppress(ImageError), _opened(path, lenient=True) as image:
                 read = _rgb(image)
                 reason = shorten(error.__cause__)
-                truncated.append(f"{path}: truncated or damaged; read as far as it goes ({reason})")
+                truncated.append(f"{path}: truncated or damaged; only its intact part is used ({reason})")
                 return read
         raise
 
 
 def check_header(path: str | Path) -> tuple[int, int]:
-    """Width and height in pixels, read without decoding the pixels.
+    """Reads width and height in pixels, without decoding the pixels.
 
     Raises:
         ImageError: the file is missing, not a regular file, not an image, or has 32-bit pixels.
@@ -87,16 +87,16 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     and 16-bit grey is scaled to 8 bits.
 
     Raises:
-        ImageError: it has 32-bit pixels, whose white level is unknown, or cannot be decoded.
+        ImageError: the image cannot be decoded, or has 32-bit pixels with an unknown white level.
     """
     with _one_line(name):
         return _rgb(image)
 
 
 def find_images(folder: Path) -> tuple[list[Path], str]:
-    """The image files in a folder and its subfolders, sorted, and a line that counts the other files by suffix.
+    """Returns the sorted image files in a folder and its subfolders, and a line that counts other files by suffix.
 
-    Links are followed; a folder that several paths lead to is visited once. The line is empty without other files.
+    Links are followed; a folder with several paths is visited once. The line is empty without other files.
 
     Raises:
         UserError: a folder cannot be read.
@@ -120,7 +120,7 @@ def find_images(folder: Path) -> tuple[list[Path], str]:
             else:
                 others[suffix or "no suffix"] += 1
     counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-    return sorted(images), f"{folder}: skipped files that are not images by their suffix: {counts}" if counts else ""
+    return sorted(images), f"{folder}: skipped files without an image suffix: {counts}" if counts else ""
 
 
 @contextmanager
@@ -149,7 +149,7 @@ def _one_line(name: str | Path) -> Iterator[None]:
         yield
     except Exception as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else shorten(error) or type(error).__name__
-        shown = repr(str(name)) if str(name) != str(name).strip() else name  # a space at the end is not seen otherwise
+        shown = repr(str(name)) if str(name) != str(name).strip() else name  # shows a space at the end
         raise ImageError(f"{shown}: not a readable image ({reason})") from error
 
 
@@ -167,7 +167,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of up to 16 bits, scaled from the range that a TIFF states; Pillow's conversion would clip at 255."""
+    """Scales grey of up to 16 bits to 8, from the range that a TIFF states; Pillow's conversion would clip at 255."""
     tags = getattr(image, "tag_v2", {})
     white = 2 ** tags.get(BITS_PER_SAMPLE, (16,))[0] - 1
     values = np.asarray(image).astype(np.float64) * (255 / white)

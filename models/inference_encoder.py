@@ -1,4 +1,4 @@
-"""Encoders that are only used, not trained: batch norm is folded into the convolutions."""
+"""Encoders for inference, with batch norm folded into the convolutions."""
 
 import copy
 
@@ -10,9 +10,9 @@ from .resnet import ResNet
 
 
 def inference_encoder(encoder: ResNet) -> ResNet:
-    """A copy for inference: evaluation mode, batch norm folded, channels-last memory format.
+    """Returns a copy for inference: evaluation mode, batch norm folded, channels-last memory format.
 
-    Its features agree with the encoder's to 1e-5. Its state dict is not that of an encoder, so it cannot be saved.
+    The features agree with the encoder's to 1e-5. The copy cannot be saved as an encoder: its state dict differs.
     """
     copied = copy.deepcopy(encoder).eval()
     fold_batch_norm(copied)

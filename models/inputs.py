@@ -1,4 +1,4 @@
-"""What `ARNIQA.score` takes: one image or several, as paths, Pillow images or tensors."""
+"""Inputs of `ARNIQA.score`: one image or several, as paths, Pillow images or tensors."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from .image_file import open_image, to_rgb
 from .preprocess import check_size
 
 OneImage = str | Path | Image.Image | Tensor
-Named = tuple[str, OneImage]  # what a message calls it, and the image
+Named = tuple[str, OneImage]  # name for messages, image
 
 
 def one_by_one(images: object, name: str = "images") -> tuple[list[Named], bool]:
-    """The images of a path, a Pillow image, a tensor, or a list or tuple of these; and whether it is a single one.
+    """Splits a path, Pillow image, tensor, or list or tuple of these into images; also returns whether it is one image.
 
     A tensor N x 3 x H x W is N images. Tensors are checked; files are not opened yet.
 
     Raises:
-        ImageError: there are none, one is something else, or a tensor has another shape, type or range.
+        ImageError: there is no image, an element has another type, or a tensor has a wrong shape, dtype or range.
     """
     single, given = True, [(name, images)]
     if isinstance(images, list | tuple):
@@ -44,10 +44,10 @@ def one_by_one(images: object, name: str = "images") -> tuple[list[Named], bool]
 
 
 def read(image: OneImage, name: str) -> Image.Image | Tensor:
-    """An image of `one_by_one` as RGB, uint8, in a Pillow image; a tensor of floats stays as it is.
+    """Converts an image of `one_by_one` to an 8-bit RGB Pillow image; float tensors are returned unchanged.
 
     Raises:
-        ImageError: it cannot be read, or is too small.
+        ImageError: the image cannot be read or is too small.
     """
     picture: Image.Image | Tensor
     if isinstance(image, Tensor):
@@ -72,5 +72,5 @@ def _check_tensor(name: str, image: Tensor) -> None:
     if not (low >= 0 and high <= 1):  # also for NaN
         raise ImageError(
             f"{name}: has values from {low:.4g} to {high:.4g}; expected floats in [0, 1]: divide by 255, do not "
-            "normalise them, and clamp what leaves the range"
+            "normalise them, and clamp values outside the range"
         )

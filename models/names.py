@@ -1,4 +1,4 @@
-"""Names of datasets and experiments, which become parts of file names."""
+"""Checks names of datasets and experiments, which become parts of file names."""
 
 import re
 
@@ -18,14 +18,14 @@ ALLOWED = (
 
 
 def check_name(what: str, name: str) -> None:
-    """Checks that a name stays in its folder.
+    """Checks that a name is a plain folder name, so that it cannot leave its folder.
 
     Args:
-        what: key or option; begins the message.
-        name: of a dataset or an experiment.
+        what: key or option, the start of the message.
+        name: name of a dataset or an experiment.
 
     Raises:
-        UserError: it is not one plain folder name.
+        UserError: the name is not a plain folder name.
     """
     if not re.fullmatch(NAME, name):
         raise UserError(f"{what}: found {name!r}; allowed: {ALLOWED}")

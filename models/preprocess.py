@@ -1,4 +1,4 @@
-"""From an image to what the encoder sees: two scales, crops of each, ImageNet-normalised.
+"""Prepares images for the encoder: two scales, crops of each scale, ImageNet normalisation.
 
 An image is a Pillow image, resized by Pillow as in the published code, or a tensor 3 x H x W of floats in [0, 1],
 resized by PyTorch so that it has a gradient.
@@ -17,7 +17,7 @@ from .errors import ImageError
 from .image_file import open_image
 
 CROP_NAMES = ("centre", "top left", "bottom left", "top right", "bottom right")
-SMALLEST_SIDE = 32  # pixels: the encoder's last feature map then has one value
+SMALLEST_SIDE = 32  # in pixels; the encoder's last feature map is then 1 x 1
 _MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
 _STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
 
@@ -25,12 +25,12 @@ Picture = TypeVar("Picture", bound=Image.Image | Tensor)
 
 
 def size(image: Image.Image | Tensor) -> tuple[int, int]:
-    """(width, height) in pixels."""
+    """Returns (width, height) in pixels."""
     return (image.shape[-1], image.shape[-2]) if isinstance(image, Tensor) else image.size
 
 
 def check_size(name: str | Path, image: Image.Image | Tensor) -> None:
-    """Refuses an image that is too small for the encoder.
+    """Checks that an image is large enough for the encoder.
 
     Raises:
         ImageError: a side has fewer than `SMALLEST_SIDE` pixels.
@@ -41,17 +41,17 @@ def check_size(name: str | Path, image: Image.Image | Tensor) -> None:
 
 
 def half_scale_bilinear(image: Picture) -> Picture:
-    """The image at (W // 2, H // 2) by an antialiased bilinear resize, as the published code scores files."""
+    """Resizes an image to (W // 2, H // 2) (bilinear, antialiased), as the published code does to score files."""
     return _half(image, Image.Resampling.BILINEAR)
 
 
 def half_scale_bicubic(image: Picture) -> Picture:
-    """The image at (W // 2, H // 2) by an antialiased bicubic resize, as the published code reads datasets."""
+    """Resizes an image to (W // 2, H // 2) (bicubic, antialiased), as the published code does to read datasets."""
     return _half(image, Image.Resampling.BICUBIC)
 
 
 def resize_shorter_side_bicubic(image: Picture, side: int | None) -> Picture:
-    """Resizes an image (bicubic) so that its shorter side has `side` pixels; None leaves it as it is.
+    """Resizes an image (bicubic) so that its shorter side has `side` pixels; None returns it unchanged.
 
     The longer side is int(side * w / h) or int(side / (w / h)).
     """
@@ -77,57 +77,57 @@ def _resize(image: Image.Image | Tensor, width: int, height: int, how: Image.Res
 
 
 def two_scales(image: Image.Image | Tensor, shorter_side: int | None = None) -> tuple[Tensor, Tensor]:
-    """The image, after `resize_shorter_side_bicubic`, and its half: 3 x H x W and 3 x H // 2 x W // 2.
+    """Returns an image at full and half scale, 3 x H x W and 3 x H // 2 x W // 2, after `resize_shorter_side_bicubic`.
 
-    They are uint8 for a Pillow image, and floats in [0, 1] for such a tensor.
+    Both are uint8 for a Pillow image, and floats in [0, 1] for a float tensor.
     """
     full = resize_shorter_side_bicubic(image, shorter_side)
     return to_pixels(full), to_pixels(half_scale_bilinear(full))
 
 
 def to_pixels(image: Image.Image | Tensor) -> Tensor:
-    """RGB image -> 3 x H x W uint8. A tensor stays as it is."""
+    """Converts an RGB image to 3 x H x W uint8; tensors are returned unchanged."""
     return image if isinstance(image, Tensor) else torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """RGB image -> 3 x H x W float32 in [0, 1], contiguous."""
+    """Converts an RGB image to 3 x H x W float32 in [0, 1], contiguous."""
     return to_unit(to_pixels(image)).contiguous()
 
 
 def five_crops(image: Tensor, crop_size: int) -> Tensor:
-    """3 x H x W -> 5 x 3 x c x c: the crops in `CROP_NAMES`, in this order (paper section 4.2).
+    """Returns the crops in the order of `CROP_NAMES`: 3 x H x W -> 5 x 3 x c x c (paper section 4.2).
 
-    A crop that is larger than the image is padded with zeros. In a corner crop, the image stays at this corner; in the
-    centre crop, its pixel (W // 2, H // 2) is the crop's (c // 2, c // 2).
+    A crop that is larger than the image is padded with zeros. In a corner crop, the image is aligned with this corner.
+    In the centre crop, the pixel (W // 2, H // 2) of the image is the pixel (c // 2, c // 2) of the crop.
     """
     return torch.stack([crop_at(image, x, y, crop_size) for x, y in _corners(*size(image), crop_size)])
 
 
 def crop_at(image: Tensor, x: int, y: int, crop_size: int) -> Tensor:
-    """The crop with its top left pixel at (x, y): 3 x H x W -> 3 x c x c, zero-padded outside the image."""
+    """Returns the crop with its top left pixel at (x, y): 3 x H x W -> 3 x c x c, zero-padded outside the image."""
     (w, h), c = size(image), crop_size
     return F.pad(image, (-x, x + c - w, -y, y + c - h))  # negative padding crops
 
 
 def center_corners_crop(image: Image.Image, crop_size: int) -> list[Image.Image]:
-    """The crops of `five_crops` as Pillow images."""
+    """Returns the crops of `five_crops` as Pillow images."""
     c = crop_size
     return [image.crop((x, y, x + c, y + c)) for x, y in _corners(image.width, image.height, c)]
 
 
 def _corners(w: int, h: int, c: int) -> list[tuple[int, int]]:
-    """(x, y) of the top left pixel of each of the five crops."""
+    """Returns (x, y) of the top left pixel of each of the five crops."""
     return [(w // 2 - c // 2, h // 2 - c // 2), (0, 0), (0, h - c), (w - c, 0), (w - c, h - c)]
 
 
 def two_scale_crops(image: Image.Image | Tensor, crop_size: int, shorter_side: int | None = None) -> Tensor:
-    """Five crops of `two_scales`: 2 x 5 x 3 x c x c, full scale, then half scale."""
+    """Returns five crops of each scale: 2 x 5 x 3 x c x c, full scale, then half scale; see `two_scales`."""
     return torch.stack([five_crops(scale, crop_size) for scale in two_scales(image, shorter_side)])
 
 
 def read_crops(path: str | Path, crop_size: int, shorter_side: int | None = None) -> Tensor:
-    """An image file -> its `two_scale_crops`, uint8.
+    """Reads an image file and returns its `two_scale_crops`, uint8.
 
     Raises:
         ImageError: the file cannot be read, or the image is too small.
@@ -138,15 +138,15 @@ def read_crops(path: str | Path, crop_size: int, shorter_side: int | None = None
 
 
 def to_unit(image: Tensor) -> Tensor:
-    """uint8 values as floats in [0, 1]; floats stay as they are."""
+    """Converts uint8 values to floats in [0, 1]; floats are returned unchanged."""
     return image / 255 if image.dtype == torch.uint8 else image
 
 
 def normalize(image: Tensor) -> Tensor:
-    """ImageNet normalisation of ... x 3 x H x W values, uint8 or floats in [0, 1], on their device."""
+    """Applies the ImageNet normalisation to ... x 3 x H x W values, uint8 or floats in [0, 1], on any device."""
     return (to_unit(image) - _MEAN.to(image.device)).div_(_STD.to(image.device))
 
 
 def denormalize(image: Tensor) -> Tensor:
-    """Inverse of `normalize`, clipped to [0, 1]."""
+    """Inverts `normalize` and clips to [0, 1]."""
     return (image * _STD.to(image.device) + _MEAN.to(image.device)).clamp_(0, 1)

@@ -20,12 +20,12 @@ from .names import ALLOWED, NAME
 from .torchscript import UnknownForm, is_torchscript, read_torchscript
 from .weights_file import check_archive, read_weights
 
-ABOUT = "about.json"  # extra file of an exported regressor, with what the released ones do not say
+ABOUT = "about.json"  # extra file in an exported regressor, with metadata that the released ones lack
 TORCHSCRIPT_VARIABLE = "ARNIQA_ALLOW_TORCHSCRIPT"  # "1" trusts the code in TorchScript archives
 # Quantiles of the scores that the released regressors were fitted on, made by data/score_quantiles.py.
 SCORE_QUANTILES = Path(__file__).with_name("score_quantiles.json")
 EMBEDDING_DIM = 4096  # 2048 features of the full-scale image, then 2048 of the half-scale one
-MAX_SIDE = 8192  # pixels of a crop or a resized image; larger ones do not fit into memory
+MAX_SIDE = 8192  # largest side of a crop or a resized image in pixels; larger ones do not fit into memory
 
 # Nominal (lowest, highest) score that the released regressors predict, and whether a higher score ("mos") or a lower
 # score ("dmos") is better.
@@ -40,7 +40,7 @@ RELEASED_SCORES: dict[str, tuple[tuple[float, float], str]] = {
     "koniq10k": ((1.0, 100.0), "mos"),
 }
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16")
-SCORE_KINDS = {  # in words
+SCORE_KINDS = {  # kind -> description
     "human": "human scores",
     "pseudo": "pseudo-scores, computed by a measure and not human",
     "level": "known levels of degradation, not human scores",
@@ -67,7 +67,7 @@ def _is_side(value: Any, lowest: int) -> bool:
     return type(value) is int and lowest <= value <= MAX_SIDE
 
 
-# Fields that scores depend on: check, what is allowed.
+# Fields that scores depend on -> check, allowed values.
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "weights": (lambda value: _is_tensor(value, EMBEDDING_DIM), f"{EMBEDDING_DIM} numbers"),
     "biases": (lambda value: _is_tensor(value, 1), "a number"),
@@ -87,24 +87,24 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 @dataclass(frozen=True)
 class Regressor:
-    """A linear regressor (4096 -> 1) and what its file says about it.
+    """Linear regressor (4096 -> 1) with the metadata of its file.
 
     Attributes:
         weights: 1 x 4096 coefficients, float32.
-        biases: the intercept, a float32 tensor without dimensions.
+        biases: intercept, a float32 tensor without dimensions.
         dataset: name of the dataset it was fitted on.
         mos_range: (lowest, highest) nominal score of the dataset.
         mos_type: "mos" if a higher score is better, "dmos" if a lower score is better.
-        alpha: the ridge penalty.
+        alpha: ridge penalty.
         encoder_hash: `encoder_hash` of the encoder that computed the features.
         crop_size: side of the crops in pixels.
-        shorter_side: in pixels, to which images were resized before they were cropped; None: not resized.
+        shorter_side: shorter side in pixels to which images were resized before cropping; None: not resized.
         precision: precision of the features.
         srocc, plcc: test correlations, medians over the splits.
-        kind: whether it was fitted on features ("no_reference") or on their distances to those of the reference image
-            ("full_reference").
-        score_quantiles: quantiles of the scores of the dataset's images, at equal steps from 0 % to 100 %, on the scale
-            of `ARNIQA`'s scores: `mos_range` is mapped to [0, 1], and higher is better.
+        kind: "no_reference" if fitted on features, "full_reference" if fitted on their distances to the features of
+            the reference image.
+        score_quantiles: quantiles of the dataset's scores at equal steps from 0 % to 100 %, on the scale of `ARNIQA`'s
+            scores: `mos_range` is mapped to [0, 1], and higher is better.
         score_kind: kind of the dataset's scores, one of `SCORE_KINDS`.
 
     Raises:
@@ -139,10 +139,10 @@ class Regressor:
 
     @property
     def hash(self) -> str:
-        """Hash of all that turns features into scores: 16 hexadecimal digits.
+        """Hash of the mapping from features to scores: 16 hexadecimal digits.
 
-        These are the first digits of the SHA-256 of its float32 weights and bias, and of the scores' range and
-        direction.
+        These are the first digits of the SHA-256 of the float32 weights and bias, and the range and direction of the
+        scores.
         """
         digest = hashlib.sha256(self.weights.numpy().tobytes() + self.biases.numpy().tobytes())
         digest.update(f"{list(self.mos_range)} {self.mos_type}".encode())
@@ -150,19 +150,19 @@ class Regressor:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Everything but the tensors, as plain values."""
+        """Fields except the tensors, as plain values."""
         values = {field.name: getattr(self, field.name) for field in fields(self)[2:]}
         return {**values, "mos_range": list(self.mos_range)}
 
     def check_fitted_on(self, encoder_hash: str, name: str) -> None:
-        """Checks that it was fitted on features of this encoder; the released regressors name none.
+        """Checks that the regressor was fitted on features of this encoder, if its file names the encoder.
 
         Args:
-            encoder_hash: of the encoder.
-            name: of the file; begins the message.
+            encoder_hash: hash of the encoder.
+            name: file name, the start of the message.
 
         Raises:
-            WeightsError: it was fitted on the features of another encoder.
+            WeightsError: the regressor was fitted on features of another encoder.
         """
         if self.encoder_hash not in (None, encoder_hash):
             raise WeightsError(
@@ -171,7 +171,7 @@ class Regressor:
             )
 
     def linear(self) -> nn.Linear:
-        """The layer 4096 -> 1, in evaluation mode."""
+        """Returns the regressor as a layer 4096 -> 1, in evaluation mode."""
         layer = nn.Linear(EMBEDDING_DIM, 1, device="meta")
         layer.load_state_dict({"weight": self.weights, "bias": self.biases.reshape(1)}, assign=True)
         return layer.eval()
@@ -186,7 +186,7 @@ class Regressor:
         write_atomic(path, lambda file: torch.save(content, file))
 
     def save_released(self, path: Path) -> None:
-        """Writes a TorchScript archive as the released ones are; `about` becomes an extra file in it.
+        """Writes a TorchScript archive in the form of the release, with `about` as an extra file.
 
         Raises:
             UserError: the file cannot be written.
@@ -207,18 +207,18 @@ class _Released(nn.Module):
         self.biases = nn.Parameter(regressor.biases.clone(), requires_grad=False)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """N x 4096 -> N x 1."""
+        """Computes the scores of embeddings: N x 4096 -> N x 1."""
         return embedding @ self.weights.T + self.biases
 
 
 def load_regressor(path: str | Path, kind: str = "no_reference") -> Regressor:
     """Loads a regressor written by `Regressor.save`, or a released or exported TorchScript archive.
 
-    A released archive holds only the two tensors; the rest follows from its file name.
+    A released archive contains only the two tensors; the dataset is derived from the file name.
 
     Args:
-        path: of the file.
-        kind: which it must be, "no_reference" or "full_reference".
+        path: file path.
+        kind: expected kind, "no_reference" or "full_reference".
 
     Raises:
         WeightsError: the file is missing or damaged, or is not a regressor of this kind.
@@ -242,7 +242,7 @@ def load_regressor(path: str | Path, kind: str = "no_reference") -> Regressor:
 
 
 def _archive_content(path: Path) -> dict[str, Any]:
-    """The tensors of a TorchScript archive, and the metadata in it or that follow from its file name."""
+    """Returns the tensors of a TorchScript archive, and its metadata, which a release derives from the file name."""
     try:
         state, extra = read_torchscript(path, ABOUT)
     except UnknownForm as error:

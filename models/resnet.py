@@ -15,7 +15,7 @@ FEATURE_DIM = 2048
 
 
 class ResNet(nn.Module):
-    """ResNet-50 without its classifier, followed by a two-layer projection head.
+    """ResNet-50 without the classifier, with a two-layer projection head.
 
     The parameter names are the same as in the released weights. The backbone `model` is a `Sequential` of all children
     of torchvision's resnet50 except the last one; the head is `projector`.
@@ -23,7 +23,7 @@ class ResNet(nn.Module):
     Args:
         embedding_dim: dimension of the projection `g`; the paper uses 128.
         pretrained: start from torchvision's IMAGENET1K_V1 weights instead of a random initialisation.
-        use_norm: L2-normalise each row of `f` and `g`. It is part of the metadata of the state dict.
+        use_norm: L2-normalise each row of `f` and `g`. The metadata of the state dict contains this flag.
 
     Raises:
         WeightsError: the ImageNet weights are not in torch.hub's cache and cannot be downloaded.
@@ -42,24 +42,24 @@ class ResNet(nn.Module):
         )
 
     def features(self, x: Tensor) -> Tensor:
-        """The global-average-pooled features `f` of normalised images: N x 3 x H x W -> N x 2048."""
+        """Returns the global-average-pooled features `f` of normalised images: N x 3 x H x W -> N x 2048."""
         f = torch.flatten(self.model(x), 1)
         return F.normalize(f, dim=1) if self.use_norm else f
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images N x 3 x H x W -> (`f`: N x 2048, `g`: N x embedding_dim), where g = projector(f)."""
+        """Maps normalised images N x 3 x H x W to (`f`: N x 2048, `g`: N x embedding_dim), with g = projector(f)."""
         f = self.features(x)
         g = self.projector(f)
         return f, F.normalize(g, dim=1) if self.use_norm else g
 
 
 def _note_use_norm(encoder: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
-    """Keeps `use_norm` in the metadata of the state dict, because the keys must be those of the released weights."""
+    """Adds `use_norm` to the metadata of the state dict, because the keys must equal those of the released weights."""
     metadata["use_norm"] = encoder.use_norm
 
 
 def imagenet_resnet50() -> nn.Module:
-    """torchvision's resnet50 with the IMAGENET1K_V1 weights, which give better results here than V2."""
+    """Returns torchvision's resnet50 with the IMAGENET1K_V1 weights; they give better results here than V2."""
     weights = ResNet50_Weights.IMAGENET1K_V1
     try:
         with network_timeout():

@@ -15,7 +15,7 @@ from .resnet import ResNet
 
 
 def nt_xent_loss(a: Tensor, b: Tensor, tau: float = 0.1) -> Tensor:
-    """NT-Xent loss (normalised temperature-scaled cross entropy; Chen et al., SimCLR, ICML 2020, eq. 1).
+    """Computes the NT-Xent loss (normalised temperature-scaled cross entropy; Chen et al., SimCLR, ICML 2020, eq. 1).
 
     Row i of `a` and row i of `b` are a positive pair. The negatives of a row are all other rows of `a` and `b`. With
     the cosine similarity s(u, v), the loss of an anchor z with the positive z+ is
@@ -46,7 +46,7 @@ def gather_ranks(x: Tensor) -> Tensor:
     """Concatenates the rows of all ranks, in rank order, with gradients to each rank. Returns `x` with one process."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # what is recommended instead exists in new versions only
+            warnings.simplefilter("ignore", FutureWarning)  # the recommended replacement exists in new versions only
             return torch.cat(all_gather(x))
     return x
 
@@ -65,10 +65,10 @@ class SimCLR(nn.Module):
         self.temperature = temperature
 
     def forward(self, view_a: Tensor, view_b: Tensor) -> Tensor:
-        """The loss (a scalar) of two views, 2n x 3 x H x W each: n full-scale crops, then n half-scale crops,
-        or n full-scale crops alone.
+        """Computes the loss (a scalar) of two views.
 
-        The encoder processes the views one after the other, so their batch-norm statistics are separate. With several
+        A view is 2n x 3 x H x W: n full-scale crops, then n half-scale crops; or it is n full-scale crops alone. The
+        encoder processes the views one after the other, so their batch-norm statistics are separate. With several
         ranks, each rank computes the loss of the global batch, with negatives from all ranks. The backward pass of
         the gather sums over the ranks and DistributedDataParallel averages over them, so each parameter gets the
         gradient of this global loss.
@@ -79,7 +79,7 @@ class SimCLR(nn.Module):
 
 
 def initial_model(seed: int, encoder_params: Mapping[str, Any], temperature: float) -> SimCLR:
-    """The model before the first training step. It depends only on the arguments.
+    """Returns the model before the first training step. It depends only on the arguments.
 
     Args:
         seed: seed of the random initialisation.
@@ -94,7 +94,7 @@ def initial_model(seed: int, encoder_params: Mapping[str, Any], temperature: flo
 
 
 def parallel_model(model: SimCLR, device: torch.device, compile: bool) -> nn.Module:
-    """Prepares the model for the training loop: distributed with several processes, compiled if `compile` is set."""
+    """Wraps the model for the training loop: distributed with several processes, compiled if `compile` is set."""
     parallel: nn.Module = model
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         if device.type == "cuda":  # SyncBatchNorm exists on CUDA only

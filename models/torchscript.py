@@ -1,7 +1,7 @@
-"""Reads the tensors of a TorchScript archive without running code that it contains.
+"""Reads the tensors of a TorchScript archive without executing code in it.
 
-`torch.jit.load` runs the `__setstate__` methods of an archive. The released regressors need none: their `data.pkl` is a
-pickle of two tensors, and the tensors' bytes are members of the zip file.
+`torch.jit.load` executes the `__setstate__` methods of an archive. The released regressors do not need them: `data.pkl`
+is a pickle of two tensors, and the bytes of the tensors are members of the zip file.
 """
 
 import io
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# What the pickle may name. The classes `__torch__.*`, whose code is in the archive, become `_Inert`.
+# Storage classes allowed in the pickle. Classes `__torch__.*` have their code in the archive and become `_Inert`.
 DTYPES = {"FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16}
 
 
@@ -31,10 +31,10 @@ def is_torchscript(path: Path) -> bool:
 
 
 def read_torchscript(path: Path, extra: str) -> tuple[dict[str, Tensor], bytes | None]:
-    """The tensors that are attributes of an archive's module, by name; and its extra file `extra`, if it has one.
+    """Returns the tensor attributes of an archive's module, by name, and the extra file `extra` (None without it).
 
     Raises:
-        UnknownForm: the archive has another form. What is named in it is not executed.
+        UnknownForm: the archive has another form. No code named in it is executed.
     """
     with zipfile.ZipFile(path) as archive:
         root = next((name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")), "")
@@ -50,7 +50,7 @@ def read_torchscript(path: Path, extra: str) -> tuple[dict[str, Tensor], bytes |
 
 
 class _Inert:
-    """Stands for an object of a class whose code is in the archive."""
+    """Placeholder for an object of a class with code in the archive."""
 
     def __setstate__(self, state: object) -> None:
         self.state = state
@@ -80,5 +80,5 @@ class _Reader(pickle.Unpickler):
 
 
 def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Tensor:
-    """As `torch._utils._rebuild_tensor_v2`; `as_strided` raises an error beyond the end of the storage."""
+    """Like `torch._utils._rebuild_tensor_v2`; `as_strided` raises an error beyond the end of the storage."""
     return torch.as_strided(storage, size, stride, offset).clone()

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def encoder_hash(encoder: ResNet) -> str:
-    """Hash of the weights of an encoder's backbone: 16 hexadecimal digits.
+    """Returns the hash of an encoder's backbone weights: 16 hexadecimal digits.
 
     These are the first digits of the SHA-256 of the name, shape and bytes of every `model.*` tensor, sorted by name.
     The counters `num_batches_tracked` are excluded because they do not affect the features. An encoder that does not
@@ -47,8 +47,7 @@ def load_encoder(path: str | Path) -> ResNet:
     Args:
         path: the released ARNIQA.pth, or the best_epoch_*.pth of an experiment (names with the prefix `encoder.`).
 
-    The file also says whether the encoder normalises its features (`use_norm` of `ResNet`); the released one does not
-    say it and does.
+    The file also has the flag `use_norm` of `ResNet`. The released file lacks it; the default is true.
 
     Raises:
         WeightsError: the file is missing, damaged or does not contain exactly the weights of this encoder.
@@ -76,10 +75,10 @@ def load_encoder(path: str | Path) -> ResNet:
 
 
 def own_encoder(experiment: Experiment, weights_dir: str | Path | None) -> ResNet:
-    """Loads the best encoder of a training run, which takes none from `weights_dir`.
+    """Loads the best encoder of a training run; `weights_dir` must be None.
 
     Raises:
-        WeightsError: there is none, or `weights_dir` is given too.
+        WeightsError: the run has no checkpoint, or `weights_dir` is given too.
     """
     if weights_dir is not None:
         raise WeightsError(
@@ -105,8 +104,8 @@ def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> 
 
     Raises:
         UserError: `dataset` is not the name of a dataset.
-        WeightsError: the dataset is neither one of the eight nor one with a file in the folder, or the file is invalid
-            or cannot be downloaded.
+        WeightsError: the release and the folder have no regressor for the dataset, or the file is invalid or cannot be
+            downloaded.
     """
     check_name("regressor_dataset", dataset)
     folder = _weights_folder(weights_dir)

@@ -10,7 +10,14 @@ CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy",),
-    ("pytest", "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"),  # slow files first, as they are collected
+    (
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "loadgroup",
+        "--no-loadscope-reorder",
+    ),  # as collected: slow files first
 )
 
 

@@ -50,7 +50,7 @@ def test_half_scale_without_antialiasing_is_the_mean_of_2_x_2_pixels(size: tuple
 
 
 def test_the_formula_for_flive_is_that_of_the_other_range(released: Path) -> None:
-    found = re.search(r"([\d.]+) \+ ([\d.]+) times", next(row[3] for row in ROWS if row[0] == "the same here"))
+    found = re.search(r"([\d.]+) \+ ([\d.]+) times", next(row[3] for row in ROWS if row[0] == "equivalent here"))
     assert found
     image = photo(PHOTOS[0])
     model = ARNIQA("flive", released)

@@ -274,7 +274,7 @@ def test_the_scores_of_a_folder_are_printed_and_written_to_a_file_and_a_page(
         (["--img_path", CONFIG, "--report", CONFIG], "ends in .html"),
         (["--img_path", CONFIG.parent / "assets", "--explain"], "--explain: found 7 images"),
         (["--img_path", CONFIG, "--explain", "--output", "scores.csv"], "--explain, --output: found both"),
-        (["--img_path", CONFIG, "--reference", CONFIG], "--experiment_name of an experiment"),
+        (["--img_path", CONFIG, "--reference", CONFIG], "--experiment_name to an experiment"),
     ],
 )
 def test_mistakes_give_a_one_line_message(arguments: list[object], message: str) -> None:

@@ -120,7 +120,7 @@ def test_truncated_images_are_counted_and_a_failing_dataset_does_not_affect_the_
     assert script.run_test(configuration(tmp_path / "data", **options), "scratch", CPU) == 1
     out, err = capsys.readouterr()
     assert "tid2013 failed: " in err
-    note = "2 of 40 images are truncated and were read as far as they go: I03_01_05.png, I07_01_01.png"
+    note = "2 of 40 images are truncated; only the intact part was read: I03_01_05.png, I07_01_01.png"
     assert out.count(f"kadid10k: {note}") == 1
     folder = experiment / "experiments" / "tried"
     content = results_of(folder)

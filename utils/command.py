@@ -1,4 +1,4 @@
-"""How a command ends: expected failures and Ctrl-C print one line, without a traceback, and exit with an error code."""
+"""Runs commands: expected errors and Ctrl-C print one line without a traceback and exit with an error code."""
 
 import errno
 import io
@@ -18,10 +18,10 @@ READER_LEFT = (errno.EPIPE, errno.EINVAL) if os.name == "nt" else (errno.EPIPE,)
 def run_command(command: Callable[[], int | None]) -> None:
     """Runs a script's main function and exits with its return value (None counts as 0).
 
-    A `UserError`, memory that ran out, a full disk and a file name that is too long print one line on standard error
-    and exit with code 2, Ctrl-C with 130. Other exceptions are a programmer's mistake and keep their traceback. Output
-    that cannot be written is dropped and the command continues; if the cause is not a closed pipe (`| head -1`), an
-    error line follows and the exit code is not 0.
+    A `UserError`, lack of memory, a full disk and a too long file name print one line on standard error and exit with
+    code 2, Ctrl-C with 130. Other exceptions are bugs and keep their traceback. If output cannot be written, it is
+    dropped and the command continues. If the cause is not a closed pipe (`| head -1`), an error line follows and the
+    exit code is not 0.
     """
     sys.stdout, sys.stderr = _Stream.replacing(sys.stdout), _Stream.replacing(sys.stderr)
     code: Any
@@ -58,7 +58,7 @@ def output_dropped() -> bool:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether Python, NumPy or PyTorch could not allocate memory; PyTorch has an exception of its own on GPUs only."""
+    """Whether Python, NumPy or PyTorch could not allocate memory. PyTorch has its own exception on GPUs only."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
@@ -68,17 +68,17 @@ def _fail(line: str, code: int = 2) -> int:
 
 
 class _Stream(io.TextIOWrapper):
-    """A standard stream that escapes what its encoding lacks and drops what cannot be written.
+    """Standard stream that escapes characters missing in its encoding, and drops output that cannot be written.
 
     Attributes:
-        failure: the error after which everything is dropped.
+        failure: first write error; all later output is dropped.
     """
 
     failure: OSError | None = None
 
     @classmethod
     def replacing(cls, stream: Any) -> Any:
-        """The stream itself where it is of another kind, as in a test runner, or None, as without a console."""
+        """Wraps a standard stream. Other streams (test runner) and None (no console) are returned unchanged."""
         if type(stream) is not io.TextIOWrapper:
             return stream
         return cls(
@@ -103,11 +103,11 @@ class _Stream(io.TextIOWrapper):
             self._drop(error)
 
     def close(self) -> None:
-        """Only flushes: the file belongs to the stream that this one replaces."""
+        """Flushes only: the replaced stream owns the file."""
         self.flush()
 
     def _drop(self, error: OSError) -> None:
         self.failure = error
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self.fileno())  # takes what the buffers hold, too
+        os.dup2(null, self.fileno())  # also discards the buffered output
         os.close(null)

@@ -19,7 +19,7 @@ def is_constant(values: Array) -> NDArray[np.bool_]:
 
 
 def plcc(predictions: Array, scores: Array) -> Array:
-    """Pearson's linear correlation coefficient, in [-1, 1]: (..., N) and (N,) -> (...).
+    """Returns Pearson's linear correlation coefficient, in [-1, 1]: (..., N) and (N,) -> (...).
 
     As in the paper, no logistic function is fitted to the predictions first.
     """
@@ -31,7 +31,7 @@ def plcc(predictions: Array, scores: Array) -> Array:
 
 
 def srocc(predictions: Array, scores: Array) -> Array:
-    """Spearman's rank-order correlation coefficient, in [-1, 1]: (..., N) and (N,) -> (...).
+    """Returns Spearman's rank-order correlation coefficient, in [-1, 1]: (..., N) and (N,) -> (...).
 
     Tied values get their mean rank.
     """
@@ -40,24 +40,24 @@ def srocc(predictions: Array, scores: Array) -> Array:
 
 
 def krocc(predictions: Array, scores: Array) -> float:
-    """Kendall's rank correlation coefficient tau-b, in [-1, 1], of (N,) predictions and (N,) scores."""
+    """Returns Kendall's rank correlation coefficient tau-b, in [-1, 1], of (N,) predictions and (N,) scores."""
     if is_constant(predictions) or is_constant(scores):
         return 0.0
     return float(kendalltau(predictions, scores).statistic)
 
 
 def rmse(predictions: Array, scores: Array) -> float:
-    """Root mean squared error, >= 0, in units of the scores, of (N,) predictions and (N,) scores."""
+    """Returns the root mean squared error, >= 0, in units of the scores, of (N,) predictions and (N,) scores."""
     return float(np.sqrt(np.mean((predictions - scores) ** 2)))
 
 
 def mae(predictions: Array, scores: Array) -> float:
-    """Mean absolute error, >= 0, in units of the scores, of (N,) predictions and (N,) scores."""
+    """Returns the mean absolute error, >= 0, in units of the scores, of (N,) predictions and (N,) scores."""
     return float(np.mean(np.abs(predictions - scores)))
 
 
 def all_metrics(predictions: Array, scores: Array) -> dict[str, float]:
-    """`srocc`, `plcc`, `krocc`, `rmse` and `mae` of (N,) predictions and (N,) scores."""
+    """Returns `srocc`, `plcc`, `krocc`, `rmse` and `mae` of (N,) predictions and (N,) scores."""
     return {
         "srocc": float(srocc(predictions, scores)),
         "plcc": float(plcc(predictions, scores)),

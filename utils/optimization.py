@@ -1,4 +1,4 @@
-"""Optimizer and learning-rate schedule. The arguments are the configuration's keys of the same names."""
+"""Optimizer and learning-rate schedule. The arguments have the names of the configuration keys."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,22 +16,22 @@ def build_optimizer(
     betas: Sequence[float],
     eps: float,
 ) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW over all parameters, in PyTorch's fused form.
+    """Builds SGD, Adam or AdamW for all parameters, in PyTorch's fused form.
 
     Args:
-        model: whose parameters to train.
+        model: model to train.
         name: "SGD", "Adam" or "AdamW".
         lr: learning rate, > 0.
-        weight_decay: >= 0.
-        momentum: of SGD.
-        betas, eps: of Adam and AdamW.
+        weight_decay: weight decay, >= 0.
+        momentum: momentum of SGD.
+        betas, eps: parameters of Adam and AdamW.
     """
     common: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, "fused": True}
     if name == "SGD":
         optimizer = torch.optim.SGD(model.parameters(), momentum=momentum, **common)
         if momentum:
-            # PyTorch makes these in the first step, and leaves them uninitialised if a gradient scaler skips that step.
-            # From zero, the first step is the same.
+            # PyTorch creates these buffers in the first step, and leaves them uninitialised if a gradient scaler skips
+            # that step. Starting from zero gives the same first step.
             for parameter in model.parameters():
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
@@ -42,10 +42,10 @@ def build_optimizer(
 def build_scheduler(
     optimizer: torch.optim.Optimizer, name: str | None, T_0: int, T_mult: int, eta_min: float
 ) -> torch.optim.lr_scheduler.CosineAnnealingWarmRestarts | None:
-    """Cosine annealing with warm restarts (Loshchilov and Hutter, ICLR 2017), to be stepped with the fractional epoch.
+    """Builds cosine annealing with warm restarts (Loshchilov and Hutter, ICLR 2017), stepped with fractional epochs.
 
     Args:
-        optimizer: whose learning rate to set.
+        optimizer: optimizer with the learning rate to schedule.
         name: "CosineAnnealingWarmRestarts", or None for a constant rate.
         T_0: epochs until the first restart.
         T_mult: factor between the lengths of successive cycles.

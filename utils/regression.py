@@ -46,7 +46,7 @@ class RidgePath:
         self.score_offset = self.scores.mean()
 
     def predict(self, train: Indices, images: Indices, alphas: Sequence[float] | Array) -> Array:
-        """Predictions for `images` from a fit on `train`, for each alpha: (len(alphas), len(images))."""
+        """Fits on `train` and predicts `images`, for each alpha: (len(alphas), len(images))."""
         if self.crops * len(train) < self.columns:
             gram, vectors, score_mean = self._dual(train, images)
         else:
@@ -55,7 +55,7 @@ class RidgePath:
         return (solved + score_mean).cpu().numpy()
 
     def fit(self, train: Indices, alpha: float) -> tuple[Array, float]:
-        """Coefficients (d,) and intercept of the fit on `train`."""
+        """Fits on `train`; returns the coefficients (d,) and the intercept."""
         if self.crops * len(train) < self.columns:
             rows, mean = self._centred_rows(train)
             y, score_mean = self._centred_scores(train)
@@ -70,7 +70,7 @@ class RidgePath:
         return coef.cpu().numpy(), float(intercept)
 
     def _primal(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """X'X (d x d, lower triangle), [X'y | image means, centred like X] (d x (1 + n)), and the mean score."""
+        """Returns X'X (d x d, lower triangle), [X'y | image means centred like X] (d x (1 + n)), and the mean score."""
         gram, c, mean, score_mean = self._normal_equations(train)
         vectors = torch.empty(self.columns, 1 + len(images), dtype=torch.float64, device=self.device)
         vectors[:, 0] = c
@@ -80,7 +80,7 @@ class RidgePath:
         return gram, vectors, score_mean
 
     def _dual(self, train: Indices, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """XX' (rows x rows), [y | X times the centred image means] (rows x (1 + n)), and the mean score."""
+        """Returns XX' (rows x rows), [y | X times the centred image means] (rows x (1 + n)), and the mean score."""
         rows, mean = self._centred_rows(train)
         y, score_mean = self._centred_scores(train)
         vectors = torch.empty(len(rows), 1 + len(images), dtype=torch.float64, device=self.device)
@@ -91,7 +91,7 @@ class RidgePath:
         return rows @ rows.T, vectors, score_mean
 
     def _rows(self, images: Indices) -> Tensor:
-        """Features of the images minus the offset, on the device: (n, crops, d)."""
+        """Returns the features of the images minus the offset, on the device: (n, crops, d)."""
         return torch.from_numpy(np.asarray(self.features[images])).to(self.device, torch.float64) - self.offset
 
     def _centred_rows(self, images: Indices) -> tuple[Tensor, Tensor]:
@@ -105,7 +105,7 @@ class RidgePath:
         return scores - mean, mean
 
     def _normal_equations(self, train: Indices) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """X'X (lower triangle), X'y, the mean training row (minus the offset) and the mean training score."""
+        """Returns X'X (lower triangle), X'y, the mean training row (minus the offset) and the mean training score."""
         n = self.crops * len(train)
         held_out = np.setdiff1d(np.arange(len(self.features)), train)
         if len(held_out) < len(train):
@@ -125,7 +125,7 @@ class RidgePath:
         return self._moments(np.arange(len(self.features)))
 
     def _moments(self, images: Indices) -> tuple[Tensor, Tensor, Tensor]:
-        """Sums of x x' (lower triangle), x y and x over all crops x of the images."""
+        """Returns the sums of x x' (lower triangle), x y and x over all crops x of the images."""
         gram = torch.zeros(self.columns, self.columns, dtype=torch.float64, device=self.device)
         c = torch.zeros(self.columns, dtype=torch.float64, device=self.device)
         total = torch.zeros_like(c)
@@ -146,7 +146,7 @@ class RidgePath:
 
 
 def best_alpha(grid: Array, alphas: Sequence[float] | Array) -> float:
-    """The alpha with the highest median over the rows of `grid` (splits x alphas); the first one in case of ties."""
+    """Returns the alpha with the highest median over the rows of `grid` (splits x alphas); of ties, the first."""
     return float(alphas[int(np.argmax(np.median(grid, axis=0)))])
 
 
@@ -175,7 +175,7 @@ def _cholesky_solve(matrix: Tensor, right: Tensor) -> Tensor:
 
 
 def _solve_eigen(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
-    """`_solve` with the eigendecomposition of gram."""
+    """Computes `_solve` by the eigendecomposition of gram."""
     values, q = torch.linalg.eigh(gram)
     shifts = torch.as_tensor(np.asarray(alphas), dtype=torch.float64, device=gram.device)
     solved = (q.T @ c).T / (values.clamp(min=0) + shifts[:, None])  # alphas x m
@@ -183,7 +183,7 @@ def _solve_eigen(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[floa
 
 
 def _solve_tridiagonal(gram: Tensor, c: Tensor, vectors: Tensor, alphas: Sequence[float] | Array) -> Tensor:
-    """`_solve` with Householder tridiagonalisation, the first of the three steps of an eigendecomposition (m > 1).
+    """Computes `_solve` by Householder tridiagonalisation, the first of three steps of an eigendecomposition (m > 1).
 
     The other two steps take most of the time and are not needed, because a tridiagonal system can be solved in O(m) for
     each alpha. LAPACK is called through SciPy because PyTorch has no tridiagonalisation.

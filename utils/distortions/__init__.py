@@ -1,6 +1,6 @@
 """Degradation model (paper section 3.1): random compositions of 24 distortion types in 7 groups, with 5 levels each.
 
-`DISTORTIONS` is the single table of type names, groups, level values (mildest first) and functions.
+`DISTORTIONS` is the table of type names, groups, level values (mildest first) and functions.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Distortion:
             raise ValueError(f"expected a float32 or float64 image in [0, 1], got {image.dtype}")
         if level not in self.levels:
             raise UserError(f"{self.name}: unknown level {level}; allowed: {', '.join(map(str, self.levels))}")
-        # Decoders return channels-last images, on which most operations are several times slower.
+        # Decoders return channels-last images; most operations are several times slower on these.
         return self.function(image.contiguous(), level, generator, **options).clamp_(0, 1)
 
 

@@ -10,24 +10,24 @@ from utils.distortions.filtering import filter2d, gaussian_blur
 
 
 def gaussian(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Gaussian blur with a standard deviation of `level` pixels."""
+    """Applies a Gaussian blur with a standard deviation of `level` pixels."""
     return gaussian_blur(image, level)
 
 
 def lens(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Mean over a disk of radius `level` pixels."""
+    """Averages over a disk with a radius of `level` pixels."""
     return filter2d(image, disk_kernel(level))
 
 
 def motion(image: Tensor, level: float, generator: Generator, angle: float | None = None) -> Tensor:
-    """Mean along a line of `level` pixels at `angle` degrees (default: a random integer, uniform in 0..180)."""
+    """Averages along a line of `level` pixels at `angle` degrees (default: a random integer, uniform in 0..180)."""
     if angle is None:
         angle = int(draws.integers(0, 180, 1, generator))
     return filter2d(image, motion_kernel(level, angle))
 
 
 def disk_kernel(radius: float) -> Tensor:
-    """Uniform disk, like MATLAB's `fspecial('disk', radius)`.
+    """Returns the kernel of a uniform disk, like MATLAB's `fspecial('disk', radius)`.
 
     Each weight is the exact area of its pixel inside the disk, normalised to sum 1. The area comes from `_corner_area`
     at the pixel's four corners.
@@ -43,7 +43,7 @@ def disk_kernel(radius: float) -> Tensor:
 
 
 def _corner_area(x: Tensor, y: Tensor, r: float) -> Tensor:
-    """Area of the intersection of two shapes: the disk of radius r, and the rectangle from (0, 0) to (x, y).
+    """Returns the area of the intersection of the disk of radius r and the rectangle from (0, 0) to (x, y).
 
     The area has the sign of x y.
     """
@@ -55,19 +55,19 @@ def _corner_area(x: Tensor, y: Tensor, r: float) -> Tensor:
 
 
 def _under_circle(u: Tensor, r: float) -> Tensor:
-    """Integral of sqrt(r^2 - t^2) from 0 to u, for u in 0..r."""
+    """Returns the integral of sqrt(r^2 - t^2) from 0 to u, for u in 0..r."""
     return (u * (r**2 - u**2).clamp(min=0).sqrt() + r**2 * torch.asin((u / r).clamp(max=1))) / 2
 
 
 def motion_kernel(length: float, angle: float) -> Tensor:
-    """Line segment through the centre, like MATLAB's `fspecial('motion', length, angle)`.
+    """Returns the kernel of a line segment through the centre, like MATLAB's `fspecial('motion', length, angle)`.
 
     Each weight is max(0, 1 - d), with d the distance in pixels between the pixel's centre and the segment; the weights
     are normalised to sum 1.
 
     Args:
-        length: in pixels.
-        angle: in degrees, counter-clockwise from the horizontal.
+        length: length of the segment in pixels.
+        angle: angle in degrees, counter-clockwise from the horizontal.
 
     Returns:
         Float64 kernel with odd sides.

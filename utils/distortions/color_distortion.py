@@ -42,7 +42,7 @@ def shift(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def edge_map(image: Tensor) -> Tensor:
-    """Edge strength in [0, 1]: 3 x H x W in [0, 1] -> H x W.
+    """Computes the edge strength in [0, 1]: 3 x H x W in [0, 1] -> H x W.
 
     The gradient magnitude of the grey image is smoothed (Gaussian, standard deviation 4 pixels), scaled to [0, 1] and
     clamped to its 1st and 99th percentiles. The result is 0 everywhere if the smoothed magnitude is constant.
@@ -62,7 +62,7 @@ def edge_map(image: Tensor) -> Tensor:
 
 
 def _low_percentile(values: Tensor, share: float) -> Tensor:
-    """`torch.quantile(values, share)`, faster for a small share: only the smallest values are sorted."""
+    """Computes `torch.quantile(values, share)`, faster for a small share: only the smallest values are sorted."""
     position = share * (values.numel() - 1)
     below = int(position)
     first = _smallest(values.flatten(), min(below + 2, values.numel()))
@@ -70,10 +70,10 @@ def _low_percentile(values: Tensor, share: float) -> Tensor:
 
 
 def _smallest(values: Tensor, count: int) -> Tensor:
-    """The `count` smallest of N values, in ascending order.
+    """Returns the `count` smallest of N values, in ascending order.
 
     The values are arranged in columns of 8, and only the `count` columns with the smallest minima are searched. This is
-    enough, because every value in the other columns is at least as large as these `count` minima.
+    sufficient, because every value in the other columns is at least as large as these `count` minima.
     """
     columns = F.pad(values, (0, -len(values) % 8), value=math.inf).view(8, -1)
     minima = columns.amin(0).topk(min(count, columns.shape[1]), largest=False, sorted=False)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# 1-D kernels with at most this many taps use shifted adds, longer ones products with a banded matrix.
+# 1-D kernels with at most this many taps use shifted adds; longer kernels use products with a banded matrix.
 MAX_SHIFTS = 11
 # Rows or columns per matrix product: small because the band is sparse, large enough for BLAS.
 BLOCK = 32
@@ -15,7 +15,7 @@ MAX_TAPS = 30
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
-    """1-D Gaussian exp(-x^2 / (2 sigma^2)), normalised to sum 1, float64.
+    """Returns a 1-D Gaussian kernel exp(-x^2 / (2 sigma^2)), normalised to sum 1, float64.
 
     Args:
         sigma: standard deviation in pixels.
@@ -57,9 +57,9 @@ def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
 
 
 def fast_length(length: int) -> int:
-    """The smallest length from `length` on that has no prime factor above 5: a transform of that length is fast.
+    """Returns the smallest number >= `length` without a prime factor above 5, for a fast FFT.
 
-    The same as SciPy's `next_fast_len(length, real=True)`, whose import would cost a data-loading worker 17 MB.
+    It equals SciPy's `next_fast_len(length, real=True)`. Importing SciPy would cost a data-loading worker 17 MB.
     """
     while True:
         rest = length
@@ -74,7 +74,7 @@ def fast_length(length: int) -> int:
 def _add_shifted(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
     """Filters along one axis with a symmetric 1-D kernel, as a weighted sum of shifted copies.
 
-    `padded` has a border of len(kernel) // 2 on both ends of that axis; the result has none.
+    `padded` has a border of len(kernel) // 2 at both ends of the axis; the result has no border.
     """
     weights = kernel.tolist()
     radius = len(weights) // 2
@@ -87,7 +87,7 @@ def _add_shifted(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
 
 
 def _multiply_blocks(padded: Tensor, kernel: Tensor, axis: int) -> Tensor:
-    """Same result as `_add_shifted`, by products with a banded matrix for BLOCK rows or columns at a time."""
+    """Computes the result of `_add_shifted` by products with a banded matrix, for BLOCK rows or columns at a time."""
     border = len(kernel) - 1
     # Row i of the band is the kernel shifted right by i: it maps BLOCK + border values to BLOCK filtered values.
     band = F.pad(kernel, (0, BLOCK)).repeat(BLOCK)[: BLOCK * (BLOCK + border)].view(BLOCK, -1).to(padded)

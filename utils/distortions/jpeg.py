@@ -12,7 +12,7 @@ RESOLUTIONS = 8
 
 
 def jpeg2000(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """JPEG 2000 with compression ratio `level`, layer-first progression (LRCP) and 8 resolutions.
+    """Compresses an image by JPEG 2000 with ratio `level`, layer-first progression (LRCP) and 8 resolutions.
 
     OpenJPEG limits the number of resolutions for small images: fewer than 8 are used if the shorter side is below 128
     pixels.
@@ -29,7 +29,7 @@ def jpeg2000(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def jpeg(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """JPEG with Pillow's quality `level`."""
+    """Compresses an image by JPEG with Pillow's quality `level`."""
     return _encode_and_decode(image, format="JPEG", quality=int(level))
 
 

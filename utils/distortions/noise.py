@@ -12,12 +12,12 @@ _YCBCR_TO_RGB = torch.tensor([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.77
 
 
 def white(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Additive Gaussian noise with variance `level`."""
+    """Adds Gaussian noise with variance `level`."""
     return torch.add(image, draws.normal(tuple(image.shape), generator, image), alpha=math.sqrt(level))
 
 
 def white_ycbcr(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Additive Gaussian noise with variance `level` in each of Y, Cb and Cr.
+    """Adds Gaussian noise with variance `level` in each of Y, Cb and Cr.
 
     The conversion to RGB is linear, so only the noise is converted and then added to the RGB image.
     """
@@ -36,5 +36,5 @@ def impulse(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def multiplicative(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """x + x n, with n Gaussian noise of variance `level`."""
+    """Adds multiplicative noise: x + x n, with n Gaussian noise of variance `level`."""
     return torch.addcmul(image, image, draws.normal(tuple(image.shape), generator, image), value=math.sqrt(level))

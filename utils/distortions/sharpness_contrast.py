@@ -10,7 +10,7 @@ UNSHARP_SIZE = 13
 
 
 def high_sharpen(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Unsharp mask on Lab's L: L' = L + level (L - G * L), with a and b unchanged.
+    """Applies an unsharp mask to L of Lab: L' = L + level (L - G * L), with a and b unchanged.
 
     G is a 13 x 13 Gaussian with a standard deviation of 6 pixels. L = 116 f_Y - 16, and a and b are differences of f_X,
     f_Y and f_Z (see `colorspace`). So adding level (f_Y - G * f_Y) to all three f values has the same effect.
@@ -21,9 +21,9 @@ def high_sharpen(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def contrast_curve(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Cubic not-a-knot spline, clamped to [0, 1].
+    """Changes the contrast by a cubic not-a-knot spline, clamped to [0, 1].
 
-    It goes through (0, 0), (0.3, 0.25 - level / 4), (0.5, 0.5), (0.7, 0.75 + level / 4) and (1, 1).
+    The spline goes through (0, 0), (0.3, 0.25 - level / 4), (0.5, 0.5), (0.7, 0.75 + level / 4) and (1, 1).
 
     A not-a-knot spline through five points is one cubic on each side of the middle point. The points are symmetric
     about (0.5, 0.5), so both cubics are equal to 1/2 + a t + b t^3 with t = x - 1/2. The points at x = 0.7 and x = 1
@@ -36,5 +36,5 @@ def contrast_curve(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def contrast_line(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Linear contrast change: 1/2 + 2 level (x - 1/2)."""
+    """Changes the contrast linearly: 1/2 + 2 level (x - 1/2)."""
     return (image - 0.5).mul_(2 * level).add_(0.5)

@@ -14,7 +14,7 @@ BLOCK = 32  # side of a colour block in pixels
 
 
 def jitter(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Five rounds, each moving every pixel by N(0, level^2) pixels in x and in y (bilinear, replicated border)."""
+    """Moves every pixel by N(0, level^2) pixels in x and in y, in five rounds (bilinear, replicated border)."""
     height, width = image.shape[-2:]
     # grid_sample coordinates: -1 and 1 are the outer edges of the border pixels (align_corners=False).
     pixel = torch.tensor([2 / width, 2 / height]).to(image)
@@ -30,10 +30,10 @@ def jitter(image: Tensor, level: float, generator: Generator) -> Tensor:
 
 
 def displaced_patches(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Copies a random 16 x 16 patch to a place up to 8 pixels away along each axis; repeated `level` times.
+    """Copies a random 16 x 16 patch to a position up to 8 pixels away along each axis; repeated `level` times.
 
-    On each axis, the patch starts at s = 16 + round(u (side - 48)) and goes to round(s + 16 (v - 0.5)), u and v uniform
-    in [0, 1). On sides shorter than 48 pixels s is 16, or what keeps the patch inside the image, as its copy is kept.
+    On each axis, the patch starts at s = 16 + round(u (side - 48)) and its copy at round(s + 16 (v - 0.5)), with u and
+    v uniform in [0, 1). On sides shorter than 48 pixels, s is 16. Both positions are clamped to the image.
     """
     height, width = image.shape[-2:]
     result = image.clone()
@@ -52,14 +52,14 @@ def _start_and_target(side: int, u: float, v: float) -> tuple[int, int]:
 
 
 def pixelate(image: Tensor, level: float, generator: Generator) -> Tensor:
-    """Nearest-neighbour resize by the factor 0.95 - level^0.6, then back to the original size."""
+    """Resizes an image by the factor 0.95 - level^0.6 and back to the original size (nearest neighbour)."""
     scale = 0.95 - level**0.6
     rows, columns = (_there_and_back(side, scale).to(image.device) for side in image.shape[-2:])
     return image.index_select(1, rows).index_select(2, columns)
 
 
 def _there_and_back(side: int, scale: float) -> Tensor:
-    """Source index of each pixel along one side after both resizes.
+    """Returns the source index of each pixel along one side after both resizes.
 
     Output pixel i of a nearest-neighbour resize copies input pixel floor(i * input_side / output_side).
     """

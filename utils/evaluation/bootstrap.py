@@ -1,7 +1,7 @@
 """Confidence intervals of correlations and proportions: percentile bootstrap, clustered by reference.
 
-Resampling is over the images of all splits together, and a split counts each of its images as often as it was sampled.
-So neither the images of one reference nor images that several splits share count as independent.
+The images of all splits are resampled together, and each split counts its images as often as they were sampled. So
+images of the same reference, and images that several splits share, are not treated as independent.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ SEED = 27
 
 
 def resampled(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int) -> Array:
-    """A correlation of every split, in each resample of the images.
+    """Computes a correlation on every split for each bootstrap resample of the images.
 
     Args:
-        frames: the predictions of n experiments for the same splits (columns split, row, reference, prediction, score).
-        metric: of `CORRELATIONS`.
-        seed: of the resampling.
+        frames: predictions of n experiments for the same splits (columns split, row, reference, prediction, score).
+        metric: key of `CORRELATIONS`.
+        seed: seed of the resampling.
         resamples: number of bootstrap resamples.
 
     Returns:
-        (resamples, splits, n). NaN where a resample has fewer than 3 images of a split.
+        (resamples, splits, n) array; NaN where a resample has fewer than 3 images of a split.
     """
     splits = by_split(frames)
     count = units(frames[0]).max() + 1
@@ -45,19 +45,19 @@ def resampled(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples:
 
 
 def interval(values: Array) -> Array:
-    """The middle 95 % of the values: (resamples, ...) -> (2, ...), low and high."""
+    """Returns the ends of the middle 95 % of the values: (resamples, ...) -> (2, ...), low and high."""
     tail = (100 - CONFIDENCE) / 2
     return np.percentile(values, [tail, 100 - tail], axis=0)
 
 
 def share_interval(true: NDArray[np.bool_], references: NDArray[np.int64]) -> tuple[float, float]:
-    """95 % confidence interval of the proportion of true values, from resampled references.
+    """Returns the 95 % confidence interval of the proportion of true values, from bootstrap resamples of references.
 
-    It is too narrow for few references, and has no width if the proportion is the same in all of them.
+    The interval is too narrow for few references. Its width is 0 if all references have the same proportion.
 
     Args:
-        true: (n,), of each image.
-        references: (n,), numbered from 0.
+        true: (n,) array with a value per image.
+        references: (n,) array with the reference of each image, numbered from 0.
 
     Returns:
         Low and high; NaN with fewer than two references.
@@ -72,12 +72,12 @@ def share_interval(true: NDArray[np.bool_], references: NDArray[np.int64]) -> tu
 
 
 def units(tested: pd.DataFrame) -> NDArray[np.int64]:
-    """The cluster of each row, numbered from 0: the image's reference, or the image itself if it has none."""
+    """Returns the cluster of each row, numbered from 0: the image's reference, or the image itself without one."""
     return pd.factorize(tested["reference"].where(tested["reference"] != "", tested["row"]))[0]
 
 
 def by_split(frames: Sequence[pd.DataFrame]) -> list[tuple[NDArray[np.int64], Array, Array]]:
-    """For each split the images' `units` (m,), each experiment's predictions (n, m), and the scores (m,)."""
+    """Returns for each split the images' `units` (m,), each experiment's predictions (n, m), and the scores (m,)."""
     first, unit = frames[0], units(frames[0])
     predictions = np.stack([frame["prediction"].to_numpy() for frame in frames])
     rows = [np.flatnonzero(first["split"] == split) for split in first["split"].unique()]

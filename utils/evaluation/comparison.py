@@ -22,19 +22,20 @@ def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAM
     """Compares the tests of two or more experiments, on the datasets that all of them were tested on.
 
     Args:
-        experiments: the others are compared with the first.
-        seed: of the resampling.
+        experiments: two or more experiments; the first one is the baseline.
+        seed: seed of the resampling.
         resamples: number of bootstrap resamples.
 
     Returns:
-        A row per dataset, metric and experiment: median, mean and standard deviation over the splits; of the difference
-        to the first experiment (paired: per split) mean and standard deviation over the splits, and the ends of the
-        95 % confidence interval of that mean, see `bootstrap`. The rows `all N` have mean and sample standard deviation
-        of the experiments' medians. What does not apply is NaN. And a line per dataset, on its scores or why it is not
-        compared.
+        A table and notes. The table has a row per dataset, metric and experiment: median, mean and standard deviation
+        over the splits, then mean and standard deviation of the paired difference to the first experiment, and the 95 %
+        confidence interval of this mean (`bootstrap`). The rows `all N` have the mean and sample standard deviation of
+        the experiments' medians. Values that do not apply are NaN. The notes have a line per dataset: the kind of its
+        scores, or why it is not compared.
 
     Raises:
-        UserError: an experiment has no predictions, they have no dataset in common, or were tested on other splits.
+        UserError: an experiment has no predictions, or the experiments have no dataset in common or were tested on
+            different splits.
     """
     tested = [read_tested(experiment) for experiment in experiments]
     names = [name for name in tested[0] if all(name in datasets for datasets in tested)]
@@ -54,10 +55,10 @@ def compare(experiments: Sequence[Experiment], seed: int, resamples: int = RESAM
 
 
 def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
-    """Dataset -> the predictions of fits on whole training splits, from predictions.csv.
+    """Reads predictions.csv: dataset -> predictions of the regressors fitted on whole training splits.
 
     Raises:
-        UserError: the file is missing or not as `write_results` writes it.
+        UserError: the file is missing or was not written by `write_results`.
     """
     with parsing(experiment.predictions, "as test.py writes it", "test the experiment again (test.py)"):
         table = pd.read_csv(experiment.predictions, dtype=str, keep_default_na=False)
@@ -74,16 +75,16 @@ def read_tested(experiment: Experiment) -> dict[str, pd.DataFrame]:
 
 
 def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples: int = RESAMPLES) -> Array:
-    """95 % confidence intervals of the mean over splits of the difference to the first of the frames.
+    """Returns 95 % confidence intervals of the mean difference to the first frame over the splits.
 
     Args:
-        frames: the predictions of n experiments for the same splits, see `read_tested`.
-        metric: of `CORRELATIONS`.
-        seed: of the resampling.
+        frames: predictions of n experiments for the same splits, see `read_tested`.
+        metric: key of `CORRELATIONS`.
+        seed: seed of the resampling.
         resamples: number of bootstrap resamples.
 
     Returns:
-        (n - 1, 2), low and high; NaN with fewer than two references or images.
+        (n - 1, 2) array of low and high; NaN with fewer than two references or images.
     """
     if units(frames[0]).max() < 1:
         return np.full((len(frames) - 1, 2), np.nan)
@@ -92,7 +93,7 @@ def bootstrap(frames: Sequence[pd.DataFrame], metric: str, seed: int, resamples:
 
 
 def _table(metric: str, titles: Sequence[str], frames: list[pd.DataFrame], seed: int, resamples: int) -> pd.DataFrame:
-    """The rows of one dataset and metric."""
+    """Returns the rows of one dataset and metric."""
     figures = np.array([CORRELATIONS[metric](predictions, scores) for _, predictions, scores in by_split(frames)])
     medians, differences = np.median(figures, axis=0), figures - figures[:, :1]
     table = pd.DataFrame({"experiment": titles, "splits": len(figures), "median": medians})
@@ -105,11 +106,11 @@ def _table(metric: str, titles: Sequence[str], frames: list[pd.DataFrame], seed:
 
 
 def _check_same(name: str, experiments: Sequence[Experiment], frames: Sequence[pd.DataFrame]) -> None:
-    """Checks the test images and scores of each split, and the hash of all splits."""
+    """Checks that all frames have the same test images and scores in each split, and the same hash of the splits."""
     same = ["splits_hash", "score_kind", "split", "row", "score"]
     for experiment, frame in zip(experiments, frames, strict=True):
         if not frame[same].equals(frames[0][same]):
             raise UserError(
                 f"{experiment.predictions}: {name} was tested on other splits or scores than in "
-                f"{experiments[0].predictions}; test both on the same splits and as many of them"
+                f"{experiments[0].predictions}; test both on the same splits, and on the same number of splits"
             )

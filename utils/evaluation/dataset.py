@@ -1,4 +1,4 @@
-"""What evaluation needs of a dataset; `data.IQADataset` has it."""
+"""Interface of the datasets for evaluation, implemented by `data.IQADataset`."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 class ScoredDataset(Protocol):
-    """N images with scores, splits, and possibly references and distortions.
+    """Dataset of N images with scores, splits, and optional references and distortions.
 
     Item i is a dict with `full` and `half` (5 x 3 x c x c each, uint8), `index` and `truncated`.
     """

@@ -1,4 +1,4 @@
-"""Features of a dataset's images on disk, and which images they belong to."""
+"""Cache file of a dataset's features, with the state of each image file."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,14 +20,14 @@ STATE = np.dtype([("size", "<i8"), ("mtime", "<i8"), ("truncated", "?")])  # of 
 
 
 class FeatureFile:
-    """A file with a row of features for each image, and an .npy file with the state of each image at that time.
+    """File with a row of features per image, and an .npy file with the state of each image file.
 
-    A state is written once the features are on disk, so rows that a killed process or a power failure left unfinished
-    are known. Size and modification time stand for the content: if an image has changed, only its features are missing.
+    The state of an image is written after its features are on disk, so rows that a kill or a power failure interrupted
+    are detected. Size and modification time identify the content: if an image changes, only its features are missing.
 
     Args:
         path: path of the features.
-        images: the image files; image i has row i.
+        images: image files; image i has row i.
     """
 
     def __init__(self, path: Path, images: Sequence[Path]) -> None:
@@ -35,21 +35,21 @@ class FeatureFile:
         self.states = np.array([_state(image) for image in images], STATE)
 
     def missing(self) -> list[int]:
-        """The images without features, in order."""
+        """Returns the sorted indices of the images without features."""
         kept = self._kept
         same = (kept["size"] == self.states["size"]) & (kept["mtime"] == self.states["mtime"]) & (kept["size"] >= 0)
         return np.flatnonzero(~same).tolist()
 
     def truncated(self) -> list[int]:
-        """The images with features of a truncated file, in order."""
+        """Returns the sorted indices of the images with features of a truncated file."""
         missing = set(self.missing())
         return [row for row in np.flatnonzero(self._kept["truncated"]).tolist() if row not in missing]
 
     def write(self, rows: Sequence[int], features: NDArray[np.float32], truncated: Sequence[int]) -> None:
-        """Writes the features (n, 5, 4096) of n images; `truncated` are those of the images that are truncated.
+        """Writes the features (n, 5, 4096) of the n images `rows`; `truncated` lists the truncated ones among them.
 
         Raises:
-            UserError: the files cannot be written (disk full); only these images are missing then.
+            UserError: the files cannot be written (disk full); only the features of these images are then missing.
         """
         states = self.states[rows]
         states["truncated"] = np.isin(rows, truncated)
@@ -59,24 +59,26 @@ class FeatureFile:
             with self.path.open("r+b") as file:
                 for row, values in zip(rows, features, strict=True):
                     file.seek(row * ROW)
-                    file.write(values.astype("<f4").tobytes())  # a full disk would kill a process that writes to a map
+                    file.write(
+                        values.astype("<f4").tobytes()
+                    )  # on a full disk, writing to a memory map would kill the process
                 file.flush()
                 os.fsync(file.fileno())
             self._kept[rows] = states
             self._kept.flush()
 
     def read(self) -> NDArray[np.float32]:
-        """All features (N, 5, 4096), memory-mapped."""
+        """Returns all features (N, 5, 4096), memory-mapped."""
         return np.memmap(self.path, "<f4", mode="r", shape=(len(self.states), CROPS, EMBEDDING_DIM))
 
     def remove(self) -> None:
-        """Removes both files, the states first: after a kill, features without states do not count."""
+        """Removes both files, the states first: features without states are ignored after a kill."""
         self.states_path.unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     @cached_property
     def _kept(self) -> np.memmap:
-        """The states on disk. Creates both files, unless they have their size and form."""
+        """The memory-mapped states on disk. Creates both files unless they exist with the right size and dtype."""
         check_regular(self.path)
         check_regular(self.states_path)
         with self._writing():
@@ -105,7 +107,7 @@ class FeatureFile:
 
 
 def _state(image: Path) -> tuple[int, int, bool]:
-    """Size and modification time of a file; size -1 if the file is missing."""
+    """Returns the size and modification time of a file, and False (not truncated); size -1 if the file is missing."""
     try:
         status = image.stat()
     except OSError:

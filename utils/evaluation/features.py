@@ -1,4 +1,4 @@
-"""Features of a dataset's crops, extracted once for an encoder and kept on disk."""
+"""Features of a dataset's crops, extracted once per encoder and cached on disk."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ from utils.runtime.workers import batches as loaded_batches
 from utils.runtime.workers import ignore_signals, worker_count
 
 FEATURES_VERSION = 3  # raise it when a change to the code changes the features
-NAMED = 3  # images that a line names; of the others it gives the number
+NAMED = 3  # maximum number of images that a message names; it counts the others
 
 
 def cached_features(
@@ -46,24 +46,24 @@ def cached_features(
     encoder_hash: str,
     cache_dir: Path = FEATURES,
 ) -> tuple[NDArray[np.float32] | None, list[int]]:
-    """Features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
+    """Returns the features of every image's five crops, [f(full_k), f(half_k)] for crop k: (N, 5, 4096) (paper 4.2).
 
-    They are kept in a `FeatureFile`, and only the images without features there are read and encoded. So an extraction
-    that was interrupted, or that found unreadable images, continues where it was. With several ranks each encodes its
+    They are cached in a `FeatureFile`, and only images without cached features are read and encoded. So an extraction
+    continues after an interruption or after unreadable images were replaced. With several ranks, each encodes its
     share of every batch, and rank 0 writes the file.
 
     Args:
-        encoder: its method `features` maps normalised images M x 3 x c x c to M x 2048; in evaluation mode.
-        dataset: whose crops to encode.
-        settings: `batch_size` (images that a process encodes at once, with ten crops each), `num_workers`, and the
-            `precision` of the encoder's arithmetic. The features are float32 in any case.
-        device: where the encoder computes.
-        encoder_hash: identifies the encoder's weights.
-        cache_dir: folder for the file; `cache_key` names it.
+        encoder: encoder in evaluation mode; its method `features` maps normalised images M x 3 x c x c to M x 2048.
+        dataset: dataset to encode.
+        settings: `batch_size` (images per process and batch, with ten crops each), `num_workers`, and the `precision`
+            of the encoder's arithmetic. The features are float32 in any case.
+        device: compute device of the encoder.
+        encoder_hash: hash of the encoder's weights.
+        cache_dir: folder of the cache; `cache_key` is the file name.
 
     Returns:
-        The features, memory-mapped, on rank 0, and None on the other ranks; and the numbers of the images whose files
-        are truncated.
+        The features, memory-mapped, on rank 0 (None on the other ranks), and the indices of the images with truncated
+        files.
 
     Raises:
         UserError: images cannot be read, the features of an image are not finite, there are no images, or the file
@@ -91,27 +91,27 @@ def cached_features(
 
 
 def cache_key(dataset: ScoredDataset, encoder_hash: str, precision: str) -> str:
-    """Name for a dataset's features, made from everything that they depend on except the images."""
+    """Returns the name of a dataset's cache file: a hash of all that the features depend on, except the images."""
     size = f"{dataset.crop_size} {dataset.shorter_side}"
     text = f"{FEATURES_VERSION} {encoder_hash} {dataset.annotation_hash} {size} {precision}"
     return f"{dataset.name}_{encoder_hash}_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def forget_features(cache_dir: Path, encoder_hash: str) -> None:
-    """Removes the features that an encoder gave, but not those that another process extracts or, on Windows, maps."""
+    """Removes the cached features of an encoder, except files that another process is writing or, on Windows, maps."""
     for path in cache_dir.glob(f"*_{encoder_hash}_*.float32"):
         with suppress(UserError, OSError), locked(path, patience=0):
             FeatureFile(path, []).remove()
 
 
 def check_images(dataset: ScoredDataset, numbers: Iterable[int]) -> list[tuple[int, int]]:
-    """Reads the headers of images, which takes less than a hundredth of the time that decoding them does.
+    """Checks images by their headers, in less than a hundredth of the time of decoding them.
 
     Returns:
-        Width and height of each, in pixels.
+        Width and height of each image, in pixels.
 
     Raises:
-        UserError: some are missing or are no images.
+        UserError: an image is missing or is not an image file.
     """
     sizes, messages = [], []
     for number in numbers:
@@ -124,18 +124,18 @@ def check_images(dataset: ScoredDataset, numbers: Iterable[int]) -> list[tuple[i
 
 
 def truncated_note(dataset: ScoredDataset, truncated: Sequence[int]) -> list[str]:
-    """A line on the dataset's truncated images, if there are any."""
+    """Returns one line about the dataset's truncated images, or an empty list without any."""
     if not truncated:
         return []
     names = _first([dataset.images[number].name for number in truncated], ", ")
-    return [f"{len(truncated)} of {len(dataset)} images are truncated and were read as far as they go: {names}"]
+    return [f"{len(truncated)} of {len(dataset)} images are truncated; only the intact part was read: {names}"]
 
 
 def _refuse_unreadable(dataset: ScoredDataset, messages: Sequence[str]) -> None:
     if messages:
         raise UserError(
-            f"{dataset.name}: {len(messages)} of {len(dataset)} images cannot be read; put whole files in their "
-            f"places: {_first(messages, '; ')}"
+            f"{dataset.name}: {len(messages)} of {len(dataset)} images cannot be read; replace them with intact "
+            f"files: {_first(messages, '; ')}"
         )
 
 
@@ -145,7 +145,7 @@ def _first(texts: Sequence[str], separator: str) -> str:
 
 
 class _Part(NamedTuple):
-    """What one process has of a step: features (n, 5, 4096), and the numbers of the images or why they have none."""
+    """One rank's part of a batch: features (n, 5, 4096), image indices, and messages about unreadable images."""
 
     features: NDArray[np.float32] = np.zeros((0, CROPS, EMBEDDING_DIM), np.float32)
     numbers: list[int] = []
@@ -154,9 +154,9 @@ class _Part(NamedTuple):
 
 
 class _Readable(Dataset):
-    """The items of a dataset with an `error`: empty, or the reason why there are only zeros in the place of an image.
+    """Dataset that adds the key `error`: the message for an unreadable image (its crops are zeros), else empty.
 
-    So an unreadable image does not end the extraction before the others have their features.
+    So an unreadable image does not end the extraction before the features of the others are extracted.
     """
 
     def __init__(self, dataset: ScoredDataset) -> None:
@@ -177,14 +177,14 @@ def _encode(
     device: torch.device,
     numbers: Sequence[int],
 ) -> Iterator[tuple[list[int], NDArray[np.float32], list[int]]]:
-    """Features of the images with these numbers, one batch of every process at a time.
+    """Yields the features of the images with these indices, one batch of every rank at a time.
 
     Yields:
-        The numbers of the n images of the batch that can be read, their features (n, 5, 4096), and those of these
-        numbers whose images are truncated.
+        The indices of the n readable images of the batch, their features (n, 5, 4096), and the indices of truncated
+        images.
 
     Raises:
-        UserError: see `cached_features`; for unreadable images after all others.
+        UserError: see `cached_features`; unreadable images raise it after all other images are encoded.
     """
     size = settings.batch_size
     batches = [numbers[i : i + size] for i in range(0, len(numbers), size)]
@@ -213,9 +213,7 @@ def _encode(
             finite = np.isfinite(features).all(axis=(1, 2))
             if not finite.all():
                 image = dataset.images[rows[int(np.argmin(finite))]]
-                raise UserError(
-                    f"{dataset.name}: the features of {image} are not finite; the encoder's weights are at fault"
-                )
+                raise UserError(f"{dataset.name}: the features of {image} are not finite; check the encoder's weights")
             bar.update(len(rows) + len(errors))
             unreadable += errors
             yield rows, features, [number for each in parts for number in each.truncated]
@@ -224,7 +222,7 @@ def _encode(
 
 @torch.inference_mode()
 def _encode_batch(encoder: nn.Module, batch: dict[str, Any], device: torch.device) -> _Part:
-    """n x 5 x 3 x c x c at both scales -> the n x 5 x 4096 features of the images that can be read."""
+    """Encodes n x 5 x 3 x c x c crops at both scales: n x 5 x 4096 features of the readable images."""
     scales = []
     for crops in (batch["full"], batch["half"]):
         flat = crops.flatten(0, 1).to(device, memory_format=torch.channels_last, non_blocking=True)

@@ -1,4 +1,4 @@
-"""Full-reference quality: the regressor sees how far an image's features are from those of its reference."""
+"""Full-reference quality: the regressor's input is the distance of an image's features to those of its reference."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,15 +9,15 @@ from utils.evaluation.features import check_images
 
 
 def check_sizes(dataset: ScoredDataset, references: ScoredDataset, of_image: NDArray[np.int64]) -> None:
-    """Checks that each image is as large as its reference, so that their crops show the same.
+    """Checks that each image has the size of its reference, so that their crops show the same region.
 
     Args:
-        dataset: N images.
-        references: the reference images.
-        of_image: the row of each image's reference, (N,).
+        dataset: dataset of N images.
+        references: dataset of the reference images.
+        of_image: (N,) row of each image's reference.
 
     Raises:
-        UserError: one is not, or an image cannot be read.
+        UserError: an image has another size than its reference, or cannot be read.
     """
     sizes, reference_sizes = (check_images(images, range(len(images))) for images in (dataset, references))
     for image, (size, row) in enumerate(zip(sizes, of_image, strict=True)):
@@ -32,15 +32,15 @@ def check_sizes(dataset: ScoredDataset, references: ScoredDataset, of_image: NDA
 def distances(
     features: NDArray[np.float32], references: NDArray[np.float32], of_image: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """|f(reference) - f(image)| of each crop.
+    """Computes |f(reference) - f(image)| for each crop.
 
     Args:
-        features: of the images, (N, 5, 4096).
-        references: of the reference images, (R, 5, 4096).
-        of_image: the row of each image's reference, (N,).
+        features: features of the images, (N, 5, 4096).
+        references: features of the reference images, (R, 5, 4096).
+        of_image: (N,) row of each image's reference.
 
     Returns:
-        (N, 5, 4096), in memory.
+        (N, 5, 4096) array in memory.
     """
     result = references[of_image]
     result -= features

@@ -1,4 +1,4 @@
-"""Scores of image files by a quality model, batched over images of any size."""
+"""Scores image files with a quality model, in batches of images of any size."""
 
 import glob
 import math
@@ -18,15 +18,15 @@ from models.image_file import check_header, find_images
 from models.preprocess import read_crops
 from utils.runtime.workers import batches, ignore_signals, worker_count
 
-if TYPE_CHECKING:  # a data-loading worker needs no model
+if TYPE_CHECKING:  # data-loading workers do not need the model
     from models.arniqa import ARNIQA
 
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one image file, or the error that prevented it.
+    """Score of an image file, or the error message.
 
-    `percentile` is the percentage of the regressor's dataset with a lower score; None if that is not known.
+    `percentile` is the percentage of the regressor's dataset with a lower score; None if it is not known.
     """
 
     path: Path
@@ -36,10 +36,10 @@ class Score:
 
 
 def find_files(pattern: str) -> list[Path]:
-    """The file itself, the images in a folder and its subfolders, or the files that match a glob; sorted.
+    """Returns the file itself, the images in a folder and its subfolders, or the files that match a glob; sorted.
 
     Raises:
-        UserError: there are none.
+        UserError: no file was found.
     """
     pattern = os.path.expanduser(pattern)  # noqa: PTH111 - a glob is not a path
     path = Path(pattern)
@@ -57,10 +57,10 @@ def find_files(pattern: str) -> list[Path]:
 
 
 class ImageFiles(Dataset):
-    """Item i: the path of file i and its two-scale crops, or the reason why the file cannot be scored.
+    """Dataset of (path, two-scale crops) pairs, with an error message instead of the crops of an unreadable file.
 
     Args:
-        paths: of the files.
+        paths: image files.
         crop_size, shorter_side: see `read_crops`.
         reference_size: width and height of the reference image, for a full-reference model.
     """
@@ -90,7 +90,7 @@ class ImageFiles(Dataset):
 
 
 def collate_crops(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, str]], Tensor | None]:
-    """The paths with their errors ("" without one), and the crops of the readable files, N x 2 x 5 x 3 x c x c."""
+    """Collates items: paths with errors ("" without one), and crops of readable files, N x 2 x 5 x 3 x c x c."""
     crops = [content for _, content in items if isinstance(content, Tensor)]
     rows = [(path, "" if isinstance(content, Tensor) else content) for path, content in items]
     return rows, default_collate(crops) if crops else None
@@ -100,15 +100,15 @@ def collate_crops(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Pa
 def score_images(
     model: "ARNIQA", paths: Sequence[Path], batch_size: int = 4, num_workers: int = 0, reference: Path | None = None
 ) -> Iterator[Score]:
-    """Scores image files in their order and yields each score as it is ready, or an error if the file is unreadable.
+    """Scores image files in order, and yields each score as soon as it is computed, or an error for an unreadable file.
 
-    The result is that of `model.score` for each file.
+    The scores equal those of `model.score` for each file.
 
     Args:
-        model: the quality model; its `crop_size` and `shorter_side` hold.
-        paths: the image files.
-        batch_size: images that go through the model together.
-        num_workers: processes that read images; 0 reads in the main one.
+        model: quality model; its `crop_size` and `shorter_side` are used.
+        paths: image files.
+        batch_size: images per batch.
+        num_workers: processes that read images; 0 reads in the main process.
         reference: reference image of all files, for a full-reference model. A file of another size gets an error.
 
     Raises:

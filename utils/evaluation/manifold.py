@@ -1,4 +1,4 @@
-"""The distortion manifold: embeddings of degraded images in 2 or 3 dimensions, and how well they separate types."""
+"""The distortion manifold: projections of embeddings to 2 or 3 dimensions, and measures of their separability."""
 
 import json
 import warnings
@@ -21,13 +21,14 @@ PREFERRED = "kadid10k"
 
 @dataclass(frozen=True)
 class Manifold:
-    """Images of one dataset and their positions.
+    """Images of one dataset and their projected positions.
 
     Attributes:
+        dataset: name of the dataset.
         points: method ("t-SNE", "UMAP") -> a row of 2 or 3 coordinates per image.
         names: file name of each image.
-        types, groups, levels: of its distortion.
-        scores: its MOS.
+        types, groups, levels: distortion type, group and level of each image.
+        scores: MOS of each image.
     """
 
     dataset: str
@@ -40,7 +41,7 @@ class Manifold:
 
     @classmethod
     def load(cls, path: Path) -> "Manifold":
-        """Reads what `save` wrote.
+        """Reads a file written by `save`.
 
         Raises:
             UserError: the file is missing or damaged.
@@ -49,7 +50,7 @@ class Manifold:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
 
     def save(self, path: Path) -> None:
-        """Writes it as JSON.
+        """Writes the manifold as JSON.
 
         Raises:
             UserError: the file cannot be written.
@@ -58,7 +59,7 @@ class Manifold:
 
 
 def to_draw(names: Sequence[str]) -> str | None:
-    """The dataset to draw: kadid10k if listed, else the first one; None without any."""
+    """Returns the dataset to draw: kadid10k if listed, else the first one; None for an empty list."""
     return PREFERRED if PREFERRED in names else next(iter(names), None)
 
 
@@ -68,32 +69,35 @@ def is_degraded(dataset: ScoredDataset) -> bool:
 
 
 def manifold_images(dataset: ScoredDataset) -> NDArray[np.int64]:
-    """The images to draw: the first split's validation images.
+    """Returns the indices of the images to draw: the first split's validation images.
 
     Returns:
-        Their numbers; an empty array if they have no types and levels, or there are fewer than ten of them.
+        The indices; an empty array if the dataset has no types and levels, or if there are fewer than ten images.
     """
     images = dataset.get_split_indices(0, "val")
     return images if is_degraded(dataset) and len(images) >= MIN_IMAGES else images[:0]
 
 
 def manifold_embeddings(features: Floats, dataset: ScoredDataset) -> Floats:
-    """The full-scale features of the centre crops of `manifold_images`, which the published manifold shows too.
+    """Returns the full-scale features of the centre crops of `manifold_images`, as in the published manifold.
 
     Args:
-        features: (N, 5, 2d), of all images; crop 0 is the centre, the first d values are those at full scale.
+        features: (N, 5, 2d) features of all images; crop 0 is the centre, the first d values are at full scale.
 
     Returns:
-        (n, d).
+        (n, d) array.
     """
     return features[manifold_images(dataset), 0, : features.shape[2] // 2]
 
 
 def make_manifold(embeddings: Floats, dataset: ScoredDataset, settings: VisualizationSection, seed: int) -> Manifold:
-    """Projects images by t-SNE, and by UMAP if that is installed.
+    """Projects images by t-SNE, and by UMAP if it is installed.
 
     Args:
-        embeddings: (n, d), see `manifold_embeddings`.
+        embeddings: (n, d) array, see `manifold_embeddings`.
+        dataset: dataset of the images.
+        settings: parameters of t-SNE and UMAP.
+        seed: random seed of both.
     """
     assert dataset.distortion_types and dataset.distortion_groups and dataset.distortion_levels
     images = manifold_images(dataset)
@@ -110,8 +114,8 @@ def make_manifold(embeddings: Floats, dataset: ScoredDataset, settings: Visualiz
 
 
 def project_tsne(embeddings: Floats, settings: VisualizationSection, seed: int) -> Floats:
-    """(n, d) -> (n, 2 or 3) by t-SNE. The perplexity is at most (n - 1) / 3, the maximum for n images."""
-    from sklearn.manifold import TSNE  # takes a second, which commands without a manifold save
+    """Projects (n, d) -> (n, 2 or 3) by t-SNE. The perplexity is at most (n - 1) / 3, the maximum for n images."""
+    from sklearn.manifold import TSNE  # slow import (one second), only needed for a manifold
 
     tsne = settings.tsne
     perplexity = min(tsne.perplexity, (len(embeddings) - 1) / 3)
@@ -120,7 +124,7 @@ def project_tsne(embeddings: Floats, settings: VisualizationSection, seed: int) 
 
 
 def project_umap(embeddings: Floats, settings: VisualizationSection, seed: int) -> Floats | None:
-    """(n, d) -> (n, 2 or 3) by UMAP; None if the optional package umap-learn is not installed."""
+    """Projects (n, d) -> (n, 2 or 3) by UMAP; None if the optional package umap-learn is not installed."""
     try:
         from umap import UMAP
     except ImportError:
@@ -134,19 +138,20 @@ def project_umap(embeddings: Floats, settings: VisualizationSection, seed: int) 
 
 
 def separability(features: Floats, dataset: ScoredDataset) -> dict[str, float]:
-    """How well the embeddings of a dataset's centre crops separate distortions, across image contents.
+    """Measures how well the embeddings of a dataset's centre crops separate distortions, across image contents.
 
     Args:
-        features: (N, 5, d); crop 0 is the centre.
+        features: (N, 5, d) features; crop 0 is the centre.
+        dataset: dataset of the N images.
 
     Returns:
-        `silhouette`: of the distortion groups, in [-1, 1]; NaN with fewer than two groups.
+        `silhouette`: silhouette of the distortion groups, in [-1, 1]; NaN with fewer than two groups.
         `images`: N.
-        `type_accuracy`, `level_accuracy`: proportion of images whose nearest neighbour, among images of *other*
-        references, has the same type (level) of distortion. `type_low`, `type_high`, `level_low`, `level_high`: its
-        95 % confidence interval from resampled references, with the images' neighbours unchanged. All are NaN with a
-        single reference.
-        `type_chance`, `level_chance`: the same for a random neighbour.
+        `type_accuracy`, `level_accuracy`: nearest-neighbour accuracy across references, the proportion of images whose
+        nearest neighbour among images of *other* references has the same type (level) of distortion.
+        `type_low`, `type_high`, `level_low`, `level_high`: its 95 % confidence interval from bootstrap resamples of the
+        references, with unchanged neighbours. Accuracies and intervals are NaN with a single reference.
+        `type_chance`, `level_chance`: accuracy of a random neighbour.
 
     Raises:
         ValueError: the dataset's images have no types and levels.

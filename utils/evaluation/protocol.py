@@ -1,4 +1,4 @@
-"""The paper's evaluation protocol on one dataset: ridge fits over splits, and how well they predict (section 4.2)."""
+"""The paper's evaluation protocol on one dataset: ridge regression over splits, and metrics (section 4.2)."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ METRICS = ("srocc", "plcc", "krocc", "rmse", "mae")
 ALPHAS: Array = np.geomspace(1e-3, 1e3, 100, dtype=np.float64)  # candidates of the grid search
 GLOBAL = "global"  # the group of all test images; the other groups are the distortion types
 TESTED = ["split", "row", "image", "reference", "prediction", "score"]  # columns of `DatasetResult.tested`
-EXTREMES = 16  # at most so many best and so many worst predictions are kept
+EXTREMES = 16  # maximum number of best and of worst predictions
 
 
 @dataclass
@@ -33,22 +33,23 @@ class Prediction:
 
 @dataclass
 class DatasetResult:
-    """Figures of one dataset.
+    """Results of one dataset.
 
     Attributes:
+        dataset: name of the dataset.
         alpha: ridge penalty, chosen or given.
+        train_fraction: fraction of each training split used for the fit.
         grid: validation SROCC of each split and candidate alpha, (splits, alphas); None without a search.
-        scores: group ("global", then the distortion types) -> metric -> value per split. A distortion type
-            with fewer than 3 images in a split has no value there (NaN), and none at all if that is so in
-            every split.
-        predictions: of the first split's images.
-        notes: what a reader must know about undefined figures, one line each.
+        scores: group ("global", then the distortion types) -> metric -> value per split. The value is NaN for a type
+            with fewer than 3 images in a split. A type with fewer than 3 images in every split is left out.
+        predictions: predictions for the first split's images.
+        notes: notes on undefined metrics, one line each.
         synthetic: whether the dataset's images are distorted versions of references.
         splits_kind: published, shipped, official or own, see `IQADataset`.
-        splits_hash: of the row numbers in the dataset's splits.
-        score_kind: what the scores are, one of `SCORE_KINDS`.
-        tested: a row per split and image of the phase, with the columns `TESTED`; `row` is its row in the annotation,
-            `reference` empty without one.
+        splits_hash: hash of the row numbers in the dataset's splits.
+        score_kind: kind of the scores, one of `SCORE_KINDS`.
+        tested: table with a row per split and image of the phase, and the columns `TESTED`. `row` is the image's row
+            in the annotation; `reference` is empty without one.
     """
 
     dataset: str
@@ -65,7 +66,7 @@ class DatasetResult:
     tested: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=TESTED))
 
     def median(self, metric: str, group: str = GLOBAL) -> float:
-        """Median over the splits that have a value."""
+        """Returns the median over the splits that have a value."""
         return float(np.nanmedian(self.scores[group][metric]))
 
     @cached_property
@@ -77,20 +78,20 @@ class DatasetResult:
         return float(low), float(high)
 
     def count(self, group: str = GLOBAL) -> int:
-        """How many of the first split's images are of the group."""
+        """Returns the number of the first split's images in the group."""
         return sum(group in (GLOBAL, p.type) for p in self.predictions)
 
     def by_error(self) -> list[Prediction]:
-        """The predictions, those closest to the true score first."""
+        """Returns the predictions sorted by absolute error, the smallest first."""
         return sorted(self.predictions, key=lambda p: abs(p.prediction - p.score))
 
     def best(self) -> list[Prediction]:
-        """The predictions closest to the true score, closest first: 16, or half of fewer than 32."""
+        """Returns the predictions with the smallest errors, sorted: 16, or half of fewer than 32."""
         half = (len(self.predictions) + 1) // 2
         return self.by_error()[: min(half, EXTREMES)]
 
     def worst(self) -> list[Prediction]:
-        """The predictions farthest from the true score, farthest first: 16, or the other half of fewer than 32."""
+        """Returns the predictions with the largest errors, largest first: 16, or the other half of fewer than 32."""
         half = len(self.predictions) // 2
         return self.by_error()[::-1][: min(half, EXTREMES)]
 
@@ -104,15 +105,16 @@ def evaluate(
     train_fraction: float = 1.0,
     seed: int = 0,
 ) -> DatasetResult:
-    """Fits on the training images of each split and scores the predictions of the images of `phase`.
+    """Fits a regressor on the training images of each split and evaluates its predictions for the images of `phase`.
 
     Args:
-        path: of the dataset's N x 5 x d features.
+        path: ridge regression on the dataset's N x 5 x d features.
+        dataset: dataset of the N images.
         phase: "val" or "test".
-        num_splits: how many of the dataset's splits to use; all if it has fewer.
-        alphas: one value is used as it is; of several, the one with the highest median validation SROCC is.
-        train_fraction: share of each training split to fit on, see `training_part`.
-        seed: of that share.
+        num_splits: number of splits to use; all if the dataset has fewer.
+        alphas: one alpha, or candidates: the one with the highest median validation SROCC is then chosen.
+        train_fraction: fraction of each training split to fit on, see `training_part`.
+        seed: random seed of this fraction.
 
     Raises:
         UserError: a split has fewer than 3 images in a phase that is used.
@@ -121,7 +123,7 @@ def evaluate(
     search = len(alphas) > 1
 
     def fit(split: int) -> tuple[NDArray[np.int64], Array, Array | None]:
-        """The split's images, their prediction for each alpha, and the validation SROCC of each alpha."""
+        """Returns the split's images, their prediction for each alpha, and the validation SROCC of each alpha."""
         train = training_part(dataset, split, train_fraction, seed)
         images = _phase(dataset, split, phase)
         val = _phase(dataset, split, "val") if search else images[:0]
@@ -146,7 +148,7 @@ def evaluate(
 def _score_groups(
     dataset: ScoredDataset, tested: Sequence[tuple[NDArray[np.int64], Array]]
 ) -> tuple[dict[str, dict[str, Array]], list[str]]:
-    """`scores` and `notes` of a `DatasetResult`, from each split's images and their predictions."""
+    """Computes `scores` and `notes` of a `DatasetResult` from each split's images and their predictions."""
     scores = np.asarray(dataset.mos, np.float64)
     types = np.asarray(dataset.distortion_types) if dataset.distortion_types is not None else None
     groups = [GLOBAL, *(sorted(set(types.tolist())) if types is not None else [])]
@@ -162,13 +164,11 @@ def _score_groups(
                 figures[group][name][split] = value
             for what, values in (("predictions", predicted), ("scores", truth)):
                 if is_constant(values):
-                    notes.append(f"{group}, split {split}: all {what} are equal, so the correlations count as 0")
+                    notes.append(f"{group}, split {split}: all {what} are equal, so the correlations are set to 0")
     for group in groups:
         few = int(np.isnan(figures[group]["srocc"]).sum())
         if few:
-            notes.append(
-                f"{group}: fewer than {MIN_IMAGES} images in {few} of {len(tested)} splits, which do not count"
-            )
+            notes.append(f"{group}: fewer than {MIN_IMAGES} images in {few} of {len(tested)} splits, which are ignored")
     return {g: values for g, values in figures.items() if not np.isnan(values["srocc"]).all()}, notes
 
 
@@ -189,9 +189,9 @@ def _predictions(dataset: ScoredDataset, images: NDArray[np.int64], predictions:
 
 
 def training_part(dataset: ScoredDataset, split: int, fraction: float, seed: int) -> NDArray[np.int64]:
-    """A random part of a training split, by reference image if the dataset has them, else by image.
+    """Samples a fraction of a training split, by reference image if the dataset has them, else by image.
 
-    Depends on the arguments only. The images of a smaller fraction are a subset of those of a larger one.
+    The sample depends only on the arguments. A smaller fraction is a subset of a larger one.
     """
     train = _phase(dataset, split, "train")
     if fraction == 1:
@@ -208,13 +208,13 @@ def training_part(dataset: ScoredDataset, split: int, fraction: float, seed: int
 
 
 def mean_over_datasets(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Mean over datasets of each of their figures: {dataset: {metric: value}} -> {metric: value}."""
+    """Averages each metric over datasets: {dataset: {metric: value}} -> {metric: value}."""
     metrics = next(iter(scores.values()))
     return {metric: float(np.mean([figures[metric] for figures in scores.values()])) for metric in metrics}
 
 
 def averages(scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, dict[str, float]]:
-    """Means over the synthetic datasets, the authentic ones (the rest) and all datasets; empty groups are left out."""
+    """Averages over the synthetic, the authentic (all others) and all datasets; empty groups are left out."""
     groups = {
         "synthetic": {name: figures for name, figures in scores.items() if name in synthetic},
         "authentic": {name: figures for name, figures in scores.items() if name not in synthetic},
@@ -224,7 +224,7 @@ def averages(scores: Mapping[str, Mapping[str, float]], synthetic: Collection[st
 
 
 def check_split_sizes(dataset: ScoredDataset, phases: Sequence[str], num_splits: int) -> None:
-    """Finds out whether the dataset's splits are large enough to be evaluated on.
+    """Checks that the dataset's splits are large enough for the evaluation.
 
     Raises:
         UserError: a split has fewer than 3 images in one of the phases.

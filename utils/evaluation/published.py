@@ -1,6 +1,6 @@
-"""Published figures. Those of ARNIQA's authors: SROCC, PLCC and KROCC of its encoder.
+"""Published results: SROCC, PLCC and KROCC of ARNIQA's encoder, by its authors.
 
-Medians over ten splits (paper table 2); uhdiqa on its one official split (UHD-IQA, ECCV workshops 2024).
+They are medians over ten splits (paper table 2); uhdiqa has one official split (UHD-IQA, ECCV workshops 2024).
 """
 
 PUBLISHED: dict[str, tuple[float, ...]] = {
@@ -20,7 +20,7 @@ PUBLISHED_FULL_REFERENCE: dict[str, dict[str, float]] = {
     "CONTRIQUE": {"live": 0.966, "csiq": 0.956, "tid2013": 0.909, "kadid10k": 0.946},
     "Re-IQA": {"live": 0.973, "csiq": 0.961, "tid2013": 0.905, "kadid10k": 0.901},
 }
-# Fitted on -> tested on -> SROCC and, for the authentic datasets alone, PLCC.
+# Fitted on -> tested on -> SROCC and, for the authentic datasets only, PLCC.
 PUBLISHED_CROSS: dict[str, dict[str, tuple[float, ...]]] = {
     "live": {"csiq": (0.904,), "tid2013": (0.697,), "kadid10k": (0.764,)},
     "csiq": {"live": (0.921,), "tid2013": (0.721,), "kadid10k": (0.735,)},

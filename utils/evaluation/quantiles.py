@@ -1,4 +1,4 @@
-"""The quantiles of a dataset's scores, from which the percentile of a predicted score follows (`ARNIQA.percentile`)."""
+"""Quantiles of a dataset's scores. `ARNIQA.percentile` computes the percentile of a predicted score from them."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike
 
 
 def score_quantiles(scores: ArrayLike, mos_range: Sequence[float], mos_type: str) -> list[float]:
-    """The 0 %, 1 %, ..., 100 % quantiles of scores, 101 ascending numbers on the scale of a predicted score.
+    """Returns the 0 %, 1 %, ..., 100 % quantiles of scores: 101 ascending numbers on the scale of a predicted score.
 
     Args:
-        scores: (N,), of the images.
-        mos_range: nominal (lowest, highest) score, which is mapped to [0, 1].
-        mos_type: "mos", or "dmos", which is negated so that higher is better.
+        scores: (N,) scores of the images.
+        mos_range: nominal (lowest, highest) score, mapped to [0, 1].
+        mos_type: "mos" or "dmos"; a DMOS is negated so that higher is better.
     """
     low, high = mos_range
     scaled = (np.asarray(scores, np.float64) - low) / (high - low)

@@ -1,4 +1,4 @@
-"""The results of a test: tables on the screen, and results.csv, results.json and results.xlsx."""
+"""Results of a test: printed tables, results.csv, results.json, results.xlsx and predictions.csv."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ NOT_SHOWN = ["splits_hash", "krocc_std", "rmse_std", "mae_std"]  # columns of th
 
 @dataclass(frozen=True)
 class CrossResult:
-    """Correlations of one dataset's regressor on all images of another; a DMOS is negated before.
+    """Correlations of one dataset's regressor on all images of another dataset, with a DMOS negated.
 
     A published result may have no PLCC.
     """
@@ -37,20 +37,20 @@ class CrossResult:
 
 @dataclass
 class Results:
-    """The results of a test.
+    """Results of a test.
 
     Attributes:
-        datasets: a result per dataset and training fraction.
-        encoder_hash: identifies the encoder's weights.
+        datasets: result per dataset and training fraction.
+        encoder_hash: hash of the encoder's weights.
         checkpoint: name of the weights file; empty for the released encoder.
         untrained: dataset -> result of the same encoder before its first step, if requested.
-        published: whether the encoder is the released one, which has published figures.
+        published: whether the encoder is the released one, so that published results are shown.
         full_reference: whether the regressor was fitted on distances to the features of the reference images. The
-            published figures are then those of other encoders, and every encoder has them.
+            published results are then those of other encoders, and are shown for every encoder.
         cross: correlations across datasets.
-        failures: dataset -> one line that says why it has no result.
-        separability: dataset -> "trained" or "untrained" -> figures of `manifold.separability`.
-        config: the configuration of the test.
+        failures: dataset -> one-line error message.
+        separability: dataset -> "trained" or "untrained" -> result of `manifold.separability`.
+        config: configuration of the test.
     """
 
     datasets: list[DatasetResult]
@@ -65,24 +65,30 @@ class Results:
     config: dict[str, Any] = field(default_factory=dict)
 
     def whole(self) -> dict[str, DatasetResult]:
-        """The results of fits on whole training splits, by dataset. The averages are over these."""
+        """Returns the results of fits on whole training splits, by dataset. The averages are over these."""
         return {r.dataset: r for r in self.datasets if r.train_fraction == 1}
 
     def published_cross(self) -> list[CrossResult]:
-        """The published results for the pairs in `cross`, if the test is comparable with them."""
+        """Returns the published results for the pairs in `cross`, if the test is comparable with them."""
         pairs = [(c.fitted_on, c.tested_on) for c in self.cross if self.published and not self.full_reference]
         figures = [(pair, PUBLISHED_CROSS.get(pair[0], {}).get(pair[1])) for pair in pairs]
         return [CrossResult(*pair, *published) for pair, published in figures if published]
 
 
 def summary_table(results: Results) -> pd.DataFrame:
-    """A row per dataset, training fraction and group (global, distortion types), then the averages.
+    """Returns a table with a row per dataset, training fraction and group (global, distortion types), then averages.
 
-    Columns: dataset, train_fraction, group, splits (how many), images (of the first split), splits_kind, splits_hash,
-    alpha, for each metric its median and standard deviation over two or more splits; in global rows srocc_low and
-    srocc_high, the 95 % confidence interval of that median (`DatasetResult.srocc_interval`); for the released
-    encoder the published SROCC, PLCC and, where one is published, KROCC, for full reference the published SROCC of
-    others; and, if requested, the SROCC and PLCC of the untrained encoder. A missing figure is None.
+    The columns are:
+
+    - dataset, train_fraction, group, splits (number), images (of the first split), splits_kind, splits_hash, alpha;
+    - for each metric the median and the standard deviation over two or more splits;
+    - in global rows srocc_low and srocc_high, the 95 % confidence interval of the median SROCC
+      (`DatasetResult.srocc_interval`);
+    - for the released encoder the published SROCC, PLCC and, if published, KROCC;
+    - for full reference the published SROCC of other encoders;
+    - if requested, the SROCC and PLCC of the untrained encoder.
+
+    A missing value is None.
     """
     rows: list[dict[str, Any]] = [_summary_row(results, r, group) for r in results.datasets for group in r.scores]
     fits = results.whole()
@@ -93,7 +99,7 @@ def summary_table(results: Results) -> pd.DataFrame:
 
 
 def _summary_row(results: Results, result: DatasetResult, group: str) -> dict[str, Any]:
-    """A row; its keys are in the order of the table's columns."""
+    """Returns a row of `summary_table`, with its keys in the order of the columns."""
     row = {"dataset": result.dataset, "train_fraction": result.train_fraction, "group": group}
     frame = pd.DataFrame(result.scores[group]).dropna()
     row |= {"splits": len(frame), "images": result.count(group)}
@@ -117,7 +123,7 @@ def _summary_row(results: Results, result: DatasetResult, group: str) -> dict[st
 
 
 def split_table(results: Results) -> pd.DataFrame:
-    """A row per dataset, training fraction, group and split, with its metrics; rows without values are left out."""
+    """Returns a table of the metrics per dataset, training fraction, group and split, without empty rows."""
     tables = {
         (result.dataset, result.train_fraction, result.alpha, group): pd.DataFrame(scores).dropna()
         for result in results.datasets
@@ -127,15 +133,16 @@ def split_table(results: Results) -> pd.DataFrame:
 
 
 def cross_table(cross: Sequence[CrossResult], metric: str) -> pd.DataFrame:
-    """One metric across datasets: fitted on the row, tested on the column; None where there is no result."""
+    """Returns a table of one metric across datasets: fitted on the row, tested on the column; None without a result."""
     table = pd.DataFrame([asdict(c) for c in cross])
     return _with_none(table.pivot(index="fitted_on", columns="tested_on", values=metric))
 
 
 def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> pd.DataFrame:
-    """A row per dataset and encoder and one for chance, from `Results.separability` or the same part of results.json.
+    """Returns a table with a row per dataset and encoder, and one for chance.
 
-    The accuracies are in percent, with their 95 % confidence intervals, see `separability`.
+    The input is `Results.separability` or the same part of results.json. The accuracies are in percent, with their
+    95 % confidence intervals, see `separability`.
     """
     rows: list[dict[str, Any]] = []
     for dataset, encoders in separability.items():
@@ -152,7 +159,7 @@ def separability_table(separability: Mapping[str, Mapping[str, Mapping[str, floa
 
 
 def outcome(row: Mapping[Any, Any], score_kind: str) -> str:
-    """The result of one dataset in a sentence, from its global row of `summary_table`."""
+    """Summarises the result of one dataset in a sentence, from its global row of `summary_table`."""
     text = f"On {row['dataset']}, the predictions order test images with SROCC {row['srocc']:.2f}"
     if row["srocc_low"] is not None:
         text += f" [{row['srocc_low']:.2f}, {row['srocc_high']:.2f}]"
@@ -168,7 +175,7 @@ def outcome(row: Mapping[Any, Any], score_kind: str) -> str:
 
 
 def results_as_text(results: Results) -> str:
-    """The tables and notes as text."""
+    """Formats the tables and notes as text."""
     parts = _summary_as_text(results) if results.datasets else ["No dataset has a result"]
     if results.separability:
         parts += [
@@ -191,7 +198,7 @@ def results_as_text(results: Results) -> str:
 
 
 def _summary_as_text(results: Results) -> list[str]:
-    """The summary, the kinds of the scores, and a table of the types of distortion of each dataset."""
+    """Formats the summary, the kinds of the scores, and each dataset's table of distortion types."""
     heading = (
         "Median over the splits (std: standard deviation; low, high: 95 % confidence interval from 1,000 bootstrap "
         "resamples, clustered by reference; images: of the first split)"
@@ -215,9 +222,9 @@ def _summary_as_text(results: Results) -> list[str]:
 
 
 def write_results(results: Results, experiment: Experiment) -> None:
-    """Writes results.csv (the summary), results.json, results.xlsx (also each split's figures) and predictions.csv.
+    """Writes results.csv (the summary), results.json, results.xlsx (also each split's metrics) and predictions.csv.
 
-    In the CSV files a name that a spreadsheet would run as a formula is written as `without_formula` says.
+    In the CSV files, names that a spreadsheet would run as a formula are converted by `without_formula`.
 
     Raises:
         UserError: a file cannot be written.
@@ -250,7 +257,7 @@ def _write_workbook(sheets: Mapping[str, pd.DataFrame], file: BinaryIO) -> None:
 
 
 def _content(results: Results, summary: pd.DataFrame) -> dict[str, Any]:
-    """The content of results.json, where `_as_json` converts arrays and dataclasses."""
+    """Returns the content of results.json; `_as_json` converts arrays and dataclasses."""
     datasets = [
         {each.name: getattr(r, each.name) for each in fields(r) if each.name not in ("grid", "tested")}
         | {"validation_srocc": r.grid, "best": r.best(), "worst": r.worst()}
@@ -291,12 +298,12 @@ def _none_if_nan(value: float | None) -> float | None:
 
 
 def _with_none(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with None for NaN."""
+    """Replaces NaN by None."""
     return table.astype(object).where(table.notna(), None)
 
 
 def cells(table: pd.DataFrame, missing: str = "-") -> pd.DataFrame:
-    """The cells of a table as text. Correlations have three decimals; None and NaN become `missing`."""
+    """Formats the cells of a table as text. Correlations have three decimals; None and NaN become `missing`."""
 
     def text(value: Any, form: str) -> str:
         if value is None or value != value:
@@ -310,5 +317,5 @@ def cells(table: pd.DataFrame, missing: str = "-") -> pd.DataFrame:
 
 
 def as_text(table: pd.DataFrame, index: bool = False) -> str:
-    """A table as plain text, see `cells`."""
+    """Formats a table as plain text, see `cells`."""
     return cells(table).to_string(index=index)

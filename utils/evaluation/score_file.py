@@ -1,4 +1,4 @@
-"""A CSV file of scores that a later run goes on with."""
+"""CSV file of scores that a later run can continue."""
 
 import csv
 import io
@@ -13,24 +13,24 @@ from utils.evaluation.inference import Score
 from utils.runtime.files import GrowingFile
 
 COLUMNS = ["image", "score", "error", "model", "percentile"]
-FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four: their full-width forms
+FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are full-width forms of the first four
 
 
 class ScoreFile(AbstractContextManager):
-    """Appends a row per image as the scores come. Use it as a context.
+    """Context manager that appends a row per scored image to a CSV file.
 
     Args:
-        path: of the file. If it has scores of the same model already, they stay and their images are not scored again;
-            errors of `images` are removed and tried again.
-        model: says which model and crops the scores are from.
-        images: to score.
+        path: output file. Existing scores of the same model are kept and their images are not scored again. Rows with
+            errors of `images` are removed, and these images are scored again.
+        model: description of the model and crops.
+        images: images to score.
 
     Attributes:
-        todo: the images that have no score in the file yet.
-        failed: rows added without a score.
+        todo: images that have no score in the file yet.
+        failed: number of added rows without a score.
 
     Raises:
-        UserError: the file is something else, holds scores of another model, or cannot be read or written.
+        UserError: the file is not a file of scores, has scores of another model, or cannot be read or written.
     """
 
     def __init__(self, path: Path, model: str, images: Sequence[Path]) -> None:
@@ -40,7 +40,7 @@ class ScoreFile(AbstractContextManager):
         with parsing(path, "a file of scores", "give another --output"):
             content = path.read_bytes()
             begun = _as_csv([COLUMNS]).startswith(content)  # empty, or cut by a kill
-            rows = [] if begun else _rows(content[: content.rfind(b"\n") + 1])  # the last one may be cut, too
+            rows = [] if begun else _rows(content[: content.rfind(b"\n") + 1])  # the last row may be cut too
         others = {row[3] for row in rows} - {model}
         if others:
             raise UserError(f"{path}: has scores of {others.pop()}, not of {model}; give another --output")
@@ -61,7 +61,7 @@ class ScoreFile(AbstractContextManager):
         self._file.append(_as_csv([row]))
 
     def results(self) -> list[Score]:
-        """All rows of the file, also those of earlier runs.
+        """Returns all rows of the file, including those of earlier runs.
 
         Raises:
             UserError: a score or a percentile is not a number.
@@ -78,10 +78,10 @@ class ScoreFile(AbstractContextManager):
 
 
 def read_scores(path: Path) -> dict[str, float]:
-    """The scores in a file of scores, by image as it is written there; images without a score are left out.
+    """Reads a file of scores: image, as written in the file -> score; images without a score are left out.
 
     Raises:
-        UserError: the file cannot be read, or is something else.
+        UserError: the file cannot be read or is not a file of scores.
     """
     with parsing(path, "a file of scores", "give one of single_image_inference.py --output"):
         rows = [row for row in _rows(path.read_bytes()) if not row[2]]
@@ -92,16 +92,16 @@ def read_scores(path: Path) -> dict[str, float]:
 
 
 def without_formula(text: Path | str) -> str:
-    """A text as it is written to a CSV file.
+    """Returns text for a CSV file that a spreadsheet does not run as a formula.
 
-    A spreadsheet runs a text that begins with a character of `FORMULA` when it opens the file. It is therefore written
-    as ./TEXT, which is the same file if it is a path.
+    A spreadsheet runs text that starts with a character of `FORMULA`. Such text becomes ./TEXT; for a path, this is the
+    same file.
     """
     return f"./{text}" if str(text).startswith(FORMULA) else str(text)
 
 
 def _rows(content: bytes) -> list[list[str]]:
-    """The rows of a file of scores without the header."""
+    """Returns the rows of a file of scores without the header."""
     text = content.decode("utf-8-sig", errors="surrogateescape")
     rows = list(csv.reader(io.StringIO(text, newline="")))
     if rows[:1] != [COLUMNS] or any(len(row) != len(COLUMNS) for row in rows):
@@ -112,4 +112,4 @@ def _rows(content: bytes) -> list[list[str]]:
 def _as_csv(rows: list[list[str]]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
-    return text.getvalue().encode("utf-8", errors="surrogateescape")  # names of files may be any bytes
+    return text.getvalue().encode("utf-8", errors="surrogateescape")  # file names may be any bytes

@@ -33,13 +33,13 @@ from utils.runtime.distributed import (
 
 @dataclass
 class Validation:
-    """The result of one validation.
+    """Result of one validation.
 
     Attributes:
-        encoder_hash: identifies the encoder.
+        encoder_hash: hash of the encoder's weights.
         scores: dataset -> `srocc` and `plcc`, medians over its validation splits.
-        drawn: the dataset whose manifold is to be drawn and the embeddings of its images, on rank 0; None if the
-            configuration does not ask for it or the dataset has no types of distortion.
+        drawn: dataset and embeddings for the manifold, on rank 0; None if visualisation is off or the dataset has no
+            distortion types.
     """
 
     encoder_hash: str
@@ -48,11 +48,11 @@ class Validation:
 
 
 def check_validation(datasets: Sequence[ScoredDataset], config: Config, device: torch.device) -> None:
-    """Finds before the training what would fail in a validation.
+    """Checks before the training that a validation can succeed.
 
     Raises:
-        UserError: an image is missing or is not an image, a split is too small, the device lacks the precision, the
-            features cannot be written, or a dataset is not the same on all ranks.
+        UserError: an image is missing or is not an image file, a split is too small, the device does not support the
+            precision, the features cannot be written, or a dataset differs between ranks.
     """
     check_precision("test.precision", config.test.precision, device)
     with raise_on_all_ranks():
@@ -67,9 +67,9 @@ def check_validation(datasets: Sequence[ScoredDataset], config: Config, device: 
 
 
 def validate(encoder: ResNet, datasets: Sequence[ScoredDataset], config: Config, device: torch.device) -> Validation:
-    """Fits a regressor for each validation split at the fixed `validation.alpha`, and tests its predictions.
+    """Fits a regressor on each validation split with the fixed `validation.alpha` and evaluates its predictions.
 
-    All ranks extract features; rank 0 fits.
+    All ranks extract features; rank 0 fits the regressors.
 
     Raises:
         UserError: an image cannot be read, or the features cannot be written.

@@ -1,4 +1,4 @@
-"""Scores and a test's results in Weights & Biases, under the names of the published code."""
+"""Logs scores and test results to Weights & Biases, under the names of the published code."""
 
 import sys
 from collections.abc import Collection, Mapping
@@ -16,27 +16,27 @@ THUMBNAIL = 256  # longest side of a picture in a W&B table, in pixels
 
 
 def named_scores(phase: str, scores: Mapping[str, Mapping[str, float]], synthetic: Collection[str]) -> dict[str, float]:
-    """{dataset: {metric: value}} -> {"<phase>_<metric>_<dataset>": value}, also of the averages over datasets.
+    """Maps {dataset: {metric: value}} to {"<phase>_<metric>_<dataset>": value}, including averages over datasets.
 
     Args:
         phase: "val" or "test".
-        scores: of the datasets.
-        synthetic: which of them are synthetic.
+        scores: dataset -> metric -> value.
+        synthetic: names of the synthetic datasets.
     """
     named = {**scores, **{AVERAGES[group]: mean for group, mean in averages(scores, synthetic).items()}}
     return {f"{phase}_{metric}_{name}": value for name, figures in named.items() for metric, value in figures.items()}
 
 
 def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Results, batch_size: int) -> None:
-    """Sends a test's tables, and its best and worst predictions with their images, to the experiment's W&B run.
+    """Logs a test's tables, and its best and worst predictions with their images, to the experiment's W&B run.
 
-    They have the position after the training's last one, which is read from metrics.csv, because W&B begins at 0 in an
+    They are logged after the last training step. That step is read from metrics.csv, because W&B starts at 0 in an
     offline run that continues another.
 
     Args:
-        experiment: the tested one.
+        experiment: tested experiment.
         settings: arguments of `wandb.init`.
-        results: of the test.
+        results: results of the test.
         batch_size: images in a training step.
     """
     run = start_wandb(experiment, settings)
@@ -63,11 +63,11 @@ def log_test(experiment: Experiment, settings: Mapping[str, Any], results: Resul
         run.summary.update(summary)
         run.finish()
     except (wandb.errors.Error, OSError) as error:
-        print(f"W&B did not take the test's results ({error}); they are in {experiment.folder}", file=sys.stderr)
+        print(f"W&B did not accept the test's results ({error}); they are in {experiment.folder}", file=sys.stderr)
 
 
 def _last_step(experiment: Experiment) -> int:
-    """The last training step in an experiment's metrics.csv; 0 without one."""
+    """Returns the last training step in an experiment's metrics.csv; 0 without the file."""
     if not experiment.metrics.exists():
         return 0
     steps = [line.partition(b",")[0] for line in experiment.metrics.read_bytes().splitlines()]

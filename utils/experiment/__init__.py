@@ -1,5 +1,5 @@
-"""One run: its checkpoints, resuming, and its log. `models/experiment.py` has the names of its files.
+"""A training run: checkpoints, resuming, and the log. `models/experiment.py` has the names of its files.
 
-`checkpoint.TrainState` is everything a resumed run needs. Add a part there, and it is saved and restored.
+`checkpoint.TrainState` is the state that a resumed run needs. Parts added there are saved and restored.
 Nothing here computes a score.
 """

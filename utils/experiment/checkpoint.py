@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: `TrainState` is everything that a resumed run needs."""
+"""Checkpoints of a training run: `TrainState` is the state that a resumed run needs."""
 
 import math
 import sys
@@ -15,23 +15,23 @@ from models.files import write_atomic
 from models.simclr import SimCLR
 from models.weights_file import read_weights
 
-PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved by their state_dict
-# Numbers in the state_dicts that training changes; all others follow from the configuration.
+PARTS = ("model", "optimizer", "scheduler", "scaler")  # saved as state_dicts
+# Numbers in the state_dicts that training changes; the configuration determines all others.
 CHANGING = {"lr", "_last_lr", "T_cur", "T_i", "last_epoch", "_step_count", "scale", "_growth_tracker"}
 BEST = {"epoch": int, "srocc": float, "plcc": float, "encoder_hash": str}  # keys of `TrainState.best`
 
 
 @dataclass
 class TrainState:
-    """Everything that a resumed run needs besides the configuration.
+    """State that a resumed run needs in addition to the configuration.
 
     Attributes:
-        model, optimizer, scheduler, scaler: the objects of the training step; the scheduler is None for a constant
+        model, optimizer, scheduler, scaler: objects of the training step; the scheduler is None for a constant
             learning rate.
-        epoch, step: `step` steps of epoch `epoch` (zero-based) are done.
-        validated: whether the validation of that epoch is done too.
+        epoch, step: current epoch (zero-based) and number of finished steps in it.
+        validated: whether the validation of this epoch is finished too.
         best: `epoch`, `srocc`, `plcc` and `encoder_hash` of the best validated epoch; None before the first one.
-        unreadable: a message for each training image that could not be read.
+        unreadable: message for each training image that could not be read.
     """
 
     model: SimCLR
@@ -49,20 +49,20 @@ class TrainState:
         return self.optimizer.param_groups[0]["lr"]
 
     def advance(self, steps_per_epoch: int) -> None:
-        """Counts a step. The scheduler is stepped with the epoch as a fraction (paper section 4.1)."""
+        """Counts a step, and steps the scheduler with the fractional epoch (paper section 4.1)."""
         if self.scheduler is not None:
             self.scheduler.step(self.epoch + self.step / steps_per_epoch)
         self.step += 1
 
     def save(self) -> dict[str, Any]:
-        """The content of a checkpoint: a state_dict for each part, and the values."""
+        """Returns the content of a checkpoint: a state_dict for each part, and the values."""
         states = {f"{name}_state_dict": part.state_dict() if part is not None else {} for name, part in self._parts()}
         return states | {name: getattr(self, name) for name in VALUES}
 
     def restore(self, saved: Mapping[str, Any], file: str, steps_per_epoch: int) -> None:
-        """Restores what `save` returned into parts that were built with the same configuration.
+        """Restores the content of a checkpoint into parts that were built with the same configuration.
 
-        If the run began without a gradient scaler (on the CPU, for example), the present one is kept.
+        If the run started without a gradient scaler (on the CPU, for example), the current one is kept.
 
         Args:
             saved: content of a checkpoint, see `load_checkpoint`.
@@ -70,7 +70,7 @@ class TrainState:
             steps_per_epoch: largest valid `step`.
 
         Raises:
-            UserError: the content does not fit.
+            UserError: the content does not match the parts, or a value is not finite.
         """
         if saved["step"] > steps_per_epoch:
             raise UserError(
@@ -82,11 +82,11 @@ class TrainState:
             for name, part in self._parts():
                 state = saved[f"{name}_state_dict"]
                 if name == "scaler" and not state and self.scaler.is_enabled():
-                    print("the run began without a gradient scaler: a new one is used from here on", file=sys.stderr)
+                    print("the run started without a gradient scaler; a new one is used now", file=sys.stderr)
                 elif part is not None:
                     if name == "optimizer":
                         _check_values(state["param_groups"], part.state_dict()["param_groups"], name)
-                    elif name != "model" and part.state_dict():  # that of a scaler which is off is empty
+                    elif name != "model" and part.state_dict():  # empty for a disabled scaler
                         _check_values(state, part.state_dict(), name)
                     part.load_state_dict(state)
             name = "optimizer"
@@ -124,7 +124,7 @@ def _is_splits(value: object) -> bool:
     return len(pairs) == len(value) and all(isinstance(text, str) for text in (*value, *sum(pairs, ())))
 
 
-VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {  # saved as they are: name -> check, what is allowed
+VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {  # plain values: name -> check, allowed values
     "epoch": (_is_count, "integer >= 0"),
     "step": (_is_count, "integer >= 0"),
     "validated": (lambda value: type(value) is bool, "true or false"),
@@ -140,7 +140,7 @@ INPUTS: dict[str, tuple[Callable[[Any], bool], str]] = {  # inputs of the run, s
 def _check_values(saved: Any, present: Any, name: str) -> None:
     """Raises ValueError unless `saved` differs from `present` only in the numbers of `CHANGING`.
 
-    A state of another version of PyTorch may lack keys; unknown ones would replace methods.
+    A state of another version of PyTorch may lack keys. Unknown keys are errors, because they would replace methods.
     """
     if isinstance(present, Mapping) and isinstance(saved, Mapping) and CHANGING & set(present) <= set(saved):
         for key, value in saved.items():
@@ -160,7 +160,7 @@ def _check_values(saved: Any, present: Any, name: str) -> None:
 
 
 def _check_tensors(model: SimCLR, saved: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Raises ValueError for weights of another type, and for buffers that a fused step would write beyond."""
+    """Raises ValueError for weights of another dtype, and for buffers too small for a fused step."""
     for name, value in model.state_dict().items():
         if saved[name].dtype != value.dtype:
             raise ValueError(f"{name}: found {saved[name].dtype}; allowed: {value.dtype}")
@@ -176,7 +176,7 @@ def _check_tensors(model: SimCLR, saved: Mapping[str, Any], optimizer: torch.opt
 
 
 def check_finite(content: Mapping[str, Any], when: str) -> None:
-    """Refuses a state that could not be trained on.
+    """Checks that all tensors of a state are finite, so that training can continue from it.
 
     Raises:
         UserError: a weight or another value is not finite.
@@ -190,7 +190,7 @@ def check_finite(content: Mapping[str, Any], when: str) -> None:
 
 
 def first_not_finite(content: Any, name: str = "") -> str | None:
-    """Name of the first tensor in nested dicts and lists with a value that is not finite; None if there is none."""
+    """Returns the name of the first tensor in nested dicts and lists with a non-finite value; None without one."""
     if isinstance(content, Tensor):
         return None if torch.isfinite(content).all() else name
     pairs: Iterable[tuple[Any, Any]] = ()
@@ -203,10 +203,10 @@ def first_not_finite(content: Any, name: str = "") -> str | None:
 
 
 def save_checkpoint(content: Any, path: Path, others: Iterable[Path] = ()) -> None:
-    """Saves `content` atomically, then removes the other files, so that a complete one exists at any moment.
+    """Saves `content` atomically, then removes the other files, so that a complete file exists at any moment.
 
     Raises:
-        UserError: the file cannot be written; what was there before is untouched.
+        UserError: the file cannot be written; existing files are unchanged.
     """
     write_atomic(path, lambda file: torch.save(content, file))
     for other in others:
@@ -215,11 +215,11 @@ def save_checkpoint(content: Any, path: Path, others: Iterable[Path] = ()) -> No
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a last_epoch_*.pth file, on the CPU, with its values checked.
+    """Loads a last_epoch_*.pth file to the CPU and checks its values.
 
     Raises:
-        WeightsError: the file is damaged or holds objects of another program.
-        UserError: it was not written by this project, or was changed.
+        WeightsError: the file is damaged or contains objects of another program.
+        UserError: the file was not written by this project, or was changed.
     """
     content = read_weights(path, "the state of a training")
     checks = VALUES | INPUTS

@@ -1,4 +1,4 @@
-"""How a run begins: from the beginning, or from its last checkpoint if the configuration allows it."""
+"""Starts a run from the beginning, or resumes it from its last checkpoint if the configuration allows it."""
 
 import json
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from utils.experiment.checkpoint import load_checkpoint
 from utils.runtime.environment import run_environment
 from utils.runtime.files import locked
 
-SplitsUsed = Mapping[str, tuple[str, str]]  # validation set -> the kind of its splits, and the hash of their rows
+SplitsUsed = Mapping[str, tuple[str, str]]  # validation set -> kind of its splits, hash of their rows
 
-# A resumed run may differ in these keys: they change where it runs and what it reports, not what it computes.
+# A resumed run may change these keys: they affect where it runs and what it reports, not what it computes.
 MAY_DIFFER = (
     "device",
     "data_base_path",
@@ -30,19 +30,19 @@ MAY_DIFFER = (
     "test",
     "logging",
 )
-# Of validation too: another epoch could become the best.
+# These keys affect the validation too, so another epoch could become the best.
 MUST_NOT_DIFFER = ("test.crop_size", "test.shorter_side", "test.precision")
 
 
 def load_resume_state(config: Config, locks: ExitStack) -> dict[str, Any] | None:
-    """Locks the experiment, so that one run at a time writes it, and reads the checkpoint to resume from.
+    """Locks the experiment, so that only one run at a time writes to it, and reads the checkpoint to resume from.
 
     Args:
         config: configuration of the run.
-        locks: holds the lock until it is closed.
+        locks: keeps the lock until it is closed.
 
     Returns:
-        The checkpoint, and its name as `file`; None to start from the beginning.
+        The content of the checkpoint, with its path as `file`; None to start from the beginning.
 
     Raises:
         UserError: another run of this experiment is active; the experiment's folder exists and `resume_training` is
@@ -74,31 +74,31 @@ def load_resume_state(config: Config, locks: ExitStack) -> dict[str, Any] | None
 
 
 def check_same_splits(experiment_name: str, before: SplitsUsed, splits: SplitsUsed) -> None:
-    """Refuses to resume if a validation set's splits are others than before.
+    """Checks that the splits of the validation sets have not changed since the checkpoint.
 
     Args:
-        experiment_name: of the run.
-        before: the splits that its checkpoint names.
-        splits: the present ones.
+        experiment_name: name of the experiment, for the message.
+        before: splits in the checkpoint.
+        splits: current splits.
 
     Raises:
-        UserError: they are.
+        UserError: the splits of a validation set have changed.
     """
     for name, (kind, rows) in splits.items():
         kind_before, rows_before = before.get(name, (kind, rows))
         if rows_before != rows:
             raise UserError(
                 f"cannot resume {experiment_name}: the splits of {name} were {kind_before} ({rows_before}) and are now "
-                f"{kind} ({rows}); bring the former back, or start another experiment"
+                f"{kind} ({rows}); restore the old splits, or start another experiment"
             )
 
 
 def begin_run(config: Config, splits: SplitsUsed) -> None:
-    """Writes the configuration and the environment into the experiment's folder, and tidies up after a kill.
+    """Writes the configuration and the environment to the experiment's folder, and removes temporary files of a kill.
 
     Args:
-        config: of the run.
-        splits: of every validation set; they join the environment.
+        config: configuration of the run.
+        splits: splits of every validation set, written to environment.json too.
 
     Raises:
         UserError: the folder cannot be written.
@@ -111,10 +111,10 @@ def begin_run(config: Config, splits: SplitsUsed) -> None:
 
 
 def check_same_run(config: Config, before: Config) -> None:
-    """Refuses to resume if a key differs that changes the result; prints the other keys that differ.
+    """Checks that no key that changes the result differs from the resumed run; prints the other keys that differ.
 
     Raises:
-        UserError: such a key differs.
+        UserError: a key that changes the result differs.
     """
     differing = diff(before, config)
     sections = tuple(f"{key}." for key in MAY_DIFFER)
@@ -132,5 +132,5 @@ def check_same_run(config: Config, before: Config) -> None:
 
 
 def resume_hint(config: Config) -> str:
-    """What to add to the command line to resume a run."""
+    """Returns the command-line options that resume a run."""
     return f"--experiment_name {config.experiment_name} --training.resume_training true"

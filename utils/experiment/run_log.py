@@ -1,4 +1,4 @@
-"""The log of a training run: metrics.csv, and Weights & Biases if the configuration says so."""
+"""The log of a training run: metrics.csv, and Weights & Biases if it is configured."""
 
 import csv
 import io
@@ -21,27 +21,28 @@ from utils.experiment.wandb_run import start_wandb
 from utils.runtime.distributed import is_rank0
 from utils.runtime.files import GrowingFile
 
-ONLY_IN_FILE = ("step", "learning_rate")  # columns of metrics.csv that W&B does not get
+ONLY_IN_FILE = ("step", "learning_rate")  # columns of metrics.csv that are not logged to W&B
 Pictures = list[tuple[Image.Image, str]]  # pictures and their captions
 Media = Mapping[str, Any]  # name in W&B -> `Pictures` or a Plotly figure
 
 
 class RunLog:
-    """The scalars and pictures of one run.
+    """Logs the scalars and pictures of one run to metrics.csv and W&B.
 
     `metrics.csv` has one row per training step (`loss`, `learning_rate`, `images_per_second`) and one per validation
     (SROCC and PLCC of every dataset and their means). `step` counts finished training steps over all epochs, `epoch`
-    counts from zero. W&B gets the same under the names of the published code, over the number of images seen before
-    the step; a validation is one image before the next step. Only rank 0 writes; the other ranks check their losses.
+    counts from zero. W&B gets the same values under the names of the published code. Its x-axis is the number of images
+    seen before the step; a validation is logged one image before the next step. Only rank 0 writes; the other ranks
+    check their losses.
 
     Args:
-        experiment: its folder gets the files.
+        experiment: experiment with the folder for the log.
         columns: columns of metrics.csv after step and epoch.
-        step: last step to keep of an earlier part of this run; later rows are dropped, because they are repeated.
-        validated: whether the validation after that step is finished too.
+        step: last step to keep from an earlier part of this run; later rows are dropped, because they are repeated.
+        validated: whether the validation after this step is finished too.
         batch_size: images in a step.
-        wandb_settings: arguments of `wandb.init`, or None for no W&B. If W&B fails to start, one line says so and the
-            run continues without it.
+        wandb_settings: arguments of `wandb.init`, or None for no W&B. If W&B fails to start, the reason is printed and
+            the run continues without it.
 
     Raises:
         UserError: metrics.csv cannot be written, or another process is writing to it.
@@ -71,17 +72,17 @@ class RunLog:
         return self._wandb is not None
 
     def start_clock(self) -> None:
-        """Starts the measurement of `images_per_second`; `flush` starts it again."""
+        """Starts the clock of `images_per_second`; `flush` restarts it."""
         self._since = time.perf_counter()
 
     def add_media(self, media: Media) -> None:
-        """Adds pictures and figures, which W&B gets with the next row."""
+        """Adds pictures and figures to log to W&B with the next row."""
         self._media = {**self._media, **media}
 
     def add_step(self, row: Mapping[str, Any], loss: Tensor) -> None:
-        """Adds a training step: its `step`, `epoch` and `learning_rate`, and its loss, which `flush` reads.
+        """Adds a training step: its `step`, `epoch` and `learning_rate`, and its loss on the device.
 
-        W&B gets `lr` in `row`, the rate after the scheduler's step, instead of `learning_rate`.
+        `flush` reads the loss. W&B gets `lr` in `row`, the rate after the scheduler's step, instead of `learning_rate`.
         """
         self._pending.append((dict(row), loss, self._media))
         self._media = {}
@@ -105,20 +106,20 @@ class RunLog:
         self._write(rows)
         for row, (_, _, media) in zip(rows, self._pending, strict=True):
             values = {name: value for name, value in row.items() if name not in ONLY_IN_FILE}
-            # Committed, or a killed process loses it. With one image a step, the validation shares the last step's row.
+            # Uncommitted data is lost in a kill. With one image per step, the validation shares the last step's row.
             self._send(values, (row["step"] - 1) * self.batch_size, media, commit=self.batch_size > 1)
         self._pending = []
         self.start_clock()
         return losses[-1]
 
     def write_validation(self, row: Mapping[str, Any], published: Mapping[str, float]) -> None:
-        """Writes a validation: `row` has `step`, `epoch` and any of the columns, `published` is what W&B gets."""
+        """Writes a validation: `row` (`step`, `epoch`, any columns) to metrics.csv and `published` to W&B."""
         self._write([row])
         self._send(published, self._before_next_step(), self._media)
         self._media = {}
 
     def close(self, exit_code: int = 0) -> None:
-        """Ends the log; W&B shows a run whose exit code is not 0 as failed."""
+        """Closes the log; W&B marks a run with an exit code other than 0 as failed."""
         if self._media:
             self._send({}, max(self._before_next_step(), self._position + 1), self._media)
         if self._file is not None:
@@ -142,7 +143,7 @@ class RunLog:
         return file
 
     def _before_next_step(self) -> int:
-        """The last position before that of the next step, which W&B would drop if it had it before a resume."""
+        """Last W&B position before the next step's. W&B drops a step at a position that was already logged."""
         return max(0, self._last_step * self.batch_size - 1)
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -173,7 +174,7 @@ class RunLog:
 
 
 def input_pictures(batch: Mapping[str, Any]) -> dict[str, Pictures]:
-    """The pictures of a training batch (see `collate_samples`): one per pair, with its composition as caption.
+    """Returns the pictures of a training batch (see `collate_samples`): one per pair, captioned with its composition.
 
     A picture shows A at full and half scale, then B at full and half scale.
     """
@@ -188,9 +189,9 @@ def input_pictures(batch: Mapping[str, Any]) -> dict[str, Pictures]:
 
 
 def _rows_until(path: Path, header: bytes, step: int, validated: bool) -> tuple[int, int]:
-    """Size in bytes of the header and of the rows up to a checkpoint's step, and the step of the last of these rows.
+    """Returns the size in bytes of the header and the rows up to a checkpoint's step, and the step of the last row.
 
-    Both are 0 for a new run. Rows after one that cannot be read (after a power cut, for example) do not count.
+    Both are 0 for a new run. Rows after an unreadable row (after a power failure, for example) are ignored.
     """
     if step == 0:
         return 0, 0

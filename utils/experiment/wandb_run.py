@@ -15,7 +15,7 @@ MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "o
 
 
 def wandb_settings(config: Config) -> dict[str, Any] | None:
-    """Arguments of `wandb.init` for a run with that configuration, or None without W&B.
+    """Returns the arguments of `wandb.init` for a run with this configuration, or None without W&B.
 
     The environment variable WANDB_MODE can only restrict the configuration: "offline" and "disabled" override
     `logging.wandb.online: true`, but "online" does not override `false`.
@@ -27,7 +27,7 @@ def wandb_settings(config: Config) -> dict[str, Any] | None:
     if not config.logging.use_wandb:
         return None
     if not os.environ.get("WANDB_MODE"):
-        os.environ.pop("WANDB_MODE", None)  # W&B does not take an empty value for an absent one
+        os.environ.pop("WANDB_MODE", None)  # W&B does not treat an empty value as unset
     asked = os.environ.get("WANDB_MODE", "online")
     if asked not in MODES:
         raise UserError(f"WANDB_MODE: found {asked!r}; allowed: {', '.join(MODES)}")
@@ -51,10 +51,10 @@ def wandb_settings(config: Config) -> dict[str, Any] | None:
 
 
 def start_wandb(experiment: Experiment, settings: Mapping[str, Any]) -> Any:
-    """Starts the W&B run of an experiment, or resumes the one whose identity is in the experiment's folder.
+    """Starts the W&B run of an experiment, or resumes the run with the id in the experiment's folder.
 
     Returns:
-        The run; None if W&B does not start, and one line says why.
+        The run, or None if W&B does not start; the reason is then printed.
     """
     import wandb
 

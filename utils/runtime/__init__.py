@@ -1,5 +1,5 @@
-"""The machine a run is on: device, processes, workers, signals, memory, locks and files that grow.
+"""Runtime of a run: device, processes, workers, signals, memory, locks and append-only files.
 
-Knows nothing of images, configurations or experiments. Change it when the project must run somewhere else.
-Atomic writes are in `models/files.py`; a file that grows is a `files.GrowingFile`.
+Independent of images, configurations and experiments. Change it to support another machine or operating system.
+Atomic writes are in `models/files.py`; an append-only file is a `files.GrowingFile`.
 """

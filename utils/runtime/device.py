@@ -24,12 +24,12 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # parameters of mallopt, f
 
 
 def resolve_device(value: int | str) -> torch.device:
-    """The device for a value of the key `device`: `auto`, -1 or `cpu`, a GPU number, `cuda`, `cuda:1` or `mps`.
+    """Resolves a value of the key `device`: `auto`, -1 or `cpu`, a GPU number, `cuda`, `cuda:1` or `mps`.
 
-    `auto` is the GPU if there is one, else the CPU, and is printed.
+    `auto` is the GPU if there is one, else the CPU; the choice is printed.
 
     Raises:
-        UserError: this machine or this build of PyTorch does not have the device.
+        UserError: the device does not exist on this machine or in this build of PyTorch.
     """
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if value == "auto":
@@ -46,13 +46,13 @@ def resolve_device(value: int | str) -> torch.device:
         if device.type == accelerator.type and (device.index or 0) < count:
             return device
         here = f"{count} GPU{'s' if count > 1 else ''} of type {accelerator.type}"
-    raise UserError(f"device: found {value!r}, but PyTorch sees {here} here; use --device auto or cpu")
+    raise UserError(f"device: found {value!r}, but PyTorch finds {here}; use --device auto or cpu")
 
 
 def choose_algorithms(deterministic: bool) -> None:
-    """Lets PyTorch choose the fastest algorithms, or only deterministic ones.
+    """Sets PyTorch to use the fastest algorithms, or only deterministic ones where available.
 
-    Where PyTorch has no deterministic algorithm, it warns and uses another one.
+    If an operation has no deterministic algorithm, PyTorch warns and uses another one.
     """
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
@@ -61,7 +61,7 @@ def choose_algorithms(deterministic: bool) -> None:
 
 
 def with_float64(device: torch.device) -> torch.device:
-    """The device itself, or the CPU if the device has no float64 (MPS)."""
+    """Returns the device, or the CPU if the device does not support float64 (MPS)."""
     return torch.device("cpu") if device.type == "mps" else device
 
 
@@ -69,7 +69,7 @@ def check_precision(key: str, precision: str, device: torch.device) -> None:
     """Checks that the device supports a precision.
 
     Raises:
-        UserError: it does not; the message begins with `key`.
+        UserError: the device does not support it; the message starts with `key`.
     """
     supported = SUPPORTED.get(device.type, ELSEWHERE)
     if precision not in supported:
@@ -78,7 +78,7 @@ def check_precision(key: str, precision: str, device: torch.device) -> None:
 
 @contextmanager
 def precision_context(precision: str, device: torch.device) -> Iterator[None]:
-    """Context in which an encoder on that device computes in this precision: `tf32_allowed` and `autocast`."""
+    """Context for an encoder's forward pass on the device in this precision: `tf32_allowed` and `autocast`."""
     with tf32_allowed(precision), autocast(precision, device):
         yield
 
@@ -87,8 +87,8 @@ def precision_context(precision: str, device: torch.device) -> Iterator[None]:
 def tf32_allowed(precision: str) -> Iterator[None]:
     """Context in which CUDA uses TF32 for "tf32" and full float32 otherwise, in convolutions and matrix products.
 
-    PyTorch's default for convolutions is TF32, which rounds the factors to 10 bits. The backward pass must also run
-    inside the context.
+    PyTorch's default for convolutions is TF32, which rounds the factors to 10 bits. Run the backward pass inside the
+    context too.
     """
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -99,7 +99,7 @@ def tf32_allowed(precision: str) -> Iterator[None]:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """PyTorch's autocast to float16 or bfloat16, for the forward pass only; does nothing at other precisions."""
+    """Returns PyTorch's autocast to float16 or bfloat16, for the forward pass; a null context at other precisions."""
     dtype = DTYPES[precision]
     return torch.autocast(device.type, dtype) if dtype != torch.float32 else nullcontext()
 
@@ -107,8 +107,8 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager:
 def tune_malloc() -> None:
     """Makes glibc's malloc keep freed memory in the process. Does nothing with another C library.
 
-    By default, glibc returns large blocks to the system, which must clear the pages of the next ones. The process then
-    stays at its peak size. docs/benchmarks.md has the measured gain.
+    By default, glibc returns large blocks to the system, which must clear the pages of later blocks. With this setting,
+    the process stays at its peak size. docs/benchmarks.md has the measured gain.
     """
     if platform.libc_ver()[0] != "glibc":
         return

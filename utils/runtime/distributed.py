@@ -1,4 +1,4 @@
-"""The processes (ranks) that `torchrun` started; a single rank without it."""
+"""Processes (ranks) started by `torchrun`; a single rank without it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -14,17 +14,17 @@ from tqdm import tqdm
 from models.errors import UserError
 
 T = TypeVar("T")
-LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets for each process
-TIMEOUT = timedelta(hours=2)  # longer than any work of rank 0 for which the other ranks wait
+LAUNCHED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")  # variables that torchrun sets for each process
+TIMEOUT = timedelta(hours=2)  # longer than any work on rank 0 that the other ranks wait for
 
 
 def rank() -> int:
-    """Number of this process, 0 with a single process."""
+    """Returns the rank of this process, 0 with a single process."""
     return int(os.environ.get("RANK", 0))
 
 
 def world_size() -> int:
-    """Number of processes that `torchrun` started, 1 without it."""
+    """Returns the number of processes started by `torchrun`, 1 without it."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
@@ -35,14 +35,14 @@ def is_rank0() -> bool:
 
 @contextmanager
 def process_group(device: torch.device, hint: str) -> Iterator[torch.device]:
-    """Joins the processes that `torchrun` started, and yields the device of this one.
+    """Context that joins the process group of `torchrun` and yields the device of this process.
 
     A device type without an index becomes the local rank's device: `cuda` on the second process of a machine is
     `cuda:1`. With one process there is no group and the device is unchanged.
 
     Args:
-        device: as configured.
-        hint: what to do if another process ends early, for the error message.
+        device: configured device.
+        hint: advice for the error message if another process ends early.
 
     Raises:
         UserError: torchrun's variables are missing, or another process ended early.
@@ -77,7 +77,7 @@ def any_rank(flag: bool, device: torch.device) -> bool:
 
 
 def broadcast_from_rank0(value: T) -> T:
-    """Rank 0's value, on all ranks; every rank must call this at the same point."""
+    """Returns rank 0's value on all ranks; every rank must call this at the same point."""
     if world_size() == 1:
         return value
     values = [value]
@@ -86,7 +86,7 @@ def broadcast_from_rank0(value: T) -> T:
 
 
 def gather_objects(value: T) -> list[T]:
-    """The values of all ranks, in rank order, on all ranks; every rank must call this at the same point."""
+    """Returns the values of all ranks, in rank order, on all ranks; every rank must call this at the same point."""
     values = [value] * world_size()
     if world_size() > 1:
         dist.all_gather_object(values, value)
@@ -118,17 +118,17 @@ def raise_on_all_ranks() -> Iterator[None]:
 
 
 def broadcast_buffers(model: nn.Module) -> None:
-    """Copies rank 0's buffers to all ranks: batch-norm statistics that are not synchronised differ."""
+    """Copies rank 0's buffers to all ranks, because unsynchronised batch-norm statistics differ."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
 
 def check_same(what: str, value: object) -> None:
-    """Compares a value over the ranks, whose machines may have different files.
+    """Checks that a value is the same on all ranks, for example a hash of files on different machines.
 
     Raises:
-        UserError: the value is not the same on all ranks; raised on all of them.
+        UserError: the value differs between ranks; raised on all of them.
     """
     first, *others = gather_objects(value)
     for number, other in enumerate(others, 1):
@@ -143,5 +143,5 @@ def barrier() -> None:
 
 
 def progress_bar(title: str, total: int, done: int, unit: str) -> tqdm:
-    """A bar that starts at `done`; silent if standard error is not a terminal, and on all ranks but rank 0."""
+    """Returns a progress bar that starts at `done`; hidden without a terminal and on all ranks except rank 0."""
     return tqdm(desc=title, total=total, initial=done, unit=unit, disable=None if is_rank0() else True)

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine and commit."""
+"""Environment of a run: versions, machine and commit."""
 
 import platform
 import subprocess
@@ -10,13 +10,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_environment() -> dict[str, str]:
-    """Versions of Python and the packages that figures depend on, the machine's kind, and the checkout's commit."""
+    """Returns the versions of Python and of packages that affect results, the machine type, and the commit."""
     versions = {"Python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES}
     return versions | {"machine": f"{platform.system()} {platform.machine()}", "commit": commit()}
 
 
 def commit() -> str:
-    """The commit of the checkout, followed by "(modified)" if tracked files differ from it; "unknown" without git."""
+    """Returns the commit of the checkout, with "(modified)" if tracked files differ from it; "unknown" without git."""
     command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty= (modified)"]
     try:
         done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8")

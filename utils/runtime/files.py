@@ -1,4 +1,4 @@
-"""Locks, and files that grow."""
+"""File locks, and files that are appended to."""
 
 import errno
 import os
@@ -14,19 +14,19 @@ from models.files import check_regular, write_bytes
 
 # Errors of file systems without locks; not every system has all of these names.
 NO_LOCKS = {getattr(errno, name, None) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS")} - {None}
-PATIENCE = 10  # seconds to wait for a lock: the workers of a killed process end, and let go of it, after about 5
+PATIENCE = 10  # seconds to wait for a lock: the workers of a killed process end, and release it, after about 5
 
 
 @contextmanager
 def locked(path: Path, wait: str = "", patience: float = PATIENCE) -> Iterator[None]:
     """Holds an exclusive lock on `path`.
 
-    The lock is the operating system's and ends with the process, so a killed process leaves none behind. The hidden
-    file `.NAME.lock` stays and can be deleted when no run is active. On a file system without locks a line says so.
+    The operating system releases the lock when the process ends, even if it is killed. The hidden file `.NAME.lock`
+    remains and can be deleted when no run is active. On a file system without locks, a warning is printed instead.
 
     Args:
-        path: of a file, which need not exist. Its folder is made.
-        wait: what to print before waiting for another process. By default a lock that is taken is an error.
+        path: file path; the file may not exist. Its folder is created.
+        wait: message to print before waiting for another process. By default, a lock of another process is an error.
         patience: seconds before that error.
 
     Raises:
@@ -45,7 +45,7 @@ def locked(path: Path, wait: str = "", patience: float = PATIENCE) -> Iterator[N
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
             raise UserError(f"{path}: cannot be written ({error})") from error
-        print(f"{path}: this file system has no locks; let one process at a time write to it", file=sys.stderr)
+        print(f"{path}: this file system has no locks; run only one process that writes to it", file=sys.stderr)
     try:
         yield
     finally:
@@ -53,12 +53,12 @@ def locked(path: Path, wait: str = "", patience: float = PATIENCE) -> Iterator[N
 
 
 class GrowingFile:
-    """A file that one process at a time appends to. What was appended is on disk when `append` returns.
+    """File with exclusive append access. Appended data is on disk when `append` returns.
 
-    It is locked (see `locked`) from opening to closing.
+    It is locked (see `locked`) until it is closed.
 
     Args:
-        path: of the file; it and its folder are made if they are missing.
+        path: file path; a missing file or folder is created.
 
     Raises:
         UserError: another process has the file open, or it cannot be opened.
@@ -71,10 +71,10 @@ class GrowingFile:
         self._open()
 
     def append(self, data: bytes) -> None:
-        """Adds data at the end.
+        """Appends data.
 
         Raises:
-            UserError: it cannot be written (disk full); the file keeps what it held before.
+            UserError: the data cannot be written (disk full); the content of the file is unchanged.
         """
         end = self._file.seek(0, os.SEEK_END)
         rest = memoryview(data)
@@ -85,15 +85,15 @@ class GrowingFile:
         except OSError as error:
             with suppress(OSError):
                 self._file.truncate(end)
-            raise UserError(f"{self.path}: cannot be written ({error}); it keeps what it held before") from error
+            raise UserError(f"{self.path}: cannot be written ({error}); its content is unchanged") from error
 
     def truncate(self, size: int) -> None:
         """Drops everything after the first `size` bytes."""
         self._file.truncate(size)
 
     def replace(self, data: bytes) -> None:
-        """Replaces the whole content by `write_atomic`."""
-        self._file.close()  # Windows replaces no open file
+        """Replaces the content atomically."""
+        self._file.close()  # Windows cannot replace an open file
         write_bytes(self.path, data)
         self._open()
 
@@ -104,6 +104,6 @@ class GrowingFile:
     def _open(self) -> None:
         check_regular(self.path)
         try:
-            self._file = self.path.open("ab", buffering=0)  # a buffer would keep what a full disk did not take
+            self._file = self.path.open("ab", buffering=0)  # a buffer would keep data that a full disk rejected
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error})") from error

@@ -1,4 +1,4 @@
-"""Stopping a long run on request: SIGTERM and Ctrl-C."""
+"""Handles stop requests during a long run: SIGTERM and Ctrl-C."""
 
 import signal
 import time
@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SAME_REQUEST = 1.0  # seconds within which a second Ctrl-C counts as the first: `timeout -s INT` signals twice
+SAME_REQUEST = 1.0  # seconds within which a second Ctrl-C is ignored: `timeout -s INT` sends the signal twice
 
 
 class Stopped(Exception):
-    """The run was asked to stop and has saved its state; `signal_number` is the signal that asked."""
+    """The run received the signal `signal_number`, saved its state and stops."""
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)
@@ -18,7 +18,7 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Whether a stop was asked for, and by which signal. Its truth value is whether one was."""
+    """Records the first stop signal. It is true after a request."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -29,10 +29,10 @@ class StopRequest:
         return self.signal is not None
 
     def handle(self, number: int, _: FrameType | None) -> None:
-        """The signal handler: notes the first request; a second Ctrl-C raises KeyboardInterrupt.
+        """Signal handler: records the first request; a second Ctrl-C raises KeyboardInterrupt.
 
-        A second SIGTERM says nothing new, also if it is handled much later: `timeout` sends two, and a handler waits
-        for the end of a long computation. SIGKILL ends a run at once.
+        A second SIGTERM is ignored, even if it is handled much later: `timeout` sends two, and Python runs handlers
+        only after a long computation ends. SIGKILL ends a run at once.
         """
         first, now = self.signal is None, time.monotonic()
         if not first and (number == signal.SIGTERM or now - self._since < SAME_REQUEST):
@@ -43,7 +43,7 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Within the context a request raises KeyboardInterrupt at once, also a request made before."""
+        """Context in which a request, including an earlier one, raises KeyboardInterrupt at once."""
         self._at_once = True
         try:
             if self.signal is not None:
@@ -55,10 +55,10 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signal(request: StopRequest) -> Iterator[None]:
-    """Within the context SIGTERM and Ctrl-C set the request instead of ending the process.
+    """Context in which SIGTERM and Ctrl-C set the request instead of ending the process.
 
-    The previous handlers are restored at the end, but not after a request: the process is about to end, and a second
-    signal must not cut that short.
+    The previous handlers are restored at the end, except after a request: the process is then about to end, and a
+    second signal must not interrupt it.
     """
     before = {number: signal.signal(number, request.handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,4 +1,4 @@
-"""Batches on their way to the device while it computes."""
+"""Copies batches to the device while it computes."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from torch import Tensor
 class Transfer:
     """Copies images to the device, in channels-last memory format.
 
-    On CUDA the copies have a stream of their own: a batch is copied while the device computes on the batch before, if
-    it comes from pinned memory.
+    On CUDA the copies use a separate stream: a batch in pinned memory is copied while the device computes on the
+    previous batch.
 
     Args:
-        device: where to.
+        device: target device.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -21,7 +21,7 @@ class Transfer:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def __call__(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """The tensors (N x C x H x W each) on the device."""
+        """Returns the tensors (N x C x H x W each) on the device."""
         if self.stream is None:
             return [image.to(self.device, memory_format=torch.channels_last) for image in images]
         computing = torch.cuda.current_stream(self.device)
@@ -29,5 +29,5 @@ class Transfer:
             copied = [image.to(self.device, memory_format=torch.channels_last, non_blocking=True) for image in images]
         computing.wait_stream(self.stream)
         for image in copied:
-            image.record_stream(computing)  # its memory is not used again before the computation is done
+            image.record_stream(computing)  # its memory is not reused before the computation ends
         return copied

@@ -2,7 +2,7 @@
 
 import atexit
 import multiprocessing
-import multiprocessing.util  # registers its own step at exit; ours is registered later and therefore runs first
+import multiprocessing.util  # registers its exit handler; ours is registered later and therefore runs first
 import os
 import re
 import signal
@@ -25,14 +25,14 @@ if "forkserver" in multiprocessing.get_all_start_methods():  # the default on Li
 
 
 class WorkerDied(UserError):
-    """A data-loading worker ended without being asked to: out of memory, killed, or crashed in a codec."""
+    """A data-loading worker ended unexpectedly: out of memory, killed, or crashed in a codec."""
 
 
 @cache
 def worker_count(wanted: int) -> int:
-    """Number of workers to start: at most one per CPU core; a smaller number than `wanted` is printed once.
+    """Returns the number of workers to start: at most one per CPU core. A reduced number is printed once.
 
-    The processes that `torchrun` started on this machine share its cores.
+    The processes of `torchrun` on this machine share its cores.
     """
     # On Linux a process may be allowed only some of the cores.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -45,7 +45,7 @@ def worker_count(wanted: int) -> int:
 
 
 def ignore_signals(_: int) -> None:
-    """`worker_init_fn` of a loader: its workers ignore Ctrl-C and SIGTERM.
+    """`worker_init_fn` that makes data-loading workers ignore Ctrl-C and SIGTERM.
 
     Terminals and schedulers send both to every process of a job; only the main process handles them.
     """
@@ -55,22 +55,22 @@ def ignore_signals(_: int) -> None:
 
 @atexit.register
 def _end_workers() -> None:
-    # If a loader was not read to its end, its workers still run when the program ends. multiprocessing would send them
-    # SIGTERM, which they ignore, and wait forever.
+    # If a loader was not read to its end, its workers still run when the program ends. multiprocessing would send
+    # SIGTERM to them, and wait forever because they ignore it.
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()
 
 
 def batches(loader: DataLoader) -> Iterator[Any]:
-    """The loader's batches.
+    """Yields the loader's batches.
 
-    Its workers do not import the main script, unless it defines the dataset. So the loader's other parts must be
+    The workers do not import the main script, unless it defines the dataset. So other parts of the loader must be
     defined in modules.
 
     Raises:
-        WorkerDied: a worker died or ran out of shared memory. The error is raised where the next batch is read;
-            PyTorch would raise it from a signal handler, at any point of the main program.
+        WorkerDied: a worker died or ran out of shared memory. The error is raised when the next batch is read; PyTorch
+            would raise it from a signal handler, at any point of the main program.
     """
     with starting_processes(loader.dataset):
         loaded = iter(loader)
@@ -89,26 +89,26 @@ def batches(loader: DataLoader) -> Iterator[Any]:
         if "DataLoader worker (pid" not in str(error):
             raise
         raise WorkerDied(
-            f"a data-loading worker died ({str(error).splitlines()[0]}); if memory ran out, use fewer num_workers"
+            f"a data-loading worker died ({str(error).splitlines()[0]}); if memory ran out, reduce num_workers"
         ) from error
 
 
 @contextmanager
 def starting_processes(dataset: Any = None) -> Iterator[None]:
-    """Context for starting processes that are not forked: they skip the main script, and ignore Ctrl-C and SIGTERM.
+    """Context for starting worker processes with SIGINT and SIGTERM blocked and without the main script.
 
-    The commands import about 280 MB that a worker does not need. A script that defines the dataset is imported. A
-    signal would end a process that has not reached `worker_init_fn` yet, so both are blocked: they inherit that, and
-    here the signals are deferred to the end of the context.
+    Processes that are not forked would import the main script: about 280 MB that a worker does not need. A script that
+    defines the dataset is imported. A signal would end a process before it reaches `worker_init_fn`, so both signals
+    are blocked: the processes inherit this, and in the main process the signals are deferred to the end of the context.
     """
     main = vars(sys.modules["__main__"])
     names = () if type(dataset).__module__ == "__main__" else ("__spec__", "__file__")
     hidden: dict[str, Any] = {name: main[name] for name in names if name in main}
     can_block = hasattr(signal, "pthread_sigmask")  # not on Windows
     if can_block:
-        resource_tracker.ensure_running()  # unblocks them where it starts
+        resource_tracker.ensure_running()  # starting it inside the block would unblock the signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    main.update(dict.fromkeys(hidden))  # multiprocessing takes None for an interactive session
+    main.update(dict.fromkeys(hidden))  # with None, multiprocessing assumes an interactive session
     try:
         yield
     finally:

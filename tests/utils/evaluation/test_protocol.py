@@ -99,7 +99,7 @@ def test_types_with_too_few_images_are_excluded_with_a_note() -> None:
     features, dataset = random_dataset(types=["rare"] + ["common"] * 39)
     result = evaluate(RidgePath(features, dataset.mos), dataset, "test", 3, [0.1])
     assert list(result.scores) == ["global", "common"]
-    assert result.notes == ["rare: fewer than 3 images in 3 of 3 splits, which do not count"]
+    assert result.notes == ["rare: fewer than 3 images in 3 of 3 splits, which are ignored"]
 
 
 def test_training_part_does_not_split_references() -> None:

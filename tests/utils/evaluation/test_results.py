@@ -37,7 +37,7 @@ def result(name: str, shift: float = 0.0, fraction: float = 1.0) -> DatasetResul
 
     groups = {"global": scores(SROCC - shift), "jpeg": scores(np.array([np.nan, 0.2, 0.4]))}
     predictions = [Prediction(f"{i}.png", float(i), float(i) ** 2) for i in range(20)]
-    note = "jpeg: fewer than 3 images in 1 of 3 splits, which do not count"
+    note = "jpeg: fewer than 3 images in 1 of 3 splits, which are ignored"
     synthetic = name == "kadid10k"
     grid = np.array([[0.1, 0.5], [0.2, 0.7], [0.3, 0.6]])
     splits = {"splits_kind": "published" if synthetic else "own", "splits_hash": f"hash of {name}"}

@@ -32,7 +32,7 @@ def test_the_device_is_one_that_is_there(
     for value, device in found.items():
         assert resolve_device(value) == torch.device(device)
     for value in refused:
-        with pytest.raises(UserError, match=f"device: found {value!r}, but PyTorch sees {seen} here; use"):
+        with pytest.raises(UserError, match=f"device: found {value!r}, but PyTorch finds {seen}; use"):
             resolve_device(value)
 
 
