@@ -108,8 +108,9 @@ def main() -> None:
     )
     folder = parser.parse_args().data_base_path
     make(folder)
-    count = len(list((folder / "KADIS700" / "ref_imgs").iterdir()))
-    print(f"{folder}: created {count} training tiles and {TEST_SET}, with levels of degradation, not human scores")
+    tiles, copies = (len(list((folder / name).iterdir())) for name in ("KADIS700/ref_imgs", f"{TEST_SET}/images"))
+    print(f"{folder}/KADIS700: {tiles} training tiles")
+    print(f"{folder}/{TEST_SET}: {copies} degraded photos, whose scores are levels of degradation, not human scores")
 
 
 if __name__ == "__main__":
