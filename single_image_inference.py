@@ -179,8 +179,8 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, str]:
     if folder is None and model.fitted_on is not None:  # exported to weights_dir
         name = f"encoder {model.fitted_on}"
     if arguments.precision != model.precision:
-        found = f"the regressor was fitted on features in {model.precision}"
-        print(f"{found}; these are in {arguments.precision} (--precision)", file=sys.stderr)
+        fitted_in = f"the regressor was fitted on features in {model.precision}"
+        print(f"{fitted_in}; these are in {arguments.precision} (--precision)", file=sys.stderr)
     if arguments.regressor_dataset == "spaq" and model.fitted_on is None and not arguments.resize:
         print(
             "the released regressor of spaq was fitted on images with a shorter side of 512 pixels; images are not "
