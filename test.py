@@ -185,10 +185,8 @@ def evaluate_dataset(
     assert features is not None and inputs is not None
     path = RidgePath(inputs, dataset.mos, with_float64(device))
     test, alphas = config.test, ALPHAS if config.test.grid_search else [config.test.alpha]
-    by_fraction = [
-        evaluate(path, dataset, "test", test.num_splits, alphas, f, config.seed) for f in test.train_fraction
-    ]
-    for result in by_fraction:
+    fits = [evaluate(path, dataset, "test", test.num_splits, alphas, f, config.seed) for f in test.train_fraction]
+    for result in fits:
         result.splits_kind, result.splits_hash = dataset.splits_kind, dataset.splits_hash
         result.score_kind = dataset.score_kind
         result.notes += dataset.order_note() + notes
@@ -199,12 +197,12 @@ def evaluate_dataset(
         embeddings = manifold_embeddings(features, dataset)
         draw_manifold(embeddings, dataset, settings, config.seed, experiment, title="Tested encoder")
     # The saved regressor uses the alpha of the largest training fraction.
-    best = max(by_fraction, key=lambda result: result.train_fraction)
+    best = max(fits, key=lambda result: result.train_fraction)
     coef, intercept = path.fit(np.arange(len(dataset.mos)), best.alpha)
     if experiment is not None:
         regressor = _regressor(dataset, coef, intercept, best, results.encoder_hash, test)
         regressor.save(experiment.regressor(dataset.name))
-    results.datasets += by_fraction
+    results.datasets += fits
     return Tested(dataset, inputs, coef)
 
 
