@@ -47,7 +47,6 @@ class CustomDataset(IQADataset):
         table.parse("image", _inside, "a path inside the folder")
         references, types = (table.texts(name) if name in table.columns else None for name in ("reference", "type"))
         levels = table.parse("level", _whole, "a whole number") if "level" in table.columns else None
-        self.synthetic = references is not None
         self.groups = _groups(table)
         self._read_settings(min(scores), max(scores))
         return Annotation(names, ".", scores, references, types, levels)

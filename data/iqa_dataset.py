@@ -56,7 +56,6 @@ class IQADataset(Dataset):
         source: where to get the dataset.
         mos_range: nominal (lowest, highest) score; only used to rescale scores.
         mos_type: "mos" (higher is better) or "dmos" (lower is better).
-        synthetic: whether the images are distorted versions of reference images.
         groups: maps each distortion type to its group; a type without a group is an error.
         own_shorter_side: the shorter side in pixels to which the published code resizes this dataset's images, if any.
         score_kind: what the scores are, one of `models.regressor.SCORE_KINDS`.
@@ -65,6 +64,7 @@ class IQADataset(Dataset):
         names: names of the N images as annotated, with forward slashes.
         images: paths of the N images, in the order of the annotation. Names are matched case-insensitively.
         mos: scores, float64, shape (N,).
+        synthetic: whether the images are distorted versions of reference images.
         ref_images, distortion_types, distortion_groups, distortion_levels: one entry per image, or None if unknown.
 
     Args:
@@ -83,7 +83,6 @@ class IQADataset(Dataset):
     source: str
     mos_range: tuple[float, float]
     mos_type: str = "mos"
-    synthetic: bool = False
     groups: dict[str, str] = {}
     own_shorter_side: int | None = None
     score_kind: str = "human"
@@ -111,6 +110,7 @@ class IQADataset(Dataset):
             )
         self.images = [find_file(self.root / annotation.folder, name) for name in self.names]
         self.ref_images, self._reference_files = annotation.references, annotation.reference_files
+        self.synthetic = self.ref_images is not None
         for name, kind in zip(self.names, annotation.types or [], strict=annotation.types is not None):
             if kind not in self.groups:
                 allowed = ", ".join(self.groups)

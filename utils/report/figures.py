@@ -96,14 +96,14 @@ def type_bars(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return _with_legend(figure)
 
 
-def alpha_curve(found: Mapping[str, Any]) -> Figure:
+def alpha_curve(result: Mapping[str, Any]) -> Figure:
     """Validation SROCC for each candidate alpha: every split and the median."""
-    grid = np.asarray(found["validation_srocc"])
+    grid = np.asarray(result["validation_srocc"])
     figure, axes = _axes("alpha", "validation SROCC")
     if len(grid) > 1:
         axes.plot(ALPHAS, grid.T, color=GREY, lw=1, label=["each split", *["_"] * (len(grid) - 1)])
     axes.plot(ALPHAS, np.median(grid, axis=0), color=COLORS[0], lw=3, label="median")
-    axes.axvline(found["alpha"], ls=":", lw=2, color=COLORS[3], label="chosen")
+    axes.axvline(result["alpha"], ls=":", lw=2, color=COLORS[3], label="chosen")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda alpha, _: f"{alpha:g}"))
     axes.minorticks_off()

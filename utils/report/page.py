@@ -147,9 +147,9 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any]) ->
             if name != tested
         ]
     page.missing += [f"{name} has no result: {line}" for name, line in results["failures"].items()]
-    by_fraction = sorted(results["datasets"], key=lambda found: found["train_fraction"])
-    for found in {found["dataset"]: found for found in by_fraction}.values():  # the largest fraction
-        _add_dataset(page, found, results["summary"])
+    by_fraction = sorted(results["datasets"], key=lambda result: result["train_fraction"])
+    for result in {result["dataset"]: result for result in by_fraction}.values():  # the largest fraction
+        _add_dataset(page, result, results["summary"])
     for title, key in (("SROCC across datasets", "cross"), ("Published SROCC across datasets", "published_cross")):
         if results[f"{key}_dataset"]:
             cross = [CrossResult(**c) for c in results[f"{key}_dataset"]]
@@ -158,28 +158,28 @@ def _add_results(page: Page, experiment: Experiment, results: dict[str, Any]) ->
         page.separability = table(separability_table(results["separability"]))
 
 
-def _add_dataset(page: Page, found: dict[str, Any], summary: list[dict[str, Any]]) -> None:
-    name, scores, predictions = found["dataset"], found["scores"][GLOBAL], found["predictions"]
-    rows = [r for r in summary if (r["dataset"], r["train_fraction"]) == (name, found["train_fraction"])]
-    page.outcome.append(outcome(next(r for r in rows if r["group"] == GLOBAL), found["score_kind"]))
-    page.notes += [f"{name}: {note}" for note in found["notes"]]
+def _add_dataset(page: Page, result: dict[str, Any], summary: list[dict[str, Any]]) -> None:
+    name, scores, predictions = result["dataset"], result["scores"][GLOBAL], result["predictions"]
+    rows = [r for r in summary if (r["dataset"], r["train_fraction"]) == (name, result["train_fraction"])]
+    page.outcome.append(outcome(next(r for r in rows if r["group"] == GLOBAL), result["score_kind"]))
+    page.notes += [f"{name}: {note}" for note in result["notes"]]
     caption = (
         f"{name}: predicted against true scores of the first split's {len(predictions)} test images, "
         f"SROCC {scores['srocc'][0]:.3f}, PLCC {scores['plcc'][0]:.3f}"
     )
     page.tests.append(drawing(caption, figures.predictions_plot, predictions))
-    if found["validation_srocc"]:
-        caption = f"{name}: validation SROCC for each alpha; {found['alpha']:.3g} is chosen"
-        page.tests.append(drawing(caption, figures.alpha_curve, found))
+    if result["validation_srocc"]:
+        caption = f"{name}: validation SROCC for each alpha; {result['alpha']:.3g} is chosen"
+        page.tests.append(drawing(caption, figures.alpha_curve, result))
     types = [r for r in rows if r["group"] != GLOBAL]
     if types:
         caption = f"{name}: SROCC of each type of distortion (number of the first split's test images)"
         page.tests.append(drawing(caption, figures.type_bars, types))
     for kind in ("best", "worst"):
         captions = [
-            f"{Path(p['image']).name}\npredicted {p['prediction']:.2f}\ntrue {p['score']:.2f}" for p in found[kind]
+            f"{Path(p['image']).name}\npredicted {p['prediction']:.2f}\ntrue {p['score']:.2f}" for p in result[kind]
         ]
-        thumbnails = [thumbnail(p["image"], THUMBNAIL, quality=85) for p in found[kind]]
+        thumbnails = [thumbnail(p["image"], THUMBNAIL, quality=85) for p in result[kind]]
         page.pictures[f"{name}: {kind} predictions of the first split"] = list(zip(thumbnails, captions, strict=True))
 
 
