@@ -28,7 +28,9 @@ from utils.evaluation.inference import find_files
 from utils.runtime.distributed import progress_bar
 
 LIMIT = 1e-3
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
+ROOT = Path(__file__).resolve().parents[1]
+ASSETS = ROOT / "assets"
+OURS = [str(ROOT / name) + os.sep for name in ("models", "data", "utils")]  # not the whole checkout: it may hold .venv
 PROGRAM = """
 import json, pathlib, sys
 import torch
@@ -40,8 +42,8 @@ source = "local" if pathlib.Path(repository).is_dir() else "github"
 preprocess = Compose([ToTensor(), Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])
 for dataset in datasets:
     model = torch.hub.load(repository, "ARNIQA", source=source, trust_repo=True, regressor_dataset=dataset).eval()
-    if any((getattr(module, "__file__", None) or "").startswith(ours) for module in sys.modules.values()):
-        sys.exit(f"it imported modules of {ours}, which is on Python's path")
+    if any((getattr(module, "__file__", None) or "").startswith(tuple(ours)) for module in sys.modules.values()):
+        sys.exit(f"it imported {ours[0]}, which is on Python's path")
     for image in images:
         full = Image.open(image).convert("RGB")
         half = Resize((full.height // 2, full.width // 2))(full)
@@ -77,7 +79,7 @@ def published_scores(repository: str, images: list[str], datasets: list[str]) ->
         ) as process,
     ):
         assert process.stdin is not None and process.stdout is not None
-        json.dump([repository, images, datasets, str(ASSETS.parent) + os.sep], process.stdin)
+        json.dump([repository, images, datasets, OURS], process.stdin)
         process.stdin.close()
         for line in process.stdout:
             if line.startswith("score "):
