@@ -78,7 +78,7 @@ class CLIVEDataset(IQADataset):
         return Annotation(names[self.training_images :], "Images", scores[self.training_images :])
 
     def _load(self, variable: str, convert: Callable[[Any], T]) -> list[T]:
-        """The converted elements of the variable in the .mat file of its name."""
+        """Reads the variable that a .mat file is named after and converts its elements."""
         import scipy.io
 
         path = self.root / "Data" / f"{variable}.mat"

@@ -66,7 +66,7 @@ def check_dataset(name: str, data_base_path: Path) -> Report:
 
 
 def identical_pictures(dataset: IQADataset, pixels: Mapping[int, str]) -> list[str]:
-    """A message on the first split in which a training image and a test image have the same pixels."""
+    """Finds the first split in which a training and a test image have the same pixels; returns a message."""
     for split in range(dataset.num_splits):
         train = {pixels[i]: i for i in dataset.get_split_indices(split, "train").tolist() if i in pixels}
         twins = [i for i in dataset.get_split_indices(split, "test").tolist() if pixels.get(i) in train]
@@ -77,7 +77,7 @@ def identical_pictures(dataset: IQADataset, pixels: Mapping[int, str]) -> list[s
 
 
 def datasets_in(base: Path) -> list[str]:
-    """Names of the datasets whose folders are there, and of the user's own."""
+    """Returns the names of the datasets that have a folder, including the user's own."""
     known = [name for name, kind in IQA_DATASETS.items() if (base / kind.folder).is_dir()]
     return known + sorted(path.parent.name for path in base.glob(f"*/{LABELS}"))
 

@@ -68,7 +68,7 @@ class CustomDataset(IQADataset):
 
 
 def _groups(table: Table) -> dict[str, str]:
-    """The group of each type; of a type without one, its name."""
+    """Maps each type to its group; without groups, to its own name."""
     if "group" in table.columns and "type" not in table.columns:
         raise UserError(f"{table.path}: the column group needs the column type, whose groups it has")
     if "type" not in table.columns:
@@ -97,6 +97,6 @@ def _whole(field: str) -> int | None:
 
 @cache
 def _say(_: Path, line: str) -> None:
-    """Prints a line once for a folder, however often the dataset is opened."""
+    """Prints a line once per folder."""
     if is_rank0():
         print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Reads training images; PNG files faster by the optional package imagecodecs, with the same pixels as by Pillow."""
+"""Reads training images; the optional package imagecodecs decodes PNG files faster, with Pillow's pixels."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def read_pixels(path: Path, truncated: list[str] | None = None) -> Tensor:
 
 
 def decode_png(path: Path) -> npt.NDArray[np.uint8] | None:
-    """Decodes a PNG file: H x W x 3, or None where Pillow must decode.
+    """Decodes a PNG file to H x W x 3; returns None if Pillow must decode it.
 
     Pillow must decode if imagecodecs is missing, or the file is damaged or not an ordinary 8-bit RGB image.
     """

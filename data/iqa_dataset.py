@@ -126,7 +126,7 @@ class IQADataset(Dataset):
         raise NotImplementedError
 
     def official_phases(self) -> Sequence[str] | None:
-        """Phase of each image in the split that the dataset's authors made; None if they made none."""
+        """Returns the phase of each image in the official split; None if the dataset has none."""
         return None
 
     def table(
@@ -149,18 +149,18 @@ class IQADataset(Dataset):
         return Table(path, content, columns, optional)
 
     def parsing(self, path: Path, expected: str) -> AbstractContextManager[None]:
-        """Context in which a parser reads an annotation file; see `models.files.parsing`."""
+        """Context for parsing an annotation file; see `models.files.parsing`."""
         return parsing(path, expected, f"it is distributed with the dataset ({self.source})")
 
     def first_splits(self) -> Splits:
-        """Creates the splits of a dataset that has none yet: the official one, or random ones."""
+        """Creates the splits of a dataset without splits: the official one, or random ones."""
         phases, where = self.official_phases(), f"{self.root}: "
         if phases is None:
             return make_splits(len(self), self.ref_images, where=where)
         return official_split(phases, where)
 
     def references(self) -> tuple["IQADataset", NDArray[np.int64]]:
-        """The reference images, each once, cropped as the images are; and the row there of each image's own, (N,).
+        """Returns a dataset of the reference images, each once, and for each image its reference's row there, (N,).
 
         They have no scores and no splits.
 
@@ -190,7 +190,7 @@ class IQADataset(Dataset):
 
     @cached_property
     def splits_kind(self) -> str:
-        """Which splits these are, by what is in them.
+        """Kind of the splits, determined by their content.
 
         "published" (by the authors of ARNIQA), "shipped" (with this project), "official" (in the dataset's own files)
         or "own" (any others).
@@ -204,7 +204,7 @@ class IQADataset(Dataset):
         return kind
 
     def order_note(self) -> list[str]:
-        """A line for results on published splits whose row numbers may not be those of the annotation."""
+        """Returns a note for results on published splits whose row order is not known."""
         if self.splits_kind != "published" or self.name not in ORDER_UNKNOWN:
             return []
         return [
@@ -255,7 +255,7 @@ class IQADataset(Dataset):
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """Path of the file `name` in `folder`, matched by `same_name`; `folder / name` if there is no such file."""
+    """Finds the file `name` in `folder`, matched by `same_name`; returns `folder / name` if there is none."""
     path = folder
     for part in Path(name).parts:
         listing = _listing(path)
@@ -264,7 +264,7 @@ def find_file(folder: Path, name: str) -> Path:
 
 
 def same_name(name: str) -> str:
-    """Equal for names that differ in case or in the form of their accents (NFC, or NFD as on macOS)."""
+    """Normalises a name: case is ignored, accents are composed (NFC; macOS uses NFD)."""
     return unicodedata.normalize("NFC", name).casefold()
 
 

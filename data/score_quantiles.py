@@ -30,7 +30,7 @@ FILES = {  # in the package, by dataset
 
 
 def packaged_scores(file: str) -> list[float]:
-    """The scores in csv/<file>.txt of the package; of FLIVE those of whole images, not of patches.
+    """Reads the scores in csv/<file>.txt of the package; for FLIVE those of whole images, not of patches.
 
     Raises:
         UserError: the package is not installed.
@@ -43,7 +43,7 @@ def packaged_scores(file: str) -> list[float]:
 
 
 def quantiles_table() -> dict[str, list[float]]:
-    """The 101 quantiles of each dataset in `FILES`, to six decimals."""
+    """Computes the 101 quantiles of each dataset in `FILES`, to six decimals."""
     table = {}
     for name, file in FILES.items():
         kind = IQA_DATASETS[name]

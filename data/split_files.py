@@ -51,7 +51,7 @@ ORDER_UNKNOWN = ("clive", "koniq10k")
 def find_splits(
     name: str, root: Path, names: Sequence[str], references: Sequence[str] | None, create: Callable[[], Splits]
 ) -> Splits:
-    """The splits of a dataset: those in its folder (custom or published) if any, else the shipped ones, else new ones.
+    """Finds the splits of a dataset: those in its folder if any, else the shipped ones, else creates new ones.
 
     New ones are saved in its folder.
 
@@ -85,7 +85,7 @@ def find_splits(
 
 
 def kind_of(name: str, root: Path) -> str:
-    """Which splits a dataset in `root` has, by the hashes of their files.
+    """Returns the kind of the splits in `root`, determined by the hashes of their files.
 
     "published" (by the authors of ARNIQA), "shipped" (with this project) or "own" (any others).
     """
@@ -131,7 +131,7 @@ def make_splits(
 
 
 def official_split(phases: Sequence[str], where: str = "") -> Splits:
-    """The one split in which image i is in the phase `phases[i]`; `where` is as for `make_splits`.
+    """Creates one split in which image i is in the phase `phases[i]`; `where` is as for `make_splits`.
 
     Raises:
         UserError: a phase has no image.
@@ -170,7 +170,7 @@ def save_splits(folder: Path, splits: Splits, names: Sequence[str]) -> None:
 
 
 def check_empty(folder: Path) -> None:
-    """Refuses to replace what is in the folder.
+    """Checks that the folder is empty or absent.
 
     Raises:
         UserError: it is not an empty folder.
@@ -180,7 +180,7 @@ def check_empty(folder: Path) -> None:
 
 
 def has_splits(folder: Path) -> bool:
-    """Whether the folder has splits, or a part of them. `load_splits` reports missing files.
+    """Returns whether the folder has any split file; `load_splits` reports missing ones.
 
     Raises:
         UserError: it is not a folder, or one of its files is a pipe.
@@ -231,13 +231,13 @@ def load_splits(folder: Path, names: Sequence[str], references: Sequence[str] | 
 
 
 def names_hash(names: Sequence[str]) -> str:
-    """Hash of the ordered image names; ignores case and treats backslashes as slashes."""
+    """Hashes the ordered image names; ignores case and treats backslashes as slashes."""
     text = "\n".join(name.replace("\\", "/").casefold() for name in names)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def splits_hash(splits: Splits) -> str:
-    """Hash of the row numbers and their order, however they are stored: 16 hexadecimal digits."""
+    """Hashes the row numbers and their order, independent of the dtype: 16 hexadecimal digits."""
     text = json.dumps([[part.tolist() for part in splits[phase]] for phase in PHASES])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -265,7 +265,7 @@ def _read(path: Path) -> list[NDArray[np.int64]]:
 
 
 def check_record(folder: Path, names: Sequence[str], what: str) -> None:
-    """Checks that an annotation is the one that the folder's made_for.json describes, if it has one.
+    """Checks that an annotation matches the folder's made_for.json, if there is one.
 
     Args:
         folder: of made_for.json.

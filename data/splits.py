@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def create(arguments: argparse.Namespace) -> None:
-    """Creates splits as the arguments of `make` say."""
+    """Creates splits with the arguments of `make`."""
     for name in arguments.datasets:
         dataset = get_dataset(name, arguments.data_base_path, with_splits=False)
         folder = arguments.out / name if arguments.out else dataset.root / "splits"

@@ -14,7 +14,7 @@ Rows = Sequence[Sequence[str]]
 
 
 class Table:
-    """The columns of an annotation file, with every field as the text that is in the file.
+    """Columns of an annotation file; fields are text.
 
     Attributes:
         path: of the file.
@@ -54,7 +54,7 @@ class Table:
         self.columns = dict(zip(names, zip(*body, strict=True), strict=True))
 
     def parse(self, column: str, parse: Callable[[str], T | None], expected: str) -> list[T]:
-        """The fields of a column, converted.
+        """Converts the fields of a column.
 
         Args:
             column: its name.
@@ -74,15 +74,15 @@ class Table:
         return values
 
     def numbers(self, column: str) -> list[float]:
-        """A column of finite numbers."""
+        """Returns a column of finite numbers."""
         return self.parse(column, _number, "a number such as 3.5")
 
     def texts(self, column: str) -> list[str]:
-        """A column of names: neither empty nor with a control character, such as a line break."""
+        """Returns a column of names, which are not empty and have no control characters such as line breaks."""
         return self.parse(column, _line, "text on one line")
 
     def match(self, column: str, pattern: str, expected: str) -> list[tuple[str, ...]]:
-        """What the groups of a regular expression match in each field, which must match as a whole."""
+        """Returns the groups of a regular expression that must match each whole field."""
 
         def groups(field: str) -> tuple[str, ...] | None:
             found = re.fullmatch(pattern, field)
@@ -92,7 +92,7 @@ class Table:
 
 
 def csv_rows(path: Path) -> Rows:
-    """The rows of a CSV file in UTF-8; a wrong quote is an error that names its line."""
+    """Reads the rows of a UTF-8 CSV file; a wrong quote is an error that names its line."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, skipinitialspace=True, strict=True)
         try:
@@ -102,7 +102,7 @@ def csv_rows(path: Path) -> Rows:
 
 
 def excel_rows(path: Path) -> Rows:
-    """The rows of the first sheet of a spreadsheet."""
+    """Reads the rows of a spreadsheet's first sheet."""
     import pandas as pd  # here, because a data-loading worker needs no tables
 
     return pd.read_excel(path, header=None, dtype=str, keep_default_na=False).to_numpy().tolist()

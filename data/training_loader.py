@@ -19,7 +19,7 @@ UNREADABLE_LIMIT = 0.01  # largest share of training images that may be unreadab
 
 
 def training_set(config: Config) -> KADIS700Dataset:
-    """KADIS700's pristine images, or those of `training.data.pristine_path`.
+    """Opens KADIS700's pristine images, or those of `training.data.pristine_path`.
 
     Raises:
         UserError: the folder is missing or has no image.
@@ -91,7 +91,7 @@ class TrainingBatchSampler(Sampler[list[tuple[int, int]]]):
 
 
 def batch_sampler(dataset: KADIS700Dataset, config: Config) -> TrainingBatchSampler:
-    """The batches of this process; `training.batch_size` counts images over all processes.
+    """Returns the sampler of this process; `training.batch_size` counts images over all processes.
 
     Raises:
         UserError: the batch size does not suit the number of processes or of images.

@@ -51,21 +51,21 @@ def parse_command_line(
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser that reports a mistake as a `UserError`, in one line; argparse would print its usage too."""
+    """Parser that reports mistakes as a one-line `UserError`; argparse would also print its usage."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(message)
 
 
 def nonempty_path(text: str) -> Path:
-    """Type of an option that takes a path: `~` is expanded, and an empty one (the current folder) is refused."""
+    """Option type for a path: expands `~` and rejects an empty one (the current folder)."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; give a path")
     return Path(text).expanduser()
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """Type of an option that takes an integer in [low, high]."""
+    """Returns an option type for integers in [low, high]."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"-?\d+", text) or not low <= int(text) <= high:
@@ -76,7 +76,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:
-    """An option for every key, grouped by section. Options that are not given are absent from the namespace."""
+    """Adds an option for every key, grouped by section. Options not given are absent from the namespace."""
     others = parser.add_argument_group("keys")
     sections = [f.name for f in fields(Config) if f.name not in KEYS]
     groups = {name: parser.add_argument_group(name) for name in sections}
@@ -93,7 +93,7 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
 
 
 def _unknown_argument(unknown: Sequence[str], known: Mapping[str, Key | None]) -> str:
-    """One line about the first unknown argument."""
+    """Formats an error about the first unknown argument."""
     option, *rest = unknown
     if not option.startswith("-"):
         return f"{option}: no such argument; options are written --KEY VALUE, and --help lists all"

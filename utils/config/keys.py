@@ -179,7 +179,7 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "") -> "Config":
-        """From nested mappings, or dotted names; absent keys take their defaults.
+        """Builds a configuration from nested mappings or dotted names; absent keys take their defaults.
 
         Raises:
             UserError: as `load_config`; `where` begins the message.
@@ -187,7 +187,7 @@ class Config:
         return complete(read(KEYS, values, where), where)
 
     def to_dict(self) -> dict[str, Any]:
-        """Nested dict of plain values, for YAML and for checkpoints."""
+        """Returns a nested dict of plain values, for YAML and checkpoints."""
         return dataclasses.asdict(self)
 
 
@@ -195,13 +195,13 @@ KEYS: dict[str, Key] = keys_of(Config)
 
 
 def diff(a: Config, b: Config) -> list[tuple[str, Any, Any]]:
-    """(key, value in a, value in b) of every key in which they differ, in the keys' order."""
+    """Lists (key, value in a, value in b) for every key that differs, in the keys' order."""
     values_a, values_b = dict(flatten(a.to_dict())), dict(flatten(b.to_dict()))
     return [(name, values_a[name], values_b[name]) for name in KEYS if values_a[name] != values_b[name]]
 
 
 def complete(values: Mapping[str, Any], where: str) -> Config:
-    """The configuration of parsed values.
+    """Builds the configuration from parsed values.
 
     Raises:
         UserError: a key that must be set is not.

@@ -59,7 +59,7 @@ class Key:
         return self.default is MISSING
 
     def describe(self) -> str:
-        """What is allowed, in words: "integer in [0, 7]"."""
+        """Describes what is allowed, for example "integer in [0, 7]"."""
         if self.allowed:
             return self.allowed
         words = _noun(self.type) + (f" {_bounds(self.within)}" if self.within else "")
@@ -67,7 +67,7 @@ class Key:
         return f"list of {self.length or 'one or more'}: {words}" if self.is_list else words
 
     def parse(self, value: Any) -> Any:
-        """`value` as the key's type, from YAML or from the text of a command-line option.
+        """Converts `value`, from YAML or the text of an option, to the key's type.
 
         Raises:
             ValueError: it is not of that type, or not in the key's range.
@@ -99,7 +99,7 @@ def section(cls: type) -> Any:
 
 
 def keys_of(cls: type, prefix: str = "") -> dict[str, Key]:
-    """The keys of a configuration dataclass and its sections: dotted name -> key, in their order."""
+    """Returns the keys of a configuration dataclass and its sections: dotted name -> key, in their order."""
     keys: dict[str, Key] = {}
     hints = get_type_hints(cls)
     for f in fields(cls):
@@ -113,7 +113,7 @@ def keys_of(cls: type, prefix: str = "") -> dict[str, Key]:
 
 
 def flatten(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted name, value) of every entry in nested mappings. An empty mapping is an entry itself."""
+    """Yields (dotted name, value) for every entry in nested mappings. An empty mapping is an entry itself."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from flatten(value, f"{prefix}{name}.")
@@ -154,7 +154,7 @@ def read(keys: Mapping[str, Key], values: Mapping[Any, Any], where: str) -> dict
 
 
 def build(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
-    """An instance from parsed values by dotted name; absent keys take their defaults."""
+    """Builds an instance from parsed values by dotted name; absent keys take their defaults."""
     hints = get_type_hints(cls)
     arguments: dict[str, Any] = {}
     for f in fields(cls):  # type: ignore[arg-type]
@@ -167,7 +167,7 @@ def build(cls: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
 
 
 def unknown_key(name: str, value: Any, keys: Mapping[str, Key | None], where: str) -> str:
-    """One line about an unknown key: its value and the most similar key.
+    """Formats an error about an unknown key: its value and the most similar key.
 
     Similarity counts the whole names and their last parts, so that a key without its section is found too.
     """
@@ -184,7 +184,7 @@ def unknown_key(name: str, value: Any, keys: Mapping[str, Key | None], where: st
 
 
 def _convert(value: Any, kind: Any) -> Any:
-    """`value` as `kind`, from a value of that type or from text; ValueError if it is neither."""
+    """Converts `value`, of that type or text, to `kind`; raises ValueError if it is neither."""
     origin, options = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if type(None) in options and value in (None, "null", ""):
@@ -213,7 +213,7 @@ def _convert(value: Any, kind: Any) -> Any:
 
 
 def _first(value: Any, kinds: list[Any]) -> Any:
-    """`value` as the first of these types that takes it."""
+    """Converts `value` to the first of these types that accepts it."""
     *others, last = kinds
     for kind in others:
         try:
@@ -243,7 +243,7 @@ def _inside(value: float, interval: str) -> bool:
 
 
 def _bounds(interval: str) -> str:
-    """An interval in words: "in [0, 7]", or "> 0" if it has no upper end."""
+    """Describes an interval: "in [0, 7]", or "> 0" if it has no upper end."""
     low, high = interval[1:-1].split(", ")
     if high != "inf":
         return f"in {interval}"

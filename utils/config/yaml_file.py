@@ -1,4 +1,4 @@
-"""The configuration's file: reading it, and writing it with every key explained."""
+"""Reads the configuration's file, and writes it with every key explained."""
 
 import sys
 from collections.abc import Hashable, Iterable, Mapping
@@ -47,7 +47,7 @@ def save_config(config: Config, path: str | Path) -> None:
 
 
 def config_as_text(values: Mapping[str, Any]) -> str:
-    """YAML text with a comment for every key, from values by dotted name; a key without a value is null."""
+    """Formats values by dotted name as YAML with a comment for every key; a key without a value is null."""
     lines: list[str] = []
     above: list[str] = []
     for name, known in KEYS.items():
@@ -63,7 +63,7 @@ def config_as_text(values: Mapping[str, Any]) -> str:
 
 
 def yaml_text(value: Any) -> str:
-    """A value as YAML, on one line."""
+    """Formats a value as YAML on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)
     return text.splitlines()[0]
 
@@ -83,7 +83,7 @@ def _remove_unused(content: dict[Any, Any], path: str) -> None:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which a repeated key is an error; PyYAML would take the last one without a word."""
+    """YAML loader that rejects repeated keys; PyYAML silently takes the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -96,7 +96,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> dict[Any, Any]:
-    """Content of a YAML file of keys and values.
+    """Reads a YAML file of keys and values.
 
     Raises:
         UserError: the file cannot be read, is not YAML or something else than keys and values, or has a key twice.

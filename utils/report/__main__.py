@@ -66,7 +66,7 @@ def compare_experiments(names: Sequence[str], seed: int, out: Path) -> None:
 
 
 def write_comparison(path: Path, names: Sequence[str], compared: pd.DataFrame, notes: Sequence[str]) -> None:
-    """Writes what `compare` returned, and a figure of the differences, as one HTML file.
+    """Writes a comparison and a figure of the differences as one HTML file.
 
     Raises:
         UserError: the file cannot be written.

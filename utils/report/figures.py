@@ -1,4 +1,4 @@
-"""The figures of the pages, by matplotlib, see `page_parts.drawing`. Sizes are in pixels at the width `WIDTH`."""
+"""Figures of the pages, drawn by matplotlib (see `page_parts.drawing`). Sizes are in pixels at the width `WIDTH`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -141,7 +141,7 @@ def histogram(values: np.ndarray) -> Figure:
 
 
 def shortened(name: str, letters: int = LETTERS) -> str:
-    """The name, or its two ends: its middle is left out if it is long."""
+    """Shortens a long name by leaving out its middle."""
     half = letters // 2
     return name if len(name) <= letters else f"{name[: half - 1]}…{name[-half:]}"
 

@@ -31,7 +31,7 @@ KINDS = ("higher", "lower")
 def competition(
     defender: NDArray[np.float64], attacker: NDArray[np.float64], quantiles: int
 ) -> list[NDArray[np.int64]]:
-    """The pairs with about equal scores of one model and the most different scores of the other.
+    """Finds the pairs with about equal scores of one model and the most different scores of the other.
 
     Args:
         defender: scores (N,) of the model whose score is divided into quantiles, of N / quantiles images each.
@@ -54,7 +54,7 @@ def competition(
 
 
 def pairs_table(paths: tuple[Path, Path], quantiles: int) -> pd.DataFrame:
-    """The pairs of two files of scores, in both directions.
+    """Returns the pairs of two score files, in both directions.
 
     Returns:
         A row per file and quantile (1 is the lowest). `equal_for` is the file whose quantile it is; `higher_*` and
@@ -86,7 +86,7 @@ def pairs_table(paths: tuple[Path, Path], quantiles: int) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """The pairs as columns, the image with the higher score above.
+    """Draws the pairs as columns, the image with the higher score on top.
 
     Raises:
         UserError: an image cannot be read.

@@ -28,7 +28,7 @@ LAYOUT = {
 
 
 def manifold_plots(manifold: Manifold) -> dict[str, go.Figure]:
-    """All plots by their published names in W&B: T-SNE, MOS_T-SNE, UMAP, MOS_UMAP."""
+    """Returns all plots by their published names in W&B: T-SNE, MOS_T-SNE, UMAP, MOS_UMAP."""
     return {
         prefix + method.upper(): manifold_plot(manifold, method, kind)
         for method in manifold.points
@@ -37,7 +37,7 @@ def manifold_plots(manifold: Manifold) -> dict[str, go.Figure]:
 
 
 def manifold_plot(manifold: Manifold, method: str, kind: str) -> go.Figure:
-    """The manifold coloured by "groups" or "mos"; hovering shows name, type and level.
+    """Plots the manifold coloured by "groups" or "mos"; hovering shows name, type and level.
 
     Args:
         manifold: with the points of `method`.
@@ -72,7 +72,7 @@ def manifold_plot(manifold: Manifold, method: str, kind: str) -> go.Figure:
 
 
 def manifold_figure(manifold: Manifold, method: str, kind: str, printed: str, number: int) -> Markup:
-    """`manifold_plot` on a page, with a caption.
+    """Returns the HTML of `manifold_plot` with a caption.
 
     Args:
         manifold: with the points of `method`.

@@ -1,4 +1,4 @@
-"""Drawing the distortion manifold while the training continues."""
+"""Draws the distortion manifold while the training continues."""
 
 import multiprocessing
 import os
@@ -48,7 +48,7 @@ class ManifoldDrawing:
             self._process.start()
 
     def figures(self, wait: bool) -> dict[str, Any]:
-        """The interactive figures of a finished drawing by their names in W&B, once; empty without one.
+        """Returns the interactive figures of a finished drawing by their names in W&B, once; else nothing.
 
         Args:
             wait: wait for an unfinished drawing.

@@ -29,7 +29,7 @@ THUMBNAIL, PRINTED = 160, 800  # longest side of a photo and of a manifold on pa
 
 @dataclass
 class Page:
-    """Content of the report. The template leaves out a section that is empty; `missing` says why."""
+    """Content of the report. The template omits empty sections; `missing` says why they are empty."""
 
     outcome: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -121,7 +121,7 @@ def _add_training(
 
 
 def _planned_steps(steps: pd.DataFrame, epochs: int | None) -> int | None:
-    """Steps of all epochs, extrapolated from the complete epochs; None without any."""
+    """Extrapolates the number of steps of all epochs from the complete epochs; None without any."""
     complete = steps[steps["epoch"] < steps["epoch"].max()]
     if epochs is None or complete.empty:
         return None

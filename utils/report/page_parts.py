@@ -1,4 +1,4 @@
-"""What all pages share: templates, tables, figures as SVG, and thumbnails."""
+"""Shared parts of all pages: templates, tables, figures as SVG, and thumbnails."""
 
 import base64
 import io
@@ -34,7 +34,7 @@ LINK = re.compile(r"""<a xlink:href=(["'])(.*?)\1 target="_blank">(.*?)</a>""", 
 
 
 def template(name: str) -> jinja2.Template:
-    """A template of this folder. It escapes texts, and an undefined name is an error."""
+    """Returns a template of this folder. It escapes texts; an undefined name is an error."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.globals["written"] = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
@@ -42,7 +42,7 @@ def template(name: str) -> jinja2.Template:
 
 
 def table(frame: pd.DataFrame, index: bool = False) -> Markup:
-    """A table as HTML, its texts escaped. Columns without any value are left out."""
+    """Converts a table to HTML with escaped texts. Columns without values are left out."""
     shown = cells(frame.dropna(axis=1, how="all"), missing="–")
     if not index:
         shown = shown.rename(columns=lambda name: str(name).replace("_", " "))  # a line break may replace a space
@@ -52,7 +52,7 @@ def table(frame: pd.DataFrame, index: bool = False) -> Markup:
 
 
 def drawing(caption: str, draw: Callable[..., Figure], *arguments: Any) -> Markup:
-    """The figure that `draw(*arguments)` returns, as SVG with its caption.
+    """Converts the figure of `draw(*arguments)` to SVG with a caption.
 
     matplotlib knows links but no tooltips, so the URL of a point or bar becomes its tooltip.
     """
@@ -69,7 +69,7 @@ def figure(caption: str, content: Markup) -> Markup:
 
 
 def thumbnail(path: str | Path, longest: int, quality: int) -> str:
-    """A JPEG image as a data URI; empty if the file is not readable.
+    """Returns a thumbnail as a JPEG data URI; empty if the file is not readable.
 
     Args:
         path: of the image file.

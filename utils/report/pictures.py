@@ -49,17 +49,17 @@ def draw_manifold(
 
 
 def opacity(level: int) -> float:
-    """Opacity of a point: 0.2 for the mildest level to 1 for the strongest."""
+    """Returns the opacity of a point: 0.2 for the mildest level to 1 for the strongest."""
     return min(max(level / LEVELS, 0.2), 1.0)
 
 
 def group_colors(groups: list[str]) -> dict[str, tuple[float, float, float]]:
-    """A colour for each group, the same for the same set of groups."""
+    """Assigns a colour to each group, the same for the same set of groups."""
     return {group: GROUP_COLORS[i % len(GROUP_COLORS)] for i, group in enumerate(sorted(set(groups)))}
 
 
 def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> None:
-    """For each method a picture coloured by group, with opacity by level, and a picture coloured by MOS.
+    """Saves two pictures per method: coloured by group with opacity by level, and coloured by MOS.
 
     Raises:
         UserError: a file cannot be written.
@@ -71,7 +71,7 @@ def save_pictures(manifold: Manifold, experiment: Experiment, title: str) -> Non
 
 
 def draw(manifold: Manifold, method: str, kind: str, title: str) -> Figure:
-    """One picture; `kind` is "groups" or "mos"."""
+    """Draws one picture; `kind` is "groups" or "mos"."""
     points = np.asarray(manifold.points[method])
     figure = Figure(figsize=(8, 6.5), layout="constrained")
     axes: Any = figure.add_subplot(projection="3d" if points.shape[1] == 3 else None)

@@ -90,7 +90,7 @@ def check_report(path: Path) -> None:
 
 
 def _common_folder(paths: Sequence[Path]) -> str:
-    """The deepest folder that has all files, or "" if they are on several drives of Windows."""
+    """Returns the deepest common folder, or "" if the files are on several Windows drives."""
     try:
         return os.path.commonpath([path.absolute().parent for path in paths])
     except ValueError:
@@ -98,7 +98,7 @@ def _common_folder(paths: Sequence[Path]) -> str:
 
 
 def _relative(path: Path, folder: Path | str) -> str:
-    """The path relative to a folder, or the absolute path if it is on another drive of Windows."""
+    """Returns the path relative to a folder, or the absolute path if it is on another Windows drive."""
     try:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:
@@ -106,11 +106,11 @@ def _relative(path: Path, folder: Path | str) -> str:
 
 
 def _link(folder: Path, path: Path) -> str:
-    """The address of a file for a page in the folder: relative, so that both can be moved together."""
+    """Returns a file's URL relative to the page's folder, so that both can be moved together."""
     relative = _relative(path, folder)
     return path.absolute().as_uri() if Path(relative).is_absolute() else quote(os.fsencode(relative))
 
 
 def _text(name: str) -> str:
-    """Bytes of a file name that are not UTF-8 become backslash escapes, as on the terminal."""
+    """Replaces bytes of a file name that are not UTF-8 by backslash escapes, as on the terminal."""
     return name.encode("utf-8", "backslashreplace").decode()
