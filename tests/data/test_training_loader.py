@@ -1,6 +1,24 @@
+from itertools import islice
+from pathlib import Path
+
 import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
 
 from data.training_loader import TrainingBatchSampler
+from tests.processes import wait_until
+from utils.runtime.workers import batches
+
+
+class Noting(Dataset):
+    """Leaves a file for each epoch that a worker reads from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, item: tuple[int, int]) -> torch.Tensor:
+        (self.folder / str(item[0])).touch()
+        return torch.tensor(item)
 
 
 def test_an_epoch_is_a_permutation_without_its_incomplete_batch() -> None:
@@ -34,3 +52,14 @@ def test_the_global_batches_do_not_depend_on_the_number_of_ranks() -> None:
     ranks = [list(TrainingBatchSampler(64, 8, seed=1, rank=r, world_size=4)) for r in range(4)]
     for step, batch in enumerate(whole):
         assert sorted(batch) == sorted(pair for rank in ranks for pair in rank[step])
+
+
+def test_workers_prefetch_the_next_epoch_before_it_is_asked_for(tmp_path: Path) -> None:
+    loader: DataLoader = DataLoader(
+        Noting(tmp_path), batch_sampler=TrainingBatchSampler(64, 8, seed=1, epochs=2), num_workers=1
+    )
+    loaded = batches(loader)
+    assert len(list(islice(loaded, 8))) == 8  # the first epoch
+    wait_until((tmp_path / "1").exists)
+    assert next(loaded)[0, 0] == 1
+    loaded.close()
