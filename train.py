@@ -116,7 +116,7 @@ class Trainer:
         training, state, log = self.config.training, self.state, self.log
         self.sampler.set_position(state.epoch, state.step)
         loader = training_loader(self.dataset, self.sampler, training.num_workers, self.device.type == "cuda")
-        loaded = batches(loader)  # of all epochs: the workers go on during a validation
+        loaded = batches(loader)  # of all epochs, so that the workers prefetch across them
         for epoch in range(state.epoch, training.epochs):
             self.model.train()
             log.start_clock()

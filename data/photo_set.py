@@ -83,8 +83,8 @@ def make_degraded_copies(
 
     Args:
         photos: the references, name -> path or H x W x 3 pixels.
-        folder: of the dataset; must not exist.
-        seed: of the random draws in the distortions.
+        folder: folder of the dataset; must not exist.
+        seed: random seed of the distortions.
         types: distortion types.
         levels: levels of each type, from 1 to 5.
         score: "ssim": pseudo-scores, SSIM mapped from [0, 1] to 1..5. They serve to check that a pipeline runs and

@@ -87,9 +87,9 @@ def rotating_splits(photo_of: list[str], count: int, seed: int) -> Splits:
     """Divides the photos into `count` random parts; split i tests on part i, validates on the next, trains on the rest.
 
     Args:
-        photo_of: the photo of each image.
-        count: number of parts and of splits.
-        seed: of the division.
+        photo_of: name of each image's photo.
+        count: number of parts, and of splits.
+        seed: random seed.
     """
     photos = np.random.default_rng(seed).permutation(np.unique(photo_of))
     parts = [np.flatnonzero(np.isin(photo_of, part)) for part in np.array_split(photos, count)]

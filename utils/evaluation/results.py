@@ -230,9 +230,9 @@ def write_results(results: Results, experiment: Experiment) -> None:
         UserError: a file cannot be written.
     """
     summary = summary_table(results)
-    write_text(experiment.results("csv"), _as_csv(summary))
+    write_text(experiment.results("csv"), table_as_csv(summary))
     tested = [r.tested.assign(**{key: getattr(r, key) for key in TEST}) for r in results.datasets]
-    write_text(experiment.predictions, _as_csv(pd.concat(tested)[[*TEST, *TESTED]]))
+    write_text(experiment.predictions, table_as_csv(pd.concat(tested)[[*TEST, *TESTED]]))
     content = _content(results, summary)
     text = json.dumps(content, default=_as_json, indent=2, allow_nan=False, ensure_ascii=False)
     write_text(experiment.results("json"), text + "\n")
@@ -242,7 +242,8 @@ def write_results(results: Results, experiment: Experiment) -> None:
     write_atomic(experiment.results("xlsx"), lambda file: _write_workbook(sheets, file))
 
 
-def _as_csv(table: pd.DataFrame) -> str:
+def table_as_csv(table: pd.DataFrame) -> str:
+    """Formats a table as CSV without formulas, see `without_formula`."""
     safe = table.map(lambda value: without_formula(value) if isinstance(value, str) else value)
     return safe.to_csv(index=False, lineterminator="\n")
 

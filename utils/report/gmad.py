@@ -19,7 +19,8 @@ from models.files import check_replaceable, write_text
 from models.image_file import open_thumbnail
 from utils.command import run_command
 from utils.config.command_line import OneLineParser, integer, nonempty_path
-from utils.evaluation.score_file import read_scores, without_formula
+from utils.evaluation.results import table_as_csv
+from utils.evaluation.score_file import read_scores
 from utils.report.figure_file import check_figure, save_figure
 from utils.report.figures import LETTERS, shortened
 
@@ -120,8 +121,7 @@ def main() -> None:
     check_figure("--out", arguments.out, TITLE)
     check_replaceable("--out", written, b"equal_for,quantile,")
     table = pairs_table(tuple(arguments.scores), arguments.quantiles)
-    safe = table.map(lambda value: without_formula(value) if isinstance(value, str) else value)
-    write_text(written, safe.to_csv(index=False, lineterminator="\n"))
+    write_text(written, table_as_csv(table))
     print(written)
     save_figure(draw(table), arguments.out, TITLE, dpi=100)
     print(arguments.out)
