@@ -30,7 +30,7 @@ def _load(module: str) -> types.ModuleType:
     return importlib.import_module(f"{_NAME}.{module}")
 
 
-def ARNIQA(regressor_dataset: str = "kadid10k", **options: typing.Any) -> typing.Any:
+def ARNIQA(regressor_dataset: str | typing.Sequence[str] = "kadid10k", **options: typing.Any) -> typing.Any:
     """Returns the quality model in evaluation mode, on the CPU.
 
     `model.score("photo.jpg")` gives the score of an image, from about 0 (bad) to 1 (good).
@@ -41,11 +41,12 @@ def ARNIQA(regressor_dataset: str = "kadid10k", **options: typing.Any) -> typing
 
     Args:
         regressor_dataset: live, csiq, tid2013, kadid10k, flive, spaq, clive or koniq10k; or, with one of the
-            options, your own dataset.
+            options, your own dataset. A list of D datasets, or "all", gives a model with N x D scores
+            (`models/multi_regressor.py`).
         options: other arguments of `models.arniqa.ARNIQA`: `weights_dir` (folder with the released files or an export)
             or `experiment` (folder of a training run), the latter also with `full_reference`.
     """
-    return _load("arniqa").ARNIQA(regressor_dataset, **options)
+    return _load("multi_regressor").quality_model(regressor_dataset, **options)
 
 
 def ARNIQA_encoder(weights_dir: str | None = None, experiment: str | None = None) -> typing.Any:

@@ -1,10 +1,12 @@
-"""Scores an image, a folder of images or a glob pattern: python single_image_inference.py --img_path PATH."""
+"""Scores an image, a folder of images, a glob pattern or a list: python single_image_inference.py --img_path PATH."""
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from models.arniqa import ARNIQA
@@ -12,16 +14,20 @@ from models.errors import UserError, escape_controls
 from models.experiment import Experiment
 from models.files import check_suffix
 from models.image_file import open_image
-from models.preprocess import CROP_NAMES, resize_shorter_side_bicubic
+from models.multi_regressor import MultiRegressorARNIQA
+from models.names import ALL
+from models.preprocess import CROP_NAMES, Preprocessing, resize_shorter_side_bicubic
 from models.regressor import MAX_SIDE, RELEASED_SCORES
+from models.weights import release_order
 from utils.command import output_dropped, run_command
 from utils.config.command_line import OneLineParser, integer, nonempty_path
 from utils.config.keys import KEYS
-from utils.evaluation.inference import Score, find_files, score_images
+from utils.evaluation.inference import Score, find_files, open_list, score_images
 from utils.evaluation.score_file import ScoreFile
 from utils.report.figure_file import QUALITY_MAP, check_figure, save_quality_map
 from utils.report.scores import check_report, write_scores
 from utils.runtime.device import DTYPES, check_precision, precision_context, resolve_device, tune_malloc
+from utils.runtime.distributed import check_same, is_rank0, process_group, raise_on_all_ranks, world_size
 
 SCORED_BY = {  # keys: `ARNIQA.score_kind`
     "human": "according to its human ratings",
@@ -29,61 +35,88 @@ SCORED_BY = {  # keys: `ARNIQA.score_kind`
     "level": "by their level of degradation, not human scores",
     "unstated": "by their scores",
 }
-OF_ONE_IMAGE = ("explain", "quality_map")  # options for a single image, incompatible with --output and --reference
+OF_ONE_IMAGE = ("explain", "quality_map")  # options for one image and one regressor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 if every image has a score, else 1."""
     tune_malloc()
     arguments = parse_arguments(argv)
-    paths = find_files(arguments.img_path)
-    check_outputs(arguments, paths)
-    model, model_name = load_model(arguments)
-    with precision_context(arguments.precision, model.regressor.weight.device):
-        return score(arguments, paths, model, model_name)
+    with process_group(resolve_device(arguments.device), "start it again to continue", "gloo") as device:
+        with raise_on_all_ranks():
+            images = images_to_score(arguments) if is_rank0() else ()
+        model, model_name = load_model(arguments, device)
+        check_same("model", model_name)
+        with precision_context(arguments.precision, device):
+            return score(arguments, images, model, model_name)
 
 
-def score(arguments: argparse.Namespace, paths: list[Path], model: ARNIQA, model_name: str) -> int:
+def images_to_score(arguments: argparse.Namespace) -> Iterable[Path]:
+    """Returns the images, as a stream if they are in a list, after checking the output files."""
+    images = open_list(arguments.img_list) if arguments.img_list else find_files(arguments.img_path)
+    check_outputs(arguments, images if isinstance(images, list) else [])
+    return images
+
+
+def score(arguments: argparse.Namespace, images: Iterable[Path], model: MultiRegressorARNIQA, model_name: str) -> int:
     """Scores the images according to the arguments; returns the exit code of `main`."""
-    options = (arguments.batch_size, arguments.num_workers, arguments.reference)
-    compared_with = f"{model.regressor_dataset}'s images, {SCORED_BY[model.score_kind]}"
+    options = (arguments.batch_size, arguments.num_workers, arguments.reference, arguments.crops)
+    kinds = [SCORED_BY[one.score_kind] for one in model.models]
+    count = len(images) if isinstance(images, list) else None
+    everything: list[Score] = []
+    failed = 0
     if arguments.output:
-        with ScoreFile(arguments.output, model_name, paths) as file:
-            results = score_images(model, file.todo, *options)
-            for result in tqdm(results, total=len(file.todo), unit="image", disable=None):
-                file.add(result)
+        with raise_on_all_ranks():
+            file = ScoreFile(arguments.output, model_name, model.regressor_dataset) if is_rank0() else None
+        if file is None:
+            for _ in score_images(model, (), *options):
+                pass  # rank 0 writes the scores
+            return 0
+        with file:
+            with tqdm(total=count, unit="image", disable=None) as bar:
+                for results in score_images(model, file.todo(images), *options):
+                    file.add(results)
+                    bar.update(file.skipped + file.added - bar.n)
+                bar.update(file.skipped + file.added - bar.n)  # the last ones may have been scored before
             everything = file.results() if arguments.report else []
-        print(f"{arguments.output}: {len(paths)} images, {file.failed} without a score")
+        print(f"{arguments.output}: {file.skipped + file.added} images, {file.failed} without a score")
         failed = file.failed
     else:
-        everything = []
-        for result in score_images(model, paths, *options):
-            everything.append(result)
-            if output_dropped() and not arguments.report:
+        for result in chain.from_iterable(score_images(model, images, *options)):
+            failed += bool(result.error)
+            if arguments.report or arguments.quality_map:
+                everything.append(result)
+            elif output_dropped():
                 break  # nobody reads the scores
-            print_score(result, len(paths) > 1, compared_with)
-        failed = sum(result.value is None for result in everything)
+            print_score(result, count != 1, model.regressor_dataset, kinds)
     if arguments.report:
-        write_scores(arguments.report, everything, model_name, compared_with)
+        write_scores(arguments.report, everything, model_name, model.regressor_dataset, kinds)
     if arguments.quality_map and not failed:
-        explain(arguments, paths[0], model, everything[0].value)
+        explain(arguments, everything[0].path, model.models[0], everything[0].values[0])
     return int(failed > 0)
 
 
-def print_score(result: Score, with_path: bool, compared_with: str) -> None:
-    """Prints the score and its percentile, or the error. The score comes first, so that scripts can parse it."""
-    if result.value is None:
+def print_score(result: Score, with_path: bool, datasets: Sequence[str], kinds: Sequence[str]) -> None:
+    """Prints the scores and their percentiles, or the error.
+
+    With one regressor the line starts with the score, so that scripts can parse it. With several, there is a line for
+    each, which starts with the dataset, and one with the mean and the range of the percentiles.
+    """
+    if result.error:
         print(f"error: {escape_controls(result.error)}", file=sys.stderr)
         return
-    text = f"{result.value:.6f}"
-    if result.percentile is not None:
-        text += f"  better than {result.percentile:.0f} % of {compared_with}"
-    print(f"{escape_controls(result.path)}: {text}" if with_path else text, flush=True)
+    lines = []
+    for dataset, kind, value, percentile in zip(datasets, kinds, result.values, result.percentiles, strict=True):
+        better = "" if percentile is None else f"  better than {percentile:.0f} % of {dataset}'s images, {kind}"
+        lines.append((f"{dataset}: " if len(datasets) > 1 else "") + f"{value:.6f}{better}")
+    if len(datasets) > 1 and result.agreement:
+        lines.append("agreement: mean percentile {:.0f}, range {:.0f} to {:.0f}".format(*result.agreement))
+    prefix = f"{escape_controls(result.path)}: " if with_path else ""
+    print("\n".join(prefix + line for line in lines), flush=True)
 
 
-def explain(arguments: argparse.Namespace, path: Path, model: ARNIQA, score: float | None) -> None:
+def explain(arguments: argparse.Namespace, path: Path, model: ARNIQA, score: float) -> None:
     """Draws the quality map of an image; with --explain also prints the scores of its five crops."""
-    assert score is not None
     image = open_image(path)
     if arguments.explain:
         for name, crop in zip(CROP_NAMES, model.crop_scores(image).tolist(), strict=True):
@@ -116,8 +149,13 @@ def check_outputs(arguments: argparse.Namespace, paths: list[Path]) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options. Rare cases are in docs/inference.md."""
     add = parser.add_argument
-    add("--img_path", required=True, help="image file, folder (including subfolders) or quoted glob pattern")
-    add("--regressor_dataset", default="kadid10k", help=f"one of {', '.join(RELEASED_SCORES)}, or your own dataset")
+    images = parser.add_mutually_exclusive_group(required=True)
+    images.add_argument("--img_path", help="image file, folder (including subfolders) or quoted glob pattern")
+    images.add_argument(
+        "--img_list", type=nonempty_path, help="text file with one image file a line; - for standard input"
+    )
+    datasets = f"one or more of {', '.join(RELEASED_SCORES)} and your own datasets; {ALL}: every regressor"
+    add("--regressor_dataset", nargs="+", default=["kadid10k"], metavar="DATASET", help=datasets)
     add("--eval_type", default="arniqa", choices=["arniqa", "scratch"], help="released weights (arniqa) or your own")
     add("--experiment_name", help="folder in experiments/ with your weights, or your regressors for released weights")
     weights = "folder with the released files or an export; default: ARNIQA_WEIGHTS_DIR, or download"
@@ -128,6 +166,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--report", type=nonempty_path, help="HTML page of the images, sorted by score; of all images in --output")
     add("--quality_map", type=nonempty_path, help="output file for a map of the local quality of one image")
     add("--explain", action="store_true", help="also print the scores of one image's five crops; save its quality map")
+    crops = "five: mean over the centre and the four corners (default); whole: the whole image"
+    add("--crops", default="five", choices=["five", "whole"], help=crops)
     add("--crop_size", type=integer(1, MAX_SIDE), help="side of the crops in pixels; default: as in the regressor")
     add("--resize", type=integer(32, MAX_SIDE), help="shorter side to resize images to; default: as in the regressor")
     add("--device", default="auto", help="auto (default), cpu (or -1), a GPU number, cuda or mps")
@@ -145,16 +185,13 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.eval_type == "scratch" and not arguments.experiment_name:
         raise UserError("--experiment_name: missing; --eval_type scratch needs the experiment with your weights")
-    for option in OF_ONE_IMAGE:
-        for other in ("output", "reference"):
-            if getattr(arguments, option) and getattr(arguments, other):
-                raise UserError(f"--{option}, --{other}: found both; use only one of them")
+    check_combinations(arguments)
     if arguments.reference and not arguments.experiment_name:
         raise UserError(
             "--reference: the released regressors do not use a reference; set --experiment_name to an experiment "
             "tested with --test.full_reference true"
         )
-    if not arguments.img_path.strip():
+    if arguments.img_path is not None and not arguments.img_path.strip():
         raise UserError("--img_path: is empty; give an image file, a folder of images or a glob pattern in quotes")
     try:
         arguments.device = KEYS["device"].parse(arguments.device)
@@ -164,7 +201,21 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, str]:
+def check_combinations(arguments: argparse.Namespace) -> None:
+    """Raises a UserError for options that exclude each other."""
+    several = len(arguments.regressor_dataset) > 1 or ALL in arguments.regressor_dataset
+    whole = ("--crops whole", arguments.crops == "whole")
+    others = [(f"--{name}", getattr(arguments, name)) for name in ("output", "reference", "img_list")]
+    others += [whole, ("several regressors", several)]
+    excluded = [*((name, *other) for name in OF_ONE_IMAGE for other in others), ("crop_size", *whole)]
+    for name, other, given in excluded:
+        if given and getattr(arguments, name):
+            raise UserError(f"--{name}, {other}: found both; use only one of them")
+    if world_size() > 1 and not arguments.output:
+        raise UserError(f"--output: missing; the scores of {world_size()} processes are written to a file")
+
+
+def load_model(arguments: argparse.Namespace, device: torch.device) -> tuple[MultiRegressorARNIQA, str]:
     """Loads the model according to the arguments; also returns a description of all that its scores depend on."""
     name, folder = "released weights", None
     if arguments.experiment_name:
@@ -173,31 +224,48 @@ def load_model(arguments: argparse.Namespace) -> tuple[ARNIQA, str]:
         if not experiment.folder.is_dir():
             raise UserError(f"--experiment_name: {experiment.folder} not found; train the experiment first (main.py)")
         name = f"released encoder, {folder}" if arguments.eval_type == "arniqa" else str(folder)
-    device = resolve_device(arguments.device)
     check_precision("--precision", arguments.precision, device)
-    model = ARNIQA(arguments.regressor_dataset, arguments.weights_dir, folder, bool(arguments.reference)).to(device)
-    if folder is None and model.fitted_on is not None:  # exported to weights_dir
-        name = f"encoder {model.fitted_on}"
-    if arguments.precision != model.precision:
-        fitted_in = f"the regressor was fitted on features in {model.precision}"
-        print(f"{fitted_in}; these are in {arguments.precision} (--precision)", file=sys.stderr)
-    if arguments.regressor_dataset == "spaq" and model.fitted_on is None and not arguments.resize:
+    datasets = release_order(arguments.regressor_dataset)
+    model = MultiRegressorARNIQA(datasets, arguments.weights_dir, folder, bool(arguments.reference)).to(device)
+    parts = []
+    for one in model.models:
+        if folder is None and one.fitted_on is not None:  # exported to weights_dir
+            name = f"encoder {one.fitted_on}"
+        one.crop_size = arguments.crop_size or one.crop_size
+        one.shorter_side = arguments.resize or one.shorter_side
+        # A later test may fit another regressor of the same name.
+        parts.append(one.regressor_dataset + ("" if one.fitted_on is None else f" {one.regressor_hash}"))
+    if is_rank0():
+        print_notes(arguments, model)
+    prepared = [describe(one.preprocessing(arguments.crops)) for one in model.models]
+    suffix = prepared[:1]
+    if len(set(prepared)) > 1:
+        parts, suffix = [f"{part} ({how})" for part, how in zip(parts, prepared, strict=True)], []
+    reference = [f"reference {arguments.reference}"] if arguments.reference else []
+    precision = [] if arguments.precision == "float32" else [arguments.precision]
+    return model, ", ".join([name, *parts, *reference, *suffix, *precision])
+
+
+def describe(preprocessing: Preprocessing) -> str:
+    """Describes a preprocessing in the name of a model."""
+    side, shorter = preprocessing
+    crops = "whole images" if side is None else f"crops of {side}"
+    return crops + (f", shorter side of {shorter}" if shorter else "")
+
+
+def print_notes(arguments: argparse.Namespace, model: MultiRegressorARNIQA) -> None:
+    """Prints how the images are prepared in another way than in the fit of a regressor."""
+    for precision in sorted({one.precision for one in model.models} - {arguments.precision}):
+        names = ", ".join(one.regressor_dataset for one in model.models if one.precision == precision)
+        fitted = f"{names}: fitted on features in {precision}"
+        print(f"{fitted}; these are in {arguments.precision} (--precision)", file=sys.stderr)
+    spaq = any(one.regressor_dataset == "spaq" and one.fitted_on is None for one in model.models)
+    if spaq and not arguments.resize:
         print(
             "the released regressor of spaq was fitted on images with a shorter side of 512 pixels; images are not "
             "resized, as published (--resize 512 resizes them)",
             file=sys.stderr,
         )
-    model.crop_size = arguments.crop_size or model.crop_size
-    model.shorter_side = arguments.resize or model.shorter_side
-    model_name = f"{name}, {arguments.regressor_dataset}"
-    if model.fitted_on is not None:  # a later test may fit another regressor of the same name
-        model_name += f" {model.regressor_hash}"
-    if arguments.reference:
-        model_name += f", reference {arguments.reference}"
-    model_name += f", crops of {model.crop_size}" + (
-        f", shorter side of {model.shorter_side}" if model.shorter_side else ""
-    )
-    return model, model_name + ("" if arguments.precision == "float32" else f", {arguments.precision}")
 
 
 if __name__ == "__main__":

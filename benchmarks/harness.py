@@ -1,11 +1,13 @@
 """Harness of the benchmarks: options, description of the machine, timing, lower bound, and the table of times."""
 
 import argparse
+import cProfile
 import os
 import platform
+import pstats
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,12 +101,37 @@ def forward_bound(crops: int, side: int, device: torch.device, precision: str) -
     return crops * FORWARD_MACS_224 * (side / 224) ** 2 / rate
 
 
-def print_times(times: dict[str, float], unit: str, bound: float) -> None:
-    """Prints a table of times in seconds per `unit`, and as the last line the ratios of "ours" to the baselines."""
+def print_times(times: dict[str, float], unit: str, bound: float, more: Sequence[str] = ()) -> None:
+    """Prints a table of times in seconds per `unit`, and as the last line the ratios of "ours" to the baselines.
+
+    `more` are other results for the last line.
+    """
     for name, value in {**times, "matrix-product bound": bound}.items():
-        ratios = f"{value / times['plain']:.2f} x plain, {value / bound:.2f} x the bound"
-        print(f"{name:22s} {value:7.3g} s per {unit}, {ratios}")
-    print(", ".join(f"ours / {name}: {times['ours'] / times[name]:.2f}" for name in BASELINES if name in times))
+        compared = f"{value / times['plain']:.2f} x plain, {value / bound:.2f} x the bound"
+        print(f"{name:22s} {value:7.3g} s per {unit}, {compared}")
+    ratios = [f"ours / {name}: {times['ours'] / times[name]:.2f}" for name in BASELINES if name in times]
+    print(", ".join([*ratios, *more]))
+
+
+def stage_shares(work: Callable[[], object]) -> dict[str, float]:
+    """Returns the shares, 0 to 1, of the stages of scoring files in the time of `work`, from Python's profiler.
+
+    "copy" is into a batch on the device, with the normalisation; "encode" includes the regressor.
+    """
+    profile = cProfile.Profile()
+    profile.runcall(work)
+    stats = pstats.Stats(profile)
+    functions = stats.stats.items()  # type: ignore[attr-defined]
+    spent = {f"{Path(file).stem}.{name}": numbers[3] for (file, _, name), numbers in functions}
+    stages = {
+        "read": spent["image_file.open_image"],
+        "resize and crop": spent["preprocess.two_scale_crops"],
+        "copy": spent["inference.collate_views"] + spent["arniqa.embed_crops"] - spent["arniqa.embed"],
+        "encode": spent["inference._score_batch"] - spent["arniqa.embed_crops"] + spent["arniqa.embed"],
+        "write": spent["score_file.add"],
+    }
+    total = stats.total_tt  # type: ignore[attr-defined]
+    return {**{stage: seconds / total for stage, seconds in stages.items()}, "other": 1 - sum(stages.values()) / total}
 
 
 def noise_images(folder: Path, count: int) -> list[Path]:
@@ -113,4 +140,16 @@ def noise_images(folder: Path, count: int) -> list[Path]:
     paths = [folder / f"{number}.png" for number in range(count)]
     for path in paths:
         Image.fromarray(pixels).save(path)
+    return paths
+
+
+def photo_files(folder: Path, count: int, width: int, height: int) -> list[Path]:
+    """Writes `count` different JPEG files of noise at several scales. They are read about as fast as photos."""
+    generator = np.random.default_rng(0)
+    layers = [generator.integers(0, 256, (height // step, width // step, 3), np.uint8) for step in (1, 4, 16, 64)]
+    resized = [np.array(Image.fromarray(layer).resize((width, height))) for layer in layers]
+    pixels = np.average(resized, axis=0, weights=(1, 2, 4, 8)).astype(np.uint8)
+    paths = [folder / f"{number}.jpg" for number in range(count)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.roll(pixels, 50 * number, axis=1)).save(path, quality=90)
     return paths

@@ -8,7 +8,7 @@ from data.iqa_dataset import IQADataset
 from data.kadis700 import KADIS700Dataset
 from data.synthetic import CSIQDataset, KADID10KDataset, LIVEDataset, TID2013Dataset
 from models.errors import UserError
-from models.names import check_name
+from models.names import check_dataset_name
 
 __all__ = ["IQA_DATASETS", "IQADataset", "KADIS700Dataset", "get_dataset"]
 
@@ -49,7 +49,7 @@ def get_dataset(
     if name in IQA_DATASETS:
         kind = IQA_DATASETS[name]
         return kind(base / kind.folder, crop_size, shorter_side, with_splits)
-    check_name("dataset", name)
+    check_dataset_name("dataset", name)
     own = base / name
     if not (own / LABELS).exists():
         raise UserError(

@@ -1,6 +1,6 @@
 """The quality model: a frozen encoder and a linear regressor on its two-scale features (paper section 3.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .errors import ImageError, WeightsError
-from .experiment import Experiment
+from .errors import ImageError
 from .hub_module import HubModule
 from .inference_encoder import inference_encoder
-from .inputs import OneImage, one_by_one, read
-from .preprocess import crop_at, five_crops, normalize, size, to_unit, two_scales
-from .regressor import load_regressor
-from .weights import encoder_hash, own_encoder, published_encoder, published_regressor
+from .inputs import Named, OneImage, one_by_one, read
+from .preprocess import Preprocessing, crop_at, normalize, size, to_unit, two_scale_crops, two_scales
+from .regressor import Regressor
+from .resnet import ResNet
+from .weights import load_weights
 
 BATCH = 4  # images that `ARNIQA.score` encodes at once, ten crops each
 Number = TypeVar("Number", float, Tensor)
@@ -69,24 +69,20 @@ class ARNIQA(HubModule):
         experiment: str | Path | None = None,
         full_reference: bool = False,
     ) -> None:
+        encoder, (fitted,) = load_weights([regressor_dataset], weights_dir, experiment, full_reference)
+        self._assemble(inference_encoder(encoder), fitted)
+
+    @classmethod
+    def from_parts(cls, encoder: ResNet, fitted: Regressor) -> "ARNIQA":
+        """Returns the model of an `inference_encoder`, which is not copied, and a regressor."""
+        model = cls.__new__(cls)
+        model._assemble(encoder, fitted)
+        return model
+
+    def _assemble(self, encoder: ResNet, fitted: Regressor) -> None:
         super().__init__()
-        self.full_reference = full_reference
-        if experiment is None:
-            if full_reference:
-                raise WeightsError("full_reference: the release has no such regressor; name an experiment with one")
-            path = Path(f"regressor_{regressor_dataset}.pth")
-            fitted = published_regressor(regressor_dataset, weights_dir)
-        else:
-            folder = Experiment(Path(experiment))
-            path = (folder.full_reference if full_reference else folder).find_regressor(regressor_dataset)
-            fitted = load_regressor(path, kind="full_reference" if full_reference else "no_reference")
-        if experiment is not None and folder.is_training_run:
-            encoder = own_encoder(folder, weights_dir)
-        else:
-            encoder = published_encoder(weights_dir)
-        fitted.check_fitted_on(encoder_hash(encoder), str(path))
-        self.encoder = inference_encoder(encoder)
-        self.regressor = fitted.linear()
+        self.encoder, self.regressor = encoder, fitted.linear()
+        self.full_reference = fitted.kind == "full_reference"
         self.regressor_hash = fitted.hash
         self.regressor_dataset = fitted.dataset
         self.mos_range, self.mos_type = fitted.mos_range, fitted.mos_type
@@ -122,17 +118,30 @@ class ARNIQA(HubModule):
         Raises:
             ImageError: `reference` is missing, or the model takes none.
         """
+        inputs = self.regressor_inputs(self.embed(img, img_ds), reference)
+        score = self.regress(inputs, scale_score)
+        return (score, inputs) if return_embedding else score
+
+    def regressor_inputs(self, embedding: Tensor, reference: Tensor | None) -> Tensor:
+        """Returns the inputs of the regressor: `embedding`, or its absolute difference to that of the reference.
+
+        Args:
+            embedding: ... x 4096, embeddings of images.
+            reference: the same of their references, in a shape that broadcasts.
+
+        Raises:
+            ImageError: `reference` is missing, or the model takes none.
+        """
         if (reference is not None) != self.full_reference:
             needed = "missing; this model" if self.full_reference else "found one; only a full-reference model"
             raise ImageError(f"reference: {needed} compares images with a reference")
-        embedding = self.embed(img, img_ds)
-        if reference is not None:
-            embedding = (reference - embedding).abs()
+        return embedding if reference is None else (reference - embedding).abs()
+
+    def regress(self, inputs: Tensor, scale_score: bool = True) -> Tensor:
+        """Applies the regressor to its inputs: ... x 4096 -> ... scores; `scale_score` as in `forward`."""
         # Multiply and sum instead of calling the layer: autocast would run the layer in reduced precision.
-        score = (embedding * self.regressor.weight).sum(dim=1) + self.regressor.bias
-        if scale_score:
-            score = self._scale(score)
-        return (score, embedding) if return_embedding else score
+        score = (inputs * self.regressor.weight[0]).sum(dim=-1) + self.regressor.bias
+        return self._scale(score) if scale_score else score
 
     def score(
         self, images: OneImage | Sequence[OneImage], crops: str = "five", reference: OneImage | None = None
@@ -160,17 +169,34 @@ class ARNIQA(HubModule):
         Raises:
             ImageError: an image cannot be read or is invalid, or an argument is invalid. The message is one line.
         """
+        items, single = one_by_one(images)
+        scores = torch.cat([self.regress(part).mean(dim=1) for part in self.read_and_embed(items, crops, reference)])
+        return scores[0] if single else scores
+
+    def preprocessing(self, crops: str = "five") -> Preprocessing:
+        """Returns the preprocessing of an image for "five" or "whole" `crops`.
+
+        Raises:
+            ImageError: `crops` is something else.
+        """
         if crops not in ("five", "whole"):
             raise ImageError(f"crops: found {crops!r}; allowed: 'five', 'whole'")
-        items, single = one_by_one(images)
+        return Preprocessing(self.crop_size if crops == "five" else None, self.shorter_side)
+
+    def read_and_embed(self, items: Sequence[Named], crops: str, reference: OneImage | None = None) -> Iterator[Tensor]:
+        """Yields the inputs of the regressor for the images of a batch: n x k x 4096 for n images with k crops each.
+
+        Args:
+            items: images of `one_by_one`.
+            crops, reference: as for `score`, like the errors.
+        """
         against, expected = None, None
         if reference is not None:
             references, one = one_by_one(reference, "reference")
             if not one:
                 raise ImageError("reference: found several images; give one")
             full, half, expected = self._views(*references[0], crops)
-            against = self.embed_crops(full, half)
-        scores = []
+            against = self.embed_crops(full.unsqueeze(0), half.unsqueeze(0))
         step = BATCH if crops == "five" else 1  # whole images differ in size
         for start in range(0, len(items), step):
             pairs = []
@@ -180,8 +206,7 @@ class ARNIQA(HubModule):
                     raise ImageError(f"{name}: {pixels} pixels; the reference has {expected}")
                 pairs.append((full, half))
             full, half = map(torch.stack, zip(*pairs, strict=True))
-            scores.append(self.score_crops(full, half, against))
-        return scores[0][0] if single else torch.cat(scores)
+            yield self.regressor_inputs(self.embed_crops(full, half), against)
 
     def crop_scores(self, image: OneImage) -> Tensor:
         """Scores the five crops of one image, in the order of `preprocess.CROP_NAMES`; `score` is their mean."""
@@ -224,39 +249,28 @@ class ARNIQA(HubModule):
                 count[y : y + c, x : x + c] += 1
         return total / count
 
-    def score_crops(self, full: Tensor, half: Tensor, reference: Tensor | None = None) -> Tensor:
+    def score_crops(self, full: Tensor, half: Tensor) -> Tensor:
         """Scores N images with k crops each: the mean over an image's crops.
 
         Args:
             full: N x k x 3 x H x W, uint8 in 0..255 or floats in [0, 1], on any device: the crops at full scale.
             half: N x k x 3 x H' x W', the crops at half scale.
-            reference: k x 4096, embeddings of the reference image (`embed_crops`); only for a full-reference model.
 
         Returns:
             N scores.
         """
-        if reference is not None:
-            reference = reference.repeat(len(full), 1)
-        crops = (self._prepared(scale.flatten(0, 1)) for scale in (full, half))
-        scores = self(*crops, reference=reference)
-        return scores.view(len(full), -1).mean(dim=1)
+        return self.regress(self.regressor_inputs(self.embed_crops(full, half), None)).mean(dim=1)
 
     def embed_crops(self, full: Tensor, half: Tensor) -> Tensor:
-        """Returns the k x 4096 embeddings of k crops of one image, k x 3 x H x W at each scale as in `score_crops`."""
-        return self.embed(self._prepared(full), self._prepared(half))
-
-    def _prepared(self, crops: Tensor) -> Tensor:
-        """Normalises crops and converts them to the model's device and dtype."""
-        return normalize(crops.to(self.regressor.weight.device)).to(self.regressor.weight.dtype)
+        """Returns the N x k x 4096 embeddings of N images with k crops each; `full` and `half` as in `score_crops`."""
+        weight = self.regressor.weight
+        crops = (normalize(scale.flatten(0, 1).to(weight.device)).to(weight.dtype) for scale in (full, half))
+        return self.embed(*crops).unflatten(0, full.shape[:2])
 
     def _views(self, name: str, image: OneImage, crops: str) -> tuple[Tensor, Tensor, str]:
         """Returns k x 3 x H x W crops at both scales, floats on the model's device, and the image size as text."""
-        picture = self._picture(name, image)
-        cut = [
-            scale.unsqueeze(0) if crops == "whole" else five_crops(scale, self.crop_size)
-            for scale in two_scales(picture, self.shorter_side)
-        ]
-        full, half = (to_unit(scale.to(self.regressor.weight.device)) for scale in cut)
+        picture, device = self._picture(name, image), self.regressor.weight.device
+        full, half = (to_unit(scale.to(device)) for scale in two_scale_crops(picture, *self.preprocessing(crops)))
         return full, half, "{} x {}".format(*size(picture))
 
     def _picture(self, name: str, image: OneImage) -> Image.Image | Tensor:

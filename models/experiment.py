@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import WeightsError
-from .names import check_name
+from .names import check_dataset_name, check_name
 
 CHECKPOINT = re.compile(r"(?:best|last)_epoch_(\d+)_(?:step_(\d+))?")
 EXPERIMENTS = Path("experiments")  # in the working directory
@@ -98,7 +98,7 @@ class Experiment:
             UserError: `dataset` is not the name of a dataset.
             WeightsError: the file does not exist; the message lists the datasets that have a regressor.
         """
-        check_name("regressor_dataset", dataset)
+        check_dataset_name("regressor_dataset", dataset)
         path = self.regressor(dataset)
         if not path.is_file():
             names = [each.stem.removeprefix("regressor_") for each in self.regressors()]

@@ -11,6 +11,7 @@ _HIDDEN = (
 )
 _ANYWHERE = rf'[^/\\:*?"<>|\ud800-\udfff{_HIDDEN}]'
 NAME = rf"(?![\s.]){_ANYWHERE}{{1,100}}(?<![\s.])"
+ALL = "all"  # regressor_dataset of a model with every regressor
 ALLOWED = (
     'folder name of at most 100 characters, none of / \\ : * ? " < > |, no control characters, '
     "no dot or space at either end"
@@ -29,3 +30,14 @@ def check_name(what: str, name: str) -> None:
     """
     if not re.fullmatch(NAME, name):
         raise UserError(f"{what}: found {name!r}; allowed: {ALLOWED}")
+
+
+def check_dataset_name(what: str, name: str) -> None:
+    """Checks the name of a dataset as `check_name` does; `ALL` is not a name.
+
+    Raises:
+        UserError: the name is not allowed.
+    """
+    check_name(what, name)
+    if name == ALL:
+        raise UserError(f"{what}: found {ALL!r}, which stands for all regressors and is not the name of a dataset")

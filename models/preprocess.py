@@ -5,7 +5,7 @@ resized by PyTorch so that it has a gradient.
 """
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import ImageError
-from .image_file import open_image
 
 CROP_NAMES = ("centre", "top left", "bottom left", "top right", "bottom right")
 SMALLEST_SIDE = 32  # in pixels; the encoder's last feature map is then 1 x 1
@@ -121,20 +120,24 @@ def _corners(w: int, h: int, c: int) -> list[tuple[int, int]]:
     return [(w // 2 - c // 2, h // 2 - c // 2), (0, 0), (0, h - c), (w - c, 0), (w - c, h - c)]
 
 
-def two_scale_crops(image: Image.Image | Tensor, crop_size: int, shorter_side: int | None = None) -> Tensor:
-    """Returns five crops of each scale: 2 x 5 x 3 x c x c, full scale, then half scale; see `two_scales`."""
-    return torch.stack([five_crops(scale, crop_size) for scale in two_scales(image, shorter_side)])
+class Preprocessing(NamedTuple):
+    """How an image is prepared: the side of its crops (None: the whole image), and `resize_shorter_side_bicubic`."""
+
+    crop_size: int | None
+    shorter_side: int | None
 
 
-def read_crops(path: str | Path, crop_size: int, shorter_side: int | None = None) -> Tensor:
-    """Reads an image file and returns its `two_scale_crops`, uint8.
+def two_scale_crops(
+    image: Image.Image | Tensor, crop_size: int | None, shorter_side: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Returns the k crops of an image at full scale and at half scale; see `Preprocessing` and `two_scales`.
 
-    Raises:
-        ImageError: the file cannot be read, or the image is too small.
+    They are k x 3 x c x c at both scales, k = 5. The whole image is 1 x 3 x H x W and 1 x 3 x H // 2 x W // 2.
     """
-    image = open_image(path)
-    check_size(path, image)
-    return two_scale_crops(image, crop_size, shorter_side)
+    full, half = two_scales(image, shorter_side)
+    if crop_size is None:
+        return full.unsqueeze(0), half.unsqueeze(0)
+    return five_crops(full, crop_size), five_crops(half, crop_size)
 
 
 def to_unit(image: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ dict with the prefix `encoder.`) and `regressors/regressor_<dataset>.pth` (see `
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ import torch
 from .download import WEIGHTS_DIR_VARIABLE, downloaded
 from .errors import WeightsError, shorten
 from .experiment import Experiment
-from .names import check_name
+from .names import check_dataset_name
 from .regressor import RELEASED_SCORES, Regressor, load_regressor
 from .resnet import ResNet
 from .weights_file import read_weights
@@ -74,6 +74,70 @@ def load_encoder(path: str | Path) -> ResNet:
     return encoder.eval()
 
 
+def load_weights(
+    datasets: Sequence[str], weights_dir: str | Path | None, experiment: str | Path | None, full_reference: bool
+) -> tuple[ResNet, list[Regressor]]:
+    """Loads the encoder of a quality model, and the regressors of these datasets; see `ARNIQA` for the arguments.
+
+    Raises:
+        WeightsError: a file is missing, invalid or cannot be downloaded, a regressor was fitted on the features of
+            another encoder, or both `weights_dir` and a training run with its own encoder are given.
+    """
+    regressors, names = [], []
+    if experiment is None:
+        if full_reference:
+            raise WeightsError("full_reference: the release has no such regressor; name an experiment with one")
+        for dataset in datasets:
+            names.append(f"regressor_{dataset}.pth")
+            regressors.append(published_regressor(dataset, weights_dir))
+    else:
+        for dataset in datasets:
+            path = _tested(experiment, full_reference).find_regressor(dataset)
+            names.append(str(path))
+            regressors.append(load_regressor(path, kind="full_reference" if full_reference else "no_reference"))
+    if experiment is not None and Experiment(Path(experiment)).is_training_run:
+        encoder = own_encoder(Experiment(Path(experiment)), weights_dir)
+    else:
+        encoder = published_encoder(weights_dir)
+    fitted_on = encoder_hash(encoder)
+    for name, regressor in zip(names, regressors, strict=True):
+        regressor.check_fitted_on(fitted_on, name)
+    return encoder, regressors
+
+
+def datasets_with_regressor(
+    weights_dir: str | Path | None, experiment: str | Path | None, full_reference: bool
+) -> list[str]:
+    """Returns the datasets that have a regressor where `load_weights` looks for it, in `release_order`.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    folder = _weights_folder(weights_dir)
+    if experiment is not None:
+        tested = _tested(experiment, full_reference)
+        folder, files = tested.folder, tested.regressors()
+    elif folder is not None:
+        files = list(folder.glob("regressor_*.pth"))
+    else:
+        return list(RELEASED_SCORES)
+    if not files:
+        raise WeightsError(f"{folder}: has no regressor_<dataset>.pth; fit one (test.py) or name another folder")
+    return release_order(path.stem.removeprefix("regressor_") for path in files)
+
+
+def release_order(datasets: Iterable[str]) -> list[str]:
+    """Sorts names of datasets: those of the release in its order, then the others by name."""
+    released = list(RELEASED_SCORES)
+    return sorted(datasets, key=lambda name: (released.index(name) if name in released else len(released), name))
+
+
+def _tested(experiment: str | Path, full_reference: bool) -> Experiment:
+    """Returns the folder in which test.py wrote the regressors of a kind."""
+    folder = Experiment(Path(experiment))
+    return folder.full_reference if full_reference else folder
+
+
 def own_encoder(experiment: Experiment, weights_dir: str | Path | None) -> ResNet:
     """Loads the best encoder of a training run; `weights_dir` must be None.
 
@@ -107,7 +171,7 @@ def published_regressor(dataset: str, weights_dir: str | Path | None = None) -> 
         WeightsError: the release and the folder have no regressor for the dataset, or the file is invalid or cannot be
             downloaded.
     """
-    check_name("regressor_dataset", dataset)
+    check_dataset_name("regressor_dataset", dataset)
     folder = _weights_folder(weights_dir)
     if dataset not in RELEASED_SCORES and not (folder and (folder / f"regressor_{dataset}.pth").is_file()):
         raise WeightsError(

@@ -55,6 +55,21 @@ def run(command: list[str], limit: float = LIMIT, grace: float = GRACE, **option
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
+@contextmanager
+def standard_input(content: bytes) -> Iterator[None]:
+    """Context in which the process reads this content from a pipe."""
+    before, (reading, writing) = os.dup(0), os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    os.dup2(reading, 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(reading)
+
+
 def on_two_ranks(work: Callable[..., None], *arguments: Any, ranks: int = 2) -> None:
     """Calls work(rank, *arguments) in two processes, or more, and raises what one of them raises."""
     method = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"  # it imports torch once

@@ -1,4 +1,5 @@
 import importlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import degradation, ridge
+from benchmarks import degradation, harness, inference, ridge
 from benchmarks.__main__ import COMMANDS, ON_A_DEVICE, kept_notes, page
 from data import fast_png
 from data.kadis700 import KADIS700Dataset
@@ -52,6 +53,27 @@ def test_the_grid_search_gives_the_same_scores_as_scikit_learn(
     printed = capsys.readouterr().out
     assert "tid2013: 150 x 5 x 32 float32" in printed and "for all 200 fits" in printed
     assert float(printed.split("largest difference in SROCC: ")[1].split()[0]) < 1e-9
+
+
+def test_scoring_files_gives_the_scores_of_plain_pytorch_and_the_share_of_each_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(inference, "PHOTO", (131, 97))
+    monkeypatch.setattr(inference, "exported_to_onnx", lambda *_: None)
+    monkeypatch.setattr(inference, "tune_malloc", lambda: None)  # it cannot be undone
+    monkeypatch.setattr(harness, "forward_bound", lambda *_: 1.0)
+    monkeypatch.setattr("sys.argv", ["inference", "--crop_size", "48", "--images", "3", "--repeats", "1"])
+    threads: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    hub = torch.hub.get_dir()
+    inference.main()
+    printed = capsys.readouterr().out
+    assert float(printed.split("largest difference between the scores: ")[1].split()[0]) < 1e-6
+    shares = dict(re.findall(r"([a-z ]+) (\d+\.\d)%", printed.split("shares of our time:")[1].split("\n")[0]))
+    assert [name.strip() for name in shares] == ["read", "resize and crop", "copy", "encode", "write", "other"]
+    assert sum(map(float, shares.values())) == pytest.approx(100, abs=0.31)  # rounded
+    assert re.search(r"\nours / plain: \d+\.\d\d, files to scores: \d+\.\d\d x plain's images/s\n$", printed)
+    assert threads == [1, torch.get_num_threads()] and torch.hub.get_dir() == hub
 
 
 @pytest.fixture

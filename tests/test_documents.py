@@ -23,6 +23,7 @@ NOT_RUN = {
     r"data\.splits published|git |pip install|benchmarks\.classical|--photos PHOTOS": "needs the network",
     r"--experiment_name|--weights_dir exported": "needs a trained experiment",
     r"-m models\.export": "tests/models/test_export.py runs it",
+    r"sbatch|score_with_ray": "needs Slurm or Ray",
     r"^(export|for|done)\b|\$seed": "part of a loop",
 }
 

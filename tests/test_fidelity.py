@@ -140,7 +140,9 @@ def test_scores_of_float_tensors_move_by_at_most_the_stated_amount(released: Pat
     of_features, of_scores = (float(re.findall(rf"{what} ([\d.e-]+)", size)[0]) for what in ("up to", "less than"))
     share = float(re.findall(r"([\d.]+) % of the range", size)[0]) / 100
     photos = [Image.fromarray(getattr(skimage.data, name)()) for name in ("astronaut", "chelsea", "coffee", "rocket")]
-    by_kind = [[two_scale_crops(image, 224) for image in kind] for kind in (photos, map(to_tensor, photos))]
+    by_kind = [
+        [torch.stack(two_scale_crops(image, 224)) for image in kind] for kind in (photos, map(to_tensor, photos))
+    ]
     pixels, floats = (normalize(torch.stack(crops)[:, :, 0]) for crops in by_kind)  # centre crops
     torch.testing.assert_close(floats[:, 0], pixels[:, 0], rtol=0, atol=1e-6)  # full scale
     with torch.inference_mode():

@@ -25,7 +25,7 @@ def test_the_hub_lists_each_entry_with_help_that_says_what_goes_in_and_comes_out
 
 def test_the_examples_of_the_documentation_run(released: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = (ROOT / "docs" / "inference.md").read_text(encoding="utf-8").split("\n## Python\n")[1].split("\n## ")[0]
-    first, loss = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    first, loss, several = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     assert 'torch.hub.load("owner/name", ' in first
     monkeypatch.setenv("ARNIQA_WEIGHTS_DIR", str(released))
     monkeypatch.chdir(ROOT)
@@ -33,3 +33,5 @@ def test_the_examples_of_the_documentation_run(released: Path, monkeypatch: pyte
     exec(first.replace('"owner/name", ', '".", source="local", model='), names)
     exec(loss, names)
     assert names["score"].ndim == 0 and names["restored"].grad.abs().max() > 0
+    exec(several.replace('"owner/name", ', '".", source="local", model='), names)
+    assert names["scores"].shape == (2, 3) and names["model"].regressor_dataset == ("kadid10k", "tid2013", "spaq")

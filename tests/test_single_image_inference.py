@@ -17,6 +17,7 @@ from models.errors import UserError, WeightsError
 from models.regressor import RELEASED_SCORES
 from models.resnet import ResNet
 from tests.models.arniqa_files import random_regressor
+from tests.processes import standard_input
 from utils.evaluation.inference import find_files
 
 CROP = 48
@@ -263,6 +264,96 @@ def test_the_scores_of_a_folder_are_printed_and_written_to_a_file_and_a_page(
         run(*command, "--output", output, "--regressor_dataset", "live")
 
 
+def test_several_regressors_give_a_line_each_and_their_agreement(
+    photos: Path, released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["--img_path", photos / "b.png", "--weights_dir", released]
+    names = ["kadid10k", "koniq10k", "live"]
+    alone = {}
+    for name in ("live", "kadid10k", "koniq10k"):
+        assert run(*command, "--regressor_dataset", name, "--output", tmp_path / f"{name}.csv") == 0
+        (alone[name],) = rows_of(tmp_path / f"{name}.csv")
+        assert run(*command, "--regressor_dataset", name) == 0
+        alone[name]["printed"] = capsys.readouterr().out.splitlines()[-1]
+    assert run(*command, "--regressor_dataset", *names) == 0
+    *lines, agreement = capsys.readouterr().out.splitlines()
+    assert lines == [f"{name}: {row['printed']}" for name, row in alone.items()]
+    known = [float(alone[name]["percentile"]) for name in ("live", "kadid10k")]
+    mean, low, high = np.mean(known), min(known), max(known)
+    assert agreement == f"agreement: mean percentile {mean:.0f}, range {low:.0f} to {high:.0f}"
+
+    for order in (names, names[::-1]):  # the second run continues the file
+        assert (
+            run("--img_path", photos, *command[2:], "--regressor_dataset", *order, "--output", tmp_path / "s.csv") == 1
+        )
+    assert "6 images, 2 without a score" in capsys.readouterr().out
+    rows = {Path(row["image"]).name: row for row in rows_of(tmp_path / "s.csv")}
+    assert len(rows) == 6
+    row = rows["b.png"]
+    assert list(row)[1:7] == [f"{what}_{name}" for name in alone for what in ("score", "percentile")]
+    for name, single in alone.items():
+        assert (row[f"score_{name}"], row[f"percentile_{name}"]) == (single["score"], single["percentile"])
+    found = [float(row[f"percentile_{name}"]) for name in ("mean", "low", "high")]
+    assert found == pytest.approx([mean, low, high], abs=0.01)
+    assert row["model"] == f"released weights, live, kadid10k, koniq10k, crops of {CROP}"
+    with pytest.raises(UserError, match=r"not a file of scores of live koniq10k \(its columns are image,score_live"):
+        run(*command, "--regressor_dataset", "koniq10k", "live", "--output", tmp_path / "s.csv")
+
+
+def test_all_regressors_of_an_experiment_follow_their_files(
+    photos: Path, tried: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ["--eval_type", "scratch", "--experiment_name", "tried", "--device", "cpu"]
+    single = []
+    for name in ("kadid10k", "mine"):  # images are resized for one of them
+        command = [*own, "--img_path", str(photos / "b.png"), "--regressor_dataset", name]
+        assert single_image_inference.main(command) == 0
+        single.append(f"{name}: {capsys.readouterr().out.strip()}")
+    command = [*own, "--img_path", str(photos / "b.png"), "--regressor_dataset", "all"]
+    assert single_image_inference.main(command) == 0
+    assert capsys.readouterr().out.splitlines() == single  # without percentiles there is no agreement
+    assert single_image_inference.main([*command, "--output", "scores.csv"]) == 0
+    (row,) = rows_of(Path("scores.csv"))
+    hashes = [ARNIQA(name, experiment=tried).regressor_hash for name in ("kadid10k", "mine")]
+    kadid10k, mine = f"kadid10k {hashes[0]} (crops of 48)", f"mine {hashes[1]} (crops of 48, shorter side of 60)"
+    assert row["model"] == f"{Path('experiments/tried')}, {kadid10k}, {mine}"
+    assert row["percentile_mean"] == row["percentile_mine"] == ""
+
+
+def test_whole_images(photos: Path, released: Path, tmp_path: Path) -> None:
+    command = ["--img_path", photos, "--weights_dir", released, "--crops", "whole", "--device", "cpu"]
+    command += ["--output", tmp_path / "scores.csv"]
+    assert single_image_inference.main([str(word) for word in command]) == 1
+    model = ARNIQA("kadid10k", released)
+    for row in rows_of(tmp_path / "scores.csv"):
+        assert row["model"] == "released weights, kadid10k, whole images"
+        if not row["error"]:
+            assert float(row["score"]) == pytest.approx(model.score(row["image"], crops="whole").item(), abs=2e-6)
+
+
+def test_a_list_is_scored_as_a_folder_is(
+    photos: Path, released: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos)
+    images = ["b.png", "no such.png", "sub/alpha.png", ".", "b.png"]
+    (tmp_path / "list.txt").write_text("\n".join(images), encoding="utf-8")
+    command = ["--img_list", tmp_path / "list.txt", "--weights_dir", released]
+    assert run(*command, "--output", tmp_path / "scores.csv") == 1
+    rows = {row["image"]: row for row in rows_of(tmp_path / "scores.csv")}
+    assert list(rows) == ["b.png", "no such.png", str(Path("sub/alpha.png")), "."]
+    assert "no such file" in rows["no such.png"]["error"] and "not a regular file" in rows["."]["error"]
+    capsys.readouterr()
+    assert run(*command) == 1
+    printed = capsys.readouterr()
+    assert [line.split(": ")[0] for line in printed.out.splitlines()] == ["b.png", str(Path("sub/alpha.png")), "b.png"]
+    assert printed.out.splitlines()[0].split()[1] == rows["b.png"]["score"]
+    assert "error: no such.png: not a readable image (no such file)" in printed.err
+    for workers in (0, 2):
+        with standard_input(b"b.png\n" * 9):
+            assert run("--img_list", "-", *command[2:], "--num_workers", workers, "--batch_size", 2) == 0
+        assert capsys.readouterr().out == printed.out.splitlines(keepends=True)[0] * 9
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -274,6 +365,15 @@ def test_the_scores_of_a_folder_are_printed_and_written_to_a_file_and_a_page(
         (["--img_path", CONFIG, "--report", CONFIG], "ends in .html"),
         (["--img_path", CONFIG.parent / "assets", "--explain"], "--explain: found 7 images"),
         (["--img_path", CONFIG, "--explain", "--output", "scores.csv"], "--explain, --output: found both"),
+        (["--img_path", CONFIG, "--explain", "--crops", "whole"], "--explain, --crops whole: found both"),
+        (
+            ["--img_path", CONFIG, "--explain", "--regressor_dataset", "all"],
+            "--explain, several regressors: found both",
+        ),
+        (["--img_list", CONFIG, "--quality_map", "x.png"], "--quality_map, --img_list: found both"),
+        (["--img_list", CONFIG, "--img_path", CONFIG], "--img_path: not allowed with argument --img_list"),
+        (["--crops", "five"], "one of the arguments --img_path --img_list is required"),
+        (["--img_list", ""], "--img_list: is empty"),
         (["--img_path", CONFIG, "--reference", CONFIG], "--experiment_name to an experiment"),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from models.simclr import SimCLR, nt_xent_loss
-from tests.contract.runs import Ended, end, history, needs_posix, ranks, training, write_own_dataset
-from tests.processes import on_two_ranks, one_at_a_time
+from tests.contract.runs import Ended, end, history, needs_posix, quick, ranks, training, write_own_dataset
+from tests.processes import on_two_ranks, one_at_a_time, wait_until
 
 pytestmark = [needs_posix, one_at_a_time]
 
@@ -105,3 +105,58 @@ def test_a_dataset_that_one_machine_lacks_fails_on_both_and_the_others_are_teste
     assert "mine failed: " in ended[0].err and "labels.csv" in ended[0].err
     results = (machines[0] / "experiments" / "alone" / "results.csv").read_text(encoding="utf-8")
     assert "kadid10k" in results and "mine" not in results
+
+
+FOLDER = ("--img_path", "data/KADIS700")
+SCORING = ("single_image_inference.py", "--crop_size", 64, "--device", "cpu", "--batch_size", 1)
+
+
+def test_processes_share_the_scoring_and_write_one_file(folder: Path, released: Path) -> None:
+    scoring = (*SCORING, "--weights_dir", released, "--output")
+    assert quick(folder, *scoring, "one.csv", *FOLDER).code == 0
+    names = [f"data/KADIS700/ref_imgs/{i:02d}.png" for i in range(9)]
+    (folder / "list.txt").write_text("\n".join(names), encoding="utf-8")
+    with ranks([folder] * 2, *scoring, "two.csv", "--img_list", "list.txt") as processes:
+        ended = [end(process) for process in processes]
+    assert [each.code for each in ended] == [0, 0] and ended[1].out == "", ended
+    assert ended[0].out == "two.csv: 9 images, 0 without a score\n"
+    with ranks([folder] * 2, *scoring, "two.csv", *FOLDER, "--num_workers", 1) as processes:  # continues
+        ended = [end(process) for process in processes]
+    assert [each.code for each in ended] == [0, 0], ended
+    assert (folder / "two.csv").read_bytes() == (folder / "one.csv").read_bytes()
+
+
+def test_what_one_process_reports_of_a_scoring_two_report_once(folder: Path, released: Path) -> None:
+    (folder / "list.txt").write_text("no.png\ndata/KADIS700/ref_imgs/00.png\n", encoding="utf-8")
+    scoring = (*SCORING, "--weights_dir", released, "--regressor_dataset", "live", "koniq10k", "--output")
+    alone = quick(folder, *scoring, "alone.csv", "--img_list", "list.txt", "--report", "alone.html")
+    with ranks([folder] * 2, *scoring, "both.csv", "--img_list", "list.txt", "--report", "both.html") as processes:
+        ended = [end(process) for process in processes]
+    assert [each.code for each in ended] == [1, 0] and alone.code == 1, ended
+    assert ended[0].out == alone.out.replace("alone", "both") and ended[1].out == ended[1].err == "", ended
+    assert (folder / "both.csv").read_bytes() == (folder / "alone.csv").read_bytes()
+    assert "Scores of 2 images" in (folder / "both.html").read_text(encoding="utf-8")
+    for options, message in (
+        (("--img_list", "no.txt"), "no.txt cannot be read"),
+        (("--img_list", "list.txt", "--regressor_dataset", "live"), "both.csv: not a file of scores of live"),
+    ):
+        with ranks([folder] * 2, *scoring, "both.csv", *options) as processes:
+            assert all(message in end(process).error for process in processes)
+
+
+def test_the_loss_of_a_scoring_process_is_one_line_and_loses_nothing(folder: Path, released: Path) -> None:
+    scoring = (*SCORING, "--weights_dir", released, *FOLDER, "--output")
+    scores = folder / "lost.csv"
+
+    def rows() -> list[str]:
+        return scores.read_text(encoding="utf-8").splitlines() if scores.exists() else []
+
+    with ranks([folder] * 2, *scoring, scores) as processes:
+        wait_until(lambda: len(rows()) > 4, processes[0])
+        processes[1].kill()
+        ended = end(processes[0])
+    assert "another process of this run ended; start it again to continue" in ended.error
+    kept = rows()
+    assert 4 < len(kept) < 21
+    assert quick(folder, *scoring, scores).code == 0
+    assert rows()[: len(kept)] == kept and len(rows()) == 21

@@ -1,38 +1,50 @@
-"""Scores image files with a quality model, in batches of images of any size."""
+"""Scores image files with a quality model, in batches of images of any size, on one or several ranks."""
 
+import codecs
 import glob
 import math
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from models.errors import UserError
-from models.image_file import check_header, find_images
-from models.preprocess import read_crops
+from models.errors import ImageError, UserError
+from models.image_file import find_images, open_image
+from models.preprocess import Preprocessing, check_size, two_scale_crops
+from utils.runtime.distributed import broadcast_from_rank0, gather_objects, rank, world_size
 from utils.runtime.workers import batches, ignore_signals, worker_count
 
 if TYPE_CHECKING:  # data-loading workers do not need the model
-    from models.arniqa import ARNIQA
+    from models.multi_regressor import MultiRegressorARNIQA
+
+LONGEST_LINE = 32_768  # bytes in a list of files; no system has longer paths
+Views = list[tuple[Tensor, Tensor]]  # for each preprocessing: crops at full scale, crops at half scale
 
 
 @dataclass(frozen=True)
 class Score:
-    """Score of an image file, or the error message.
+    """Scores of an image file, one for each regressor, or the error message and no scores.
 
-    `percentile` is the percentage of the regressor's dataset with a lower score; None if it is not known.
+    A percentile is the percentage of the regressor's dataset with a lower score; None if it is not known.
     """
 
     path: Path
-    value: float | None = None
+    values: tuple[float, ...] = ()
+    percentiles: tuple[float | None, ...] = ()
     error: str = ""
-    percentile: float | None = None
+
+    @property
+    def agreement(self) -> tuple[float, float, float] | None:
+        """Mean, lowest and highest of the known percentiles; None if none is known."""
+        known = [percentile for percentile in self.percentiles if percentile is not None]
+        return (sum(known) / len(known), min(known), max(known)) if known else None
 
 
 def find_files(pattern: str) -> list[Path]:
@@ -56,80 +68,144 @@ def find_files(pattern: str) -> list[Path]:
     return paths
 
 
+def open_list(path: Path) -> Iterator[Path]:
+    """Opens a text file with one image file a line, or standard input for "-", and returns the files as a stream.
+
+    Raises:
+        UserError: the list cannot be read, is not a text file or has no line.
+    """
+    stdin = str(path) == "-"
+    try:
+        return _listed(path, open(0 if stdin else path, "rb", closefd=not stdin))
+    except OSError as error:
+        raise UserError(f"--img_list: {path} cannot be read ({error.strerror})") from error
+
+
+def _listed(path: Path, lines: BinaryIO) -> Iterator[Path]:
+    empty = True
+    with lines:
+        for line in lines:
+            if b"\0" in line or len(line) > LONGEST_LINE:
+                raise UserError(f"--img_list: {path} is not a text file with one image file a line")
+            name = line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+            if name:
+                empty = False
+                yield Path(name)
+    if empty:
+        raise UserError(f"--img_list: {path} is empty; it must have one image file a line")
+
+
 class ImageFiles(Dataset):
-    """Dataset of (path, two-scale crops) pairs, with an error message instead of the crops of an unreadable file.
+    """Dataset that maps a path to (path, `Views` of the image), or to (path, error message) for an unreadable file.
 
     Args:
-        paths: image files.
-        crop_size, shorter_side: see `read_crops`.
+        preprocessings: the preprocessings in use; the file is read once for all of them.
         reference_size: width and height of the reference image, for a full-reference model.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        crop_size: int,
-        shorter_side: int | None,
-        reference_size: tuple[int, int] | None = None,
-    ) -> None:
-        self.paths, self.crop_size, self.shorter_side = paths, crop_size, shorter_side
-        self.reference_size = reference_size
+    def __init__(self, preprocessings: Sequence[Preprocessing], reference_size: tuple[int, int] | None = None) -> None:
+        self.preprocessings, self.reference_size = preprocessings, reference_size
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[Path, Tensor | str]:
-        path = self.paths[index]
+    def __getitem__(self, path: Path) -> tuple[Path, Views | str]:
         try:
-            if self.reference_size is not None and (size := check_header(path)) != self.reference_size:
-                text = "{}: {} x {} pixels; the reference has {} x {}"
-                raise UserError(text.format(path, *size, *self.reference_size))
-            return path, read_crops(path, self.crop_size, self.shorter_side)
+            return path, self.views(path)[0]
         except UserError as error:
             return path, str(error)
 
+    def views(self, path: Path) -> tuple[Views, tuple[int, int]]:
+        """Returns the views of an image, and its width and height.
 
-def collate_crops(items: list[tuple[Path, Tensor | str]]) -> tuple[list[tuple[Path, str]], Tensor | None]:
-    """Collates items: paths with errors ("" without one), and crops of readable files, N x 2 x 5 x 3 x c x c."""
-    crops = [content for _, content in items if isinstance(content, Tensor)]
-    rows = [(path, "" if isinstance(content, Tensor) else content) for path, content in items]
-    return rows, default_collate(crops) if crops else None
+        Raises:
+            ImageError: the file cannot be read, or the image is too small or has another size than the reference.
+        """
+        image = open_image(path)
+        check_size(path, image)
+        if self.reference_size is not None and image.size != self.reference_size:
+            text = "{}: {} x {} pixels; the reference has {} x {}"
+            raise ImageError(text.format(path, *image.size, *self.reference_size))
+        return [two_scale_crops(image, *each) for each in self.preprocessings], image.size
+
+
+def collate_views(items: list[tuple[Path, Views | str]]) -> tuple[list[tuple[Path, str]], Views]:
+    """Collates items: paths with errors ("" without one), and the views of readable files, with N x k crops each."""
+    rows = [(path, content if isinstance(content, str) else "") for path, content in items]
+    readable = [content for _, content in items if not isinstance(content, str)]
+    return rows, default_collate(readable) if readable else []
 
 
 @torch.inference_mode()
 def score_images(
-    model: "ARNIQA", paths: Sequence[Path], batch_size: int = 4, num_workers: int = 0, reference: Path | None = None
-) -> Iterator[Score]:
-    """Scores image files in order, and yields each score as soon as it is computed, or an error for an unreadable file.
+    model: "MultiRegressorARNIQA",
+    images: Iterable[Path],
+    batch_size: int = 4,
+    num_workers: int = 0,
+    reference: Path | None = None,
+    crops: str = "five",
+) -> Iterator[list[Score]]:
+    """Scores image files, and yields the scores of a batch in their order, with an error for an unreadable file.
 
-    The scores equal those of `model.score` for each file.
+    The scores equal those of `model.score` for each file. With several ranks, each scores its part of every batch, and
+    all ranks get all scores.
 
     Args:
-        model: quality model; its `crop_size` and `shorter_side` are used.
-        paths: image files.
-        batch_size: images per batch.
-        num_workers: processes that read images; 0 reads in the main process.
+        model: quality model; the `crop_size` and `shorter_side` of its regressors are used.
+        images: image files, read as a stream; used on rank 0 only.
+        batch_size: images per batch and rank. Whole images differ in size, so each is a batch.
+        num_workers: processes per rank that read images; 0 reads in the main process.
         reference: reference image of all files, for a full-reference model. A file of another size gets an error.
+        crops: "five" or "whole", see `ARNIQA.score`.
 
     Raises:
         ImageError: the reference cannot be read.
     """
-    embeddings, reference_size = None, None
+    preprocessings = list(model.preprocessings(crops))
+    references, reference_size = None, None
     if reference is not None:
-        reference_size = check_header(reference)
-        full, half = read_crops(reference, model.crop_size, model.shorter_side)
-        embeddings = model.embed_crops(full, half)
+        views, reference_size = ImageFiles(preprocessings).views(reference)
+        references = [model.models[0].embed_crops(full[None], half[None]) for full, half in views]
+    workers = min(gather_objects(worker_count(num_workers)))  # all ranks must take their parts in the same order
+    parts = _parts(images, 1 if crops == "whole" else batch_size)
+    # Ctrl-C is blocked while workers start, and a pipe may wait: the first batches are read before.
+    ahead = list(islice(parts, 2 * workers))
     files = DataLoader(
-        ImageFiles(paths, model.crop_size, model.shorter_side, reference_size),
-        batch_size,
-        num_workers=worker_count(num_workers),
-        collate_fn=collate_crops,
+        ImageFiles(preprocessings, reference_size),
+        batch_sampler=chain(ahead, parts),  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate_views,
         worker_init_fn=ignore_signals,
     )
-    for rows, crops in batches(files):
-        scores = iter([] if crops is None else model.score_crops(crops[:, 0], crops[:, 1], embeddings).tolist())
-        for path, error in rows:
-            score = math.nan if error else next(scores)
-            if not error and not math.isfinite(score):
-                error = f"{path}: the score is not finite; use --precision float32, or undamaged weights"
-            yield Score(path, error=error) if error else Score(path, score, percentile=model.percentile(score))
+    for rows, views in batches(files):
+        scored = _score_batch(model, rows, views, crops, references)
+        yield [score for part in gather_objects(scored) for score in part]
+
+
+def _parts(images: Iterable[Path], size: int) -> Iterator[list[Path]]:
+    """Yields this rank's part of each batch, of at most `size` images. The other ranks get theirs from rank 0."""
+    rest = iter(images)
+    while batch := broadcast_from_rank0(list(islice(rest, size * world_size()))):
+        yield batch[size * rank() : size * (rank() + 1)]
+
+
+def _score_batch(
+    model: "MultiRegressorARNIQA",
+    rows: list[tuple[Path, str]],
+    views: Views,
+    crops: str,
+    references: Sequence[Tensor] | None,
+) -> list[Score]:
+    """Returns the scores of a collated batch."""
+    if not views:
+        return [Score(path, error=error) for path, error in rows]
+    values = model.score_crops(views, crops, references).cpu()
+    scores = iter(zip(values.tolist(), model.percentile(values).tolist(), values.isfinite().all(1).tolist()))  # noqa: B905
+    found = []
+    for path, error in rows:
+        if not error:
+            numbers, percentiles, finite = next(scores)
+            if finite:
+                known = tuple(None if math.isnan(each) else each for each in percentiles)
+                found.append(Score(path, tuple(numbers), known))
+                continue
+            error = f"{path}: the score is not finite; use --precision float32, or undamaged weights"
+        found.append(Score(path, error=error))
+    return found

@@ -125,9 +125,12 @@ def difference_plot(table: pd.DataFrame, metric: str) -> Figure:
     return _with_legend(figure)
 
 
-def histogram(values: np.ndarray) -> Figure:
-    """Counts of n scores between round numbers, and their median. A bar has its range and count as tooltip."""
-    figure, axes = _axes("score", "images", height=130)
+def histogram(values: np.ndarray, of: str) -> Figure:
+    """Counts of n values between round numbers, and their median. A bar has its range and count as tooltip.
+
+    `of` names the values on the axis.
+    """
+    figure, axes = _axes(of, "images", height=130)
     low, high = float(values.min()), float(values.max())
     margin = max(0.0, NARROWEST - (high - low)) / 2
     edges = MaxNLocator(BARS, steps=[1, 2, 5, 10]).tick_values(low - margin, high + margin)

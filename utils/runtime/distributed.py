@@ -34,7 +34,7 @@ def is_rank0() -> bool:
 
 
 @contextmanager
-def process_group(device: torch.device, hint: str) -> Iterator[torch.device]:
+def process_group(device: torch.device, hint: str, backend: str | None = None) -> Iterator[torch.device]:
     """Context that joins the process group of `torchrun` and yields the device of this process.
 
     A device type without an index becomes the local rank's device: `cuda` on the second process of a machine is
@@ -43,6 +43,7 @@ def process_group(device: torch.device, hint: str) -> Iterator[torch.device]:
     Args:
         device: configured device.
         hint: advice for the error message if another process ends early.
+        backend: of the group; "gloo" for objects alone, by default that of the device for tensors.
 
     Raises:
         UserError: torchrun's variables are missing, or another process ended early.
@@ -56,7 +57,7 @@ def process_group(device: torch.device, hint: str) -> Iterator[torch.device]:
     if device.type != "cpu":
         device = torch.device(device.type, int(os.environ["LOCAL_RANK"]))
         torch.get_device_module(device).set_device(device)
-    dist.init_process_group(dist.get_default_backend_for_device(device), timeout=TIMEOUT)
+    dist.init_process_group(backend or dist.get_default_backend_for_device(device), timeout=TIMEOUT)
     try:
         yield device
     except RuntimeError as error:

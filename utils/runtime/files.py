@@ -3,14 +3,15 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
 from models.errors import UserError
-from models.files import check_regular, write_bytes
+from models.files import check_regular, write_atomic
 
 # Errors of file systems without locks; not every system has all of these names.
 NO_LOCKS = {getattr(errno, name, None) for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS")} - {None}
@@ -91,11 +92,13 @@ class GrowingFile:
         """Drops everything after the first `size` bytes."""
         self._file.truncate(size)
 
-    def replace(self, data: bytes) -> None:
-        """Replaces the content atomically."""
+    def replace(self, write: Callable[[BinaryIO], object]) -> None:
+        """Replaces the content atomically, see `write_atomic`."""
         self._file.close()  # Windows cannot replace an open file
-        write_bytes(self.path, data)
-        self._open()
+        try:
+            write_atomic(self.path, write)
+        finally:
+            self._open()
 
     def close(self) -> None:
         self._file.close()

@@ -56,7 +56,7 @@ def test_a_drawing_has_a_caption_and_tooltips() -> None:
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
 def test_bars_count_the_scores_between_round_numbers(values: list[float]) -> None:
-    axes: Any = figures.histogram(np.array(values)).axes[0]
+    axes: Any = figures.histogram(np.array(values), "score").axes[0]
     assert sum(bar.get_height() for bar in axes.patches) == len(values) and len(axes.patches) <= 25
     for bar in axes.patches:
         low, high, count = (float(part) for part in re.split(" to |: ", bar.get_url()))

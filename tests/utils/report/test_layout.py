@@ -9,7 +9,7 @@ import pytest
 from models.experiment import Experiment
 from tests.utils.evaluation.test_comparison import frame, with_results
 from tests.utils.report.examples import EXAMPLES, LONG
-from tests.utils.report.test_scores import gallery
+from tests.utils.report.test_scores import OF_SEVERAL, gallery, scored_by_several
 from utils.evaluation.comparison import compare
 from utils.report.__main__ import write_comparison
 from utils.report.page import write_report
@@ -38,7 +38,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found["comparison"] = folder / "comparison.html"
     write_comparison(found["comparison"], names, compare(tested, seed=0, resamples=50)[0], [])
     found["scores"] = folder / "scores.html"
-    write_scores(found["scores"], gallery(folder / "photos"), "released weights", "kadid10k's images")
+    images = gallery(folder / "photos")
+    write_scores(found["scores"], images, "released weights", ["kadid10k"], ["according to its human ratings"])
+    found["several"] = folder / "several.html"
+    write_scores(found["several"], scored_by_several(images), "released weights", *OF_SEVERAL)
     return found
 
 
@@ -54,7 +57,7 @@ def settle(tab: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", [*(make.__name__ for make in EXAMPLES), "comparison", "scores"])
+@pytest.mark.parametrize("name", [*(make.__name__ for make in EXAMPLES), "comparison", "scores", "several"])
 def test_a_person_sees_no_fault(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
     found = {}
     widths = WIDTHS if scheme == "light" else WIDTHS[1:2]  # in dark, only the colours differ

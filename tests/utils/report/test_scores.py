@@ -24,7 +24,13 @@ from utils.report import page_parts, scores
 from utils.report.scores import check_report, write_scores
 
 MODEL = "released weights, <b>kadid10k</b>, crops of 224"
-AMONG = "<i>mine</i>'s images, by their scores"
+OF_ONE = (["<i>mine</i>"], ["by their scores"])
+RATED = ["live", "csiq", "tid2013", "kadid10k", "flive", "spaq"]
+SEVERAL = [*RATED, "<i>mine</i>", "koniq10k"]
+OF_SEVERAL = (
+    SEVERAL,
+    ["by their scores" if name == "<i>mine</i>" else "by its ratings" for name in SEVERAL],
+)
 STRANGE = [
     "<script>document.title='broken'<script>.png",
     '"quotes\' & more".png',
@@ -54,17 +60,28 @@ def gallery(folder: Path) -> list[Score]:
     results = [
         Score(
             photo(folder / name, i, sizes[i % len(sizes)]),
-            (7 * i % len(names)) / 40,
-            percentile=None if i % 2 else i / 0.6,
+            (7 * i % len(names) / 40,),
+            (None if i % 2 else i / 0.6,),
         )
         for i, name in enumerate(names)
     ]
-    results.append(Score(folder / "gone.png", 0.4321))
+    results.append(Score(folder / "gone.png", (0.4321,), (None,)))
     for name in ("<i>broken</i>" if sys.platform != "win32" else "broken", "b" * 200, "c"):
         path = folder / f"{name}.jpg".replace("/", "")
         path.write_bytes(b"no image")
         results.append(Score(path, error=f"{path}: not a readable image (cannot identify <b>it</b>)"))
     return results
+
+
+def scored_by_several(results: list[Score]) -> list[Score]:
+    """The images with scores of `SEVERAL`. Percentiles are not known for the last one, nor for every ninth image."""
+    generator = np.random.default_rng(0)
+    found = []
+    for i, result in enumerate(results):
+        values, percentiles = generator.normal(0.5, 0.4, 8), generator.uniform(0, 100, 7)
+        known = [None] * 8 if i % 9 == 4 else [*percentiles.tolist(), None]
+        found.append(result if result.error else Score(result.path, tuple(values.tolist()), tuple(known)))
+    return found
 
 
 class Cards:
@@ -85,10 +102,10 @@ class Cards:
 def test_each_image_has_its_name_and_a_link_to_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = gallery(tmp_path / "photos")
     path = tmp_path / "out" / "scores.html"
-    write_scores(path, results, MODEL, AMONG)
+    write_scores(path, results, MODEL, *OF_ONE)
     found = Cards(path)
-    by_score = sorted((r for r in results if r.value is not None), key=lambda r: r.value or 0)
-    expected = [*(r for r in results if r.value is None), *by_score]
+    by_score = sorted((r for r in results if not r.error), key=lambda r: r.values)
+    expected = [*(r for r in results if r.error), *by_score]
     targets = [Path(os.fsdecode(os.path.normpath(os.fsencode(path.parent) + b"/" + unquote_to_bytes(link))))
                for link in found.links]  # fmt: skip
     assert targets == [result.path for result in expected]
@@ -103,10 +120,10 @@ def test_each_image_has_its_name_and_a_link_to_its_file(tmp_path: Path, capsys: 
 def test_a_thumbnail_shows_its_image_and_is_smaller_on_a_page_of_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    results = [Score(photo(tmp_path / f"{i}.png", i, (900, 600)), i) for i in range(4)]
+    results = [Score(photo(tmp_path / f"{i}.png", i, (900, 600)), (i,), (None,)) for i in range(4)]
     for few, longest in ((4, 320), (3, 160)):
         monkeypatch.setattr(scores, "FEW", few)
-        write_scores(tmp_path / "scores.html", results, MODEL, AMONG)
+        write_scores(tmp_path / "scores.html", results, MODEL, *OF_ONE)
         thumbnails = Cards(tmp_path / "scores.html").thumbnails
         assert [thumbnail.size for thumbnail in thumbnails] == [(longest, round(longest * 2 / 3))] * 4
         for result, thumbnail in zip(results, thumbnails, strict=True):
@@ -118,11 +135,11 @@ def test_a_thumbnail_shows_its_image_and_is_smaller_on_a_page_of_many(
 def test_no_more_than_a_few_thumbnails_are_held(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "noise.png")
-    path, results = tmp_path / "scores.html", [Score(tmp_path / "noise.png", i) for i in range(100)]
-    write_scores(path, results[:1], MODEL, AMONG)
+    path, results = tmp_path / "scores.html", [Score(tmp_path / "noise.png", (i,), (None,)) for i in range(100)]
+    write_scores(path, results[:1], MODEL, *OF_ONE)
     tracemalloc.start()
     try:
-        write_scores(path, results, MODEL, AMONG)
+        write_scores(path, results, MODEL, *OF_ONE)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -130,9 +147,9 @@ def test_no_more_than_a_few_thumbnails_are_held(tmp_path: Path) -> None:
 
 
 def test_a_stop_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    results = [Score(photo(tmp_path / "photos" / f"{i}.png", i), i) for i in range(4)]
+    results = [Score(photo(tmp_path / "photos" / f"{i}.png", i), (i,), (None,)) for i in range(4)]
     path = tmp_path / "out" / "scores.html"
-    write_scores(path, results, MODEL, AMONG)
+    write_scores(path, results, MODEL, *OF_ONE)
     before = path.read_bytes()
 
     def stopped(image: Path, longest: int) -> Image.Image:
@@ -142,7 +159,7 @@ def test_a_stop_leaves_the_page_that_was_there(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(page_parts, "open_thumbnail", stopped)
     with pytest.raises(KeyboardInterrupt):
-        write_scores(path, results, MODEL, AMONG)
+        write_scores(path, results, MODEL, *OF_ONE)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
 
 
@@ -164,7 +181,7 @@ def test_what_cannot_become_the_page_is_one_line(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scores")
-    write_scores(folder / "scores.html", gallery(folder / "photos"), MODEL, AMONG)
+    write_scores(folder / "scores.html", gallery(folder / "photos"), MODEL, *OF_ONE)
     return folder / "scores.html"
 
 
@@ -187,18 +204,23 @@ def names(tab: Any) -> list[str]:
     return tab.evaluate("[...document.querySelectorAll('.cards li:not([hidden]) .name')].map(name => name.textContent)")
 
 
+def summary(tab: Any) -> dict[str, str]:
+    return dict(zip(tab.locator("dt").all_text_contents(), tab.locator("dd").all_text_contents(), strict=True))
+
+
 def shown_scores(tab: Any) -> list[float]:
     return [float(text.split()[0]) for text in tab.locator(".cards .score").all_text_contents()]
 
 
 def test_the_top_says_what_was_scored(browser: Any, page: Path) -> None:
-    values = [result.value for result in gallery(page.parent / "photos") if result.value is not None]
+    values = [result.values[0] for result in gallery(page.parent / "photos") if not result.error]
     with opened(browser, page) as tab:
         top = tab.locator("header").inner_text()
         assert f"Scores of {len(values) + 3} images" in top and MODEL in top
-        assert f"“Better than” is the percentile among {AMONG}." in top
+        assert "“Better than” is the percentile among <i>mine</i>'s images, by their scores." in top
+        assert not tab.get_by_role("combobox").is_visible()
         assert str(page.parent / "photos") in top and re.search(r"Written 20\d\d-\d\d-\d\d \d\d:\d\d", top)
-        facts = dict(zip(tab.locator("dt").all_text_contents(), tab.locator("dd").all_text_contents(), strict=True))
+        facts = summary(tab)
         expected = {"median": np.median(values), "mean": np.mean(values), "worst": min(values), "best": max(values)}
         assert facts == {**{name: f"{value:.3f}" for name, value in expected.items()}, "errors": "3"}
         drawing = tab.get_by_role("img", name=re.compile("Histogram"))
@@ -287,14 +309,128 @@ def test_printed_in_dark_it_has_every_image_on_white(browser: Any, page: Path, t
 
 
 @pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Score]]:
+    """The page of several regressors, and its images with a score."""
+    folder = tmp_path_factory.mktemp("several")
+    results = scored_by_several(gallery(folder / "photos"))
+    write_scores(folder / "scores.html", results, MODEL, *OF_SEVERAL)
+    return folder / "scores.html", [result for result in results if not result.error]
+
+
+def percentiles_of(results: list[Score]) -> np.ndarray:
+    """Images x regressors with a percentile; NaN if it is not known."""
+    return np.array([result.percentiles[:-1] for result in results], dtype=float)
+
+
+def test_several_regressors_can_each_give_the_order(browser: Any, several: tuple[Path, list[Score]]) -> None:
+    path, results = several
+    shown = [r.path.relative_to(path.parent / "photos").as_posix() for r in results]
+    shown = [name.encode("utf-8", "backslashreplace").decode() for name in shown]
+    percentiles = percentiles_of(results)
+    keys = {"mean percentile": percentiles.mean(axis=1)}
+    keys.update((f"score of {dataset}", np.array([r.values[i] for r in results])) for i, dataset in enumerate(SEVERAL))
+    keys["disagreement"] = np.ptp(percentiles, axis=1)
+    assert np.isnan(keys["disagreement"]).sum() == 4
+
+    def check(tab: Any, option: str, sign: int) -> None:
+        key = sign * keys[option]
+        known = np.isfinite(key).sum()
+        order = [shown[i] for i in np.argsort(key)]  # NaN last
+        found = names(tab)
+        assert found[:known] == order[:known] and sorted(found) == sorted(order)
+
+    with opened(browser, path) as tab:
+        sort, order = tab.get_by_role("combobox", name="Sort by"), tab.get_by_role("group", name="Order")
+        assert sort.locator("option").all_text_contents() == list(keys)
+        check(tab, "mean percentile", 1)
+        assert tab.locator("tr.key").count() == 0
+        tab.get_by_role("searchbox").focus()
+        for key in ("Tab", "ArrowDown"):
+            tab.keyboard.press(key)
+        check(tab, "score of live", 1)
+        for option in keys:
+            sort.select_option(label=option)
+            assert order.is_visible() is (option != "disagreement")
+            if option == "disagreement":
+                check(tab, option, -1)
+                continue
+            for button, sign in (("Best first", -1), ("Worst first", 1)):
+                order.get_by_role("button", name=button).click()
+                check(tab, option, sign)
+        sort.select_option(label="score of spaq")
+        assert tab.locator("tr.key th").all_text_contents() == ["spaq"] * len(results)
+        every = names(tab)
+        tab.get_by_role("searchbox").fill("sub/1")
+        assert names(tab) == [name for name in every if name.startswith("sub/1")]
+        assert tab.get_by_role("status").inner_text() == f"10 of {len(results) + 3} shown"
+
+
+def test_a_card_of_several_regressors(browser: Any, several: tuple[Path, list[Score]]) -> None:
+    path, results = several
+    with opened(browser, path) as tab:
+        unknown = 0
+        for result in (result for result in results if result.path.parent.name == "sub"):
+            card = tab.locator(".cards li").filter(has=tab.get_by_text(f"sub/{result.path.name}", exact=True))
+            rows = [row.split("\t") for row in card.get_by_role("row").all_inner_texts()]
+            known = [percentile for percentile in result.percentiles if percentile is not None]
+            assert rows == [
+                [dataset, f"{value:.3f}", "" if percentile is None else f"{percentile:.0f} %"]
+                for dataset, value, percentile in zip(SEVERAL, result.values, result.percentiles, strict=True)
+            ]
+            head = f"{np.mean(known):.0f} % mean, {min(known):.0f}–{max(known):.0f} % " if known else ""
+            assert card.get_by_role("link", name=f"{head}sub/{result.path.name}", exact=True).count() == 1
+            assert card.get_by_role("rowheader").count() == len(SEVERAL)
+            unknown += not known
+        assert unknown == 3
+
+
+def test_the_top_of_several_regressors_is_about_their_mean_percentile(
+    browser: Any, several: tuple[Path, list[Score]]
+) -> None:
+    path, results = several
+    percentiles = percentiles_of(results)
+    means = percentiles[np.isfinite(percentiles).all(axis=1)].mean(axis=1)
+    with opened(browser, path) as tab:
+        assert tab.locator("header p").last.inner_text() == (
+            "“40 %” after a score means better than 40 % of that dataset's images, by its ratings "
+            f"({', '.join(RATED)}); by their scores (<i>mine</i>). Disagreement is an image's highest minus its lowest "
+            "percentile."
+        )
+        expected = {"median": np.median(means), "mean": means.mean(), "worst": means.min(), "best": means.max()}
+        assert summary(tab) == {**{name: f"{value:.0f} %" for name, value in expected.items()}, "errors": "3"}
+        assert "Mean percentile of an image:" in tab.locator(".summary").inner_text()
+        drawing = tab.get_by_role("img", name=re.compile("Histogram of the mean percentiles"))
+        assert f"from {means.min():.0f} % to {means.max():.0f} %" in drawing.get_attribute("aria-label")
+        assert drawing.get_by_text("mean percentile", exact=True).count() == 1
+        counts = tab.evaluate("[...document.querySelectorAll('svg title')].map(t => +t.textContent.split(': ')[1])")
+        assert sum(counts) == len(means)
+
+
+def test_several_regressors_without_percentiles_show_scores_only(browser: Any, tmp_path: Path) -> None:
+    values = [(0.2, 0.7), (0.1, 0.8), (0.3, -0.9)]
+    results = [Score(photo(tmp_path / f"{i}.png", i), scores, (None, None)) for i, scores in enumerate(values)]
+    results.append(Score(tmp_path / "broken.png", error="broken"))
+    kinds = ["by their scores", "by its ratings"]
+    write_scores(tmp_path / "scores.html", results, MODEL, ["mine", "koniq10k"], kinds)
+    with opened(browser, tmp_path / "scores.html") as tab:
+        options = tab.get_by_role("combobox", name="Sort by").locator("option")
+        assert options.all_text_contents() == ["score of mine", "score of koniq10k"]
+        assert names(tab) == ["1.png", "0.png", "2.png"]
+        assert tab.locator(".cards li").first.inner_text().split() == ["1.png", "mine", "0.100", "koniq10k", "0.800"]
+        assert summary(tab) == {"errors": "1"} and tab.locator("svg").count() == 0
+        text = tab.locator("body").inner_text()
+        assert "%" not in text and "ercentile" not in text and "isagreement" not in text
+
+
+@pytest.fixture(scope="module")
 def page_of_10000(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("many")
     image = Image.open(photo(folder / "photo.png", 0))
     image.thumbnail((160, 160))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page_parts, "open_thumbnail", lambda path, longest: image)
-        results = [Score(folder / f"{i:05}.png", i / 10_000) for i in range(10_000)]
-        write_scores(folder / "scores.html", results, MODEL, AMONG)
+        results = [Score(folder / f"{i:05}.png", (i / 10_000,), (None,)) for i in range(10_000)]
+        write_scores(folder / "scores.html", results, MODEL, *OF_ONE)
     return folder / "scores.html"
 
 

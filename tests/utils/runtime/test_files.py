@@ -56,7 +56,7 @@ def test_appended_data_is_written_and_can_be_truncated_and_replaced(tmp_path: Pa
         file.truncate(4)
         file.append(b"three\n")
         assert path.read_bytes() == b"one\nthree\n"
-        file.replace(b"four\n")
+        file.replace(lambda new: new.write(b"four\n"))
         file.append(b"five\n")
     assert path.read_bytes() == b"four\nfive\n"
 
