@@ -12,7 +12,7 @@ from tqdm import tqdm
 from models.arniqa import ARNIQA
 from models.errors import UserError, escape_controls
 from models.experiment import Experiment
-from models.files import check_suffix
+from models.files import check_suffix, check_writable
 from models.image_file import open_image
 from models.multi_regressor import MultiRegressorARNIQA
 from models.names import ALL
@@ -109,8 +109,10 @@ def print_score(result: Score, with_path: bool, datasets: Sequence[str], kinds: 
     for dataset, kind, value, percentile in zip(datasets, kinds, result.values, result.percentiles, strict=True):
         better = "" if percentile is None else f"  better than {percentile:.0f} % of {dataset}'s images, {kind}"
         lines.append((f"{dataset}: " if len(datasets) > 1 else "") + f"{value:.6f}{better}")
-    if len(datasets) > 1 and result.agreement:
-        lines.append("agreement: mean percentile {:.0f}, range {:.0f} to {:.0f}".format(*result.agreement))
+    known = len(datasets) - result.percentiles.count(None)
+    if known > 1 and result.agreement:
+        mean, low, high = result.agreement
+        lines.append(f"agreement of {known} regressors: mean percentile {mean:.0f}, range {low:.0f} to {high:.0f}")
     prefix = f"{escape_controls(result.path)}: " if with_path else ""
     print("\n".join(prefix + line for line in lines), flush=True)
 
@@ -142,6 +144,7 @@ def check_outputs(arguments: argparse.Namespace, paths: list[Path]) -> None:
         check_figure("--quality_map", arguments.quality_map, QUALITY_MAP)
     if arguments.output:  # `ScoreFile` checks its content
         check_suffix("--output", arguments.output, (".csv",))
+        check_writable(arguments.output.parent)
     if arguments.report:
         check_report(arguments.report)
 
@@ -227,12 +230,14 @@ def load_model(arguments: argparse.Namespace, device: torch.device) -> tuple[Mul
     check_precision("--precision", arguments.precision, device)
     datasets = release_order(arguments.regressor_dataset)
     model = MultiRegressorARNIQA(datasets, arguments.weights_dir, folder, bool(arguments.reference)).to(device)
+    if arguments.crop_size:
+        model.crop_size = arguments.crop_size
+    if arguments.resize:
+        model.shorter_side = arguments.resize
     parts = []
     for one in model.models:
         if folder is None and one.fitted_on is not None:  # exported to weights_dir
             name = f"encoder {one.fitted_on}"
-        one.crop_size = arguments.crop_size or one.crop_size
-        one.shorter_side = arguments.resize or one.shorter_side
         # A later test may fit another regressor of the same name.
         parts.append(one.regressor_dataset + ("" if one.fitted_on is None else f" {one.regressor_hash}"))
     if is_rank0():

@@ -27,7 +27,8 @@ class MultiRegressorARNIQA(HubModule):
 
     Attributes:
         regressor_dataset: tuple of the D datasets, in the order of the scores.
-        models: the D models with one regressor each, for example to set `crop_size`. They share their encoder.
+        models: the D models with one regressor each, which share their encoder.
+        crop_size, shorter_side: tuples of these attributes of `models`. A number (or None) sets all of them.
 
     Raises:
         WeightsError: as for `ARNIQA`, or no dataset is given, or one twice, or "all" with others.
@@ -107,8 +108,27 @@ class MultiRegressorARNIQA(HubModule):
             groups.setdefault(model.preprocessing(crops), []).append(number)
         return groups
 
-    def percentile(self, scores: Tensor) -> Tensor:
+    @property
+    def crop_size(self) -> tuple[int, ...]:
+        return tuple(model.crop_size for model in self.models)
+
+    @crop_size.setter
+    def crop_size(self, side: int) -> None:
+        for model in self.models:
+            model.crop_size = side
+
+    @property
+    def shorter_side(self) -> tuple[int | None, ...]:
+        return tuple(model.shorter_side for model in self.models)
+
+    @shorter_side.setter
+    def shorter_side(self, side: int | None) -> None:
+        for model in self.models:
+            model.shorter_side = side
+
+    def percentile(self, scores: Tensor | Sequence[float]) -> Tensor:
         """Returns `ARNIQA.percentile` of ... x D scores, in the same shape; NaN if a dataset's scores are not known."""
+        scores = torch.as_tensor(scores)
         found = [model.percentile(score) for model, score in zip(self.models, scores.unbind(-1), strict=True)]
         unknown = torch.full(scores.shape[:-1], torch.nan, device=scores.device)
         return torch.stack([unknown if each is None else each for each in found], dim=-1)

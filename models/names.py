@@ -40,4 +40,6 @@ def check_dataset_name(what: str, name: str) -> None:
     """
     check_name(what, name)
     if name == ALL:
-        raise UserError(f"{what}: found {ALL!r}, which stands for all regressors and is not the name of a dataset")
+        raise UserError(
+            f"{what}: found {ALL!r}, which stands for every regressor: give it alone, or rename the dataset"
+        )

@@ -280,7 +280,7 @@ def test_several_regressors_give_a_line_each_and_their_agreement(
     assert lines == [f"{name}: {row['printed']}" for name, row in alone.items()]
     known = [float(alone[name]["percentile"]) for name in ("live", "kadid10k")]
     mean, low, high = np.mean(known), min(known), max(known)
-    assert agreement == f"agreement: mean percentile {mean:.0f}, range {low:.0f} to {high:.0f}"
+    assert agreement == f"agreement of 2 regressors: mean percentile {mean:.0f}, range {low:.0f} to {high:.0f}"
 
     for order in (names, names[::-1]):  # the second run continues the file
         assert (

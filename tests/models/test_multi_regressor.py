@@ -35,8 +35,7 @@ def model(released: Path) -> MultiRegressorARNIQA:
 
 
 def smaller(model: MultiRegressorARNIQA) -> MultiRegressorARNIQA:
-    for one in model.models:
-        one.crop_size = CROP
+    model.crop_size = CROP  # type: ignore[assignment]
     return model
 
 
@@ -75,8 +74,9 @@ def test_an_image_is_encoded_once_for_each_preprocessing(
     assert {one.shorter_side for one in singles} == {None, 60}
     expected = torch.stack([one.score(photos[0]) for one in singles])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
-    for one in model.models:
-        one.shorter_side, one.crop_size = None, CROP
+    model.shorter_side, model.crop_size = None, CROP
+    assert [(one.shorter_side, one.crop_size) for one in model.models] == [(None, CROP)] * 2
+    assert (model.shorter_side, model.crop_size) == ((None, None), (CROP, CROP))
     encoded.clear()
     model.score(photos[0])
     assert encoded == [(10, 3, CROP, CROP)]
@@ -103,6 +103,7 @@ def test_forward_and_percentile(model: MultiRegressorARNIQA, released: Path) -> 
         torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
         assert embedding.shape == (2, 4096)
     scores = torch.rand(3, 2, 8, generator=generator)
+    assert torch.equal(model.percentile(scores.tolist()).nan_to_num(-1), model.percentile(scores).nan_to_num(-1))
     found = model.percentile(scores)
     for name, column, score, one in zip(
         model.regressor_dataset, found.unbind(-1), scores.unbind(-1), singles, strict=True
@@ -147,7 +148,7 @@ def test_all_is_what_is_there(
     [
         (["live", "kadid"], "kadid: the release has no regressor for it"),
         (["live", "live"], "regressor_dataset: found live live; allowed: different datasets"),
-        (["live", "all"], "found 'all', which stands for all regressors and is not the name of a dataset"),
+        (["live", "all"], "found 'all', which stands for every regressor: give it alone"),
         ([], "found no dataset"),
         (["live", "../x"], r"regressor_dataset: found '\.\./x'"),
     ],
@@ -169,7 +170,7 @@ def test_no_dataset_may_be_called_all(released: Path, experiment: Path, tmp_path
     with pytest.raises(UserError, match="dataset: found 'all'"):
         get_dataset("all", tmp_path)
     for place in ({"weights_dir": released}, {"experiment": experiment}):
-        with pytest.raises(UserError, match="regressor_dataset: found 'all', which stands for all regressors"):
+        with pytest.raises(UserError, match="regressor_dataset: found 'all', which stands for every regressor"):
             ARNIQA("all", **place)
 
 

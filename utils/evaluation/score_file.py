@@ -19,6 +19,8 @@ from utils.runtime.files import GrowingFile
 FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")  # the last four are full-width forms of the first four
 ONE_REGRESSOR = ["image", "score", "error", "model", "percentile"]
 SCORED, FAILED, TAKEN = range(3)  # states of an image; taken: scored in this run, or about to be
+NOT_CLOSED = "a quotation mark is not closed"
+LONGEST_ROW = 1_000_000  # bytes
 AGREEMENT = ["percentile_mean", "percentile_low", "percentile_high"]  # `Score.agreement`
 
 
@@ -50,12 +52,12 @@ class Columns:
             cells.update((name, f"{value:.2f}") for name, value in percentiles.items() if value is not None)
         return [cells.get(name, "") for name in self.names]
 
-    def result(self, row: dict[str, str]) -> Score:
-        """Returns the scores of a row; raises a ValueError if one is not a finite number."""
+    def numbers(self, row: dict[str, str]) -> tuple[tuple[float, ...], tuple[float | None, ...]]:
+        """Returns the scores and percentiles of a row, none for an error; raises a ValueError if one is not finite."""
         if row["error"]:
-            return Score(Path(row["image"]), error=row["error"])
+            return (), ()
         percentiles = (_finite(row[name]) if row[name] else None for name in self.percentiles)
-        return Score(Path(row["image"]), tuple(_finite(row[name]) for name in self.scores), tuple(percentiles))
+        return tuple(_finite(row[name]) for name in self.scores), tuple(percentiles)
 
 
 class ScoreFile(AbstractContextManager):
@@ -119,14 +121,11 @@ class ScoreFile(AbstractContextManager):
         self.added += len(rows)
 
     def results(self) -> list[Score]:
-        """Returns all rows of the file, including those of earlier runs.
-
-        Raises:
-            UserError: a score or a percentile is not a number.
-        """
+        """Returns all rows of the file, including those of earlier runs."""
         self._remove_replaced()
         with parsing(self._file.path, self._what):
-            return [self.columns.result(row) for row in _rows(self._file.path, self.columns.names)]
+            rows = _rows(self._file.path, self.columns.names)
+            return [Score(Path(row["image"]), *self.columns.numbers(row), row["error"]) for row in rows]
 
     def __exit__(self, kind: object, *_: object) -> None:
         try:
@@ -151,8 +150,15 @@ class ScoreFile(AbstractContextManager):
             for row in _rows(path, self.columns.names):
                 if row["model"] != self.model:
                     raise UserError(f"{path}: has scores of {row['model']}, not of {self.model}; give another --output")
+                self.columns.numbers(row)
                 self._note(row["image"], FAILED if row["error"] else SCORED)
-            self._file.truncate(sum(map(len, _whole_rows(path))))
+            size = sum(map(len, _whole_rows(path)))
+            with path.open("rb") as file:
+                file.seek(size)
+                rest = file.read()
+            if _bytes(self.model) in rest[: rest.rfind(b"\n") + 1]:  # it has the end of a row, so it was not cut
+                raise ValueError(f"{NOT_CLOSED} after row {self._rows}")
+            self._file.truncate(size)
 
     def _note(self, name: str, state: int) -> None:
         """Notes the next row of the file. A score replaces an error, and an error an earlier error."""
@@ -223,14 +229,18 @@ def _rows(path: Path, columns: list[str]) -> Iterator[dict[str, str]]:
     rows = csv.reader(codecs.iterdecode(_whole_rows(path), "utf-8-sig", "surrogateescape"))
     if (found := next(rows, [])) != columns:
         raise ValueError(f"its columns are {','.join(found)}")
-    for row in rows:
+    for number, row in enumerate(filter(None, rows), 1):
         if len(row) != len(columns):
-            raise ValueError(f"a row has {len(row)} values; expected {len(columns)}")
+            raise ValueError(f"row {number} has {len(row)} values; expected {len(columns)}")
         yield dict(zip(columns, row, strict=True))
 
 
 def _whole_rows(path: Path) -> Iterator[bytes]:
-    """Yields the rows without a last one that was cut; a quoted field may have line breaks."""
+    """Yields the rows without a last one that was cut; a quoted field may have line breaks.
+
+    Raises:
+        ValueError: a quotation mark is not closed, and the rest of the file is not a row that was cut.
+    """
     with path.open("rb") as file:
         row, quoted = b"", False
         for line in file:
@@ -238,6 +248,8 @@ def _whole_rows(path: Path) -> Iterator[bytes]:
             if line.endswith(b"\n") and not quoted:
                 yield row
                 row = b""
+            elif len(row) > LONGEST_ROW:
+                raise ValueError(f"{NOT_CLOSED} at byte {file.tell() - len(row)}")
 
 
 def _finite(text: str) -> float:

@@ -90,10 +90,6 @@ def test_all_rows_can_be_read_back(tmp_path: Path) -> None:
         file.add([again])
         assert file.results()[1:] == [now, again]
         assert (file.skipped, file.added, file.failed) == (0, 2, 1)
-    for text, message in (("half", "'half'"), ("nan", "nan is not finite")):
-        path.write_bytes(HEADER + f"a.png,{text},,m,\r\n".encode())
-        with ScoreFile(path, "m", ["d"]) as file, pytest.raises(UserError, match=rf"not a file of scores .*{message}"):
-            file.results()
 
 
 def test_several_regressors_have_their_columns(tmp_path: Path) -> None:
@@ -156,6 +152,34 @@ def test_another_file_is_refused_and_untouched(tmp_path: Path, content: bytes) -
     with pytest.raises(UserError, match="give another --output"):
         add(path, Score(Path("a.png"), (0.5,), (None,)))
     assert path.read_bytes() == content
+
+
+ROWS = b"".join(b"%d.png,0.5,,m,\r\n" % i for i in range(9))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (b"a.png,half,,m,\r\n", "'half'"),
+        (b"a.png,nan,,m,\r\n", "nan is not finite"),
+        (ROWS + b"a.png,0,5,,m,\r\n", "row 10 has 6 values"),
+        (ROWS.replace(b"3.png", b'3".png'), "a quotation mark is not closed after row 3"),
+        (ROWS.replace(b"8.png", b'8".png'), "a quotation mark is not closed after row 8"),
+        (b'a".png,0.5,,m,\r\n' + 10_000 * ROWS, "a quotation mark is not closed at byte"),
+    ],
+)
+def test_a_damaged_row_is_an_error_and_nothing_is_lost(tmp_path: Path, rows: bytes, message: str) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(HEADER + rows)
+    with pytest.raises(UserError, match=f"not a file of scores .*{message}"):
+        add(path, Score(Path("b.png"), (0.5,), (None,)))
+    assert path.read_bytes() == HEADER + rows
+
+
+def test_blank_lines_are_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(HEADER + b"\r\n" + ROWS + b"\n")
+    assert add(path, images=[Path("0.png"), Path("9.png")]) == [Path("9.png")]
 
 
 @pytest.mark.parametrize("name", ["=cmd()+1.png", "-1.png", "\t=1.png", "\uff1d1.png"])

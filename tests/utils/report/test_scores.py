@@ -393,8 +393,8 @@ def test_the_top_of_several_regressors_is_about_their_mean_percentile(
     with opened(browser, path) as tab:
         assert tab.locator("header p").last.inner_text() == (
             "“40 %” after a score means better than 40 % of that dataset's images, by its ratings "
-            f"({', '.join(RATED)}); by their scores (<i>mine</i>). Disagreement is an image's highest minus its lowest "
-            "percentile."
+            f"({', '.join(RATED)}); by their scores (<i>mine</i>). The first line of a card is the mean and the range "
+            "of its percentiles; disagreement is the highest minus the lowest."
         )
         expected = {"median": np.median(means), "mean": means.mean(), "worst": means.min(), "best": means.max()}
         assert summary(tab) == {**{name: f"{value:.0f} %" for name, value in expected.items()}, "errors": "3"}
