@@ -32,7 +32,7 @@ ON_A_DEVICE = (
     ("Features of a dataset", "benchmarks.features --images 64"),
     ("Features of a dataset in TF32", "benchmarks.features --images 64 --precision tf32"),
     ("Features of a dataset in float16", "benchmarks.features --images 64 --precision float16"),
-    ("Scoring an image", "benchmarks.inference --repeats 20"),
+    ("Scoring an image", "benchmarks.inference --repeats 20 --images 512"),
     ("Grid search, size of KADID-10k", "benchmarks.ridge --datasets kadid10k"),
 )
 

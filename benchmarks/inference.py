@@ -182,7 +182,7 @@ def main() -> None:
     print_rates(rates, options.crop_size)
     print("shares of our time: " + ", ".join(f"{stage} {share:.1%}" for stage, share in shares.items()))
     longest = max(shares, key=lambda stage: shares[stage])
-    print(f"bound by {longest!r}; the encoder takes {times['ours'] / bound:.2f} of the matrix-product bound")
+    print(f"bound by {longest!r}, {shares[longest]:.0%}; the encoder takes {times['ours'] / bound:.2f} x its bound")
     from_files = f"files to scores: {rates['ours'] / rates['plain']:.2f} x plain's images/s"
     harness.print_times(times, "image", bound, [from_files])
 
