@@ -90,7 +90,8 @@ def test_enough_commands_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in commands() if ".py " in command or "models.export" in command]
+    "command",  # the example's packages are not installed with the project
+    [command for command in commands() if re.search(r"\.py |models\.export", command) and "examples/" not in command],
 )
 def test_the_options_of_a_command_exist(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
