@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import ImageError
+from .image_file import open_image as open_image  # programs import it from here
 
 CROP_NAMES = ("centre", "top left", "bottom left", "top right", "bottom right")
 SMALLEST_SIDE = 32  # in pixels; the encoder's last feature map is then 1 x 1

@@ -90,7 +90,9 @@ def test_a_value_is_shortened_and_a_path_is_not(tmp_path: Path) -> None:
 def test_a_file_of_scores_with_a_long_field_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("image,score,error,model,percentile\r\n" + "x" * 200_000 + ",1,,m,\r\n")
-    with pytest.raises(UserError, match=r"scores\.csv: not a file of scores \(field larger than") as error:
+    with pytest.raises(
+        UserError, match=r"scores\.csv: not a file of scores of one regressor \(field larger than"
+    ) as error:
         read_scores(path)
     assert "\n" not in str(error.value)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from data import KADIS700Dataset, get_dataset
+from models.preprocess import Preprocessing
 from utils.evaluation.inference import ImageFiles
 from utils.runtime.workers import batches, ignore_signals
 
@@ -47,8 +48,10 @@ class WithModules(Dataset):
 
 
 def tensors(item: Any) -> list[Tensor]:
+    if not isinstance(item, dict | list | tuple):
+        return [item] if isinstance(item, Tensor) else []
     values = item.values() if isinstance(item, dict) else item
-    return [value for value in values if isinstance(value, Tensor)]
+    return [tensor for value in values for tensor in tensors(value)]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -56,8 +59,8 @@ def test_a_worker_imports_what_a_sample_needs_and_gives_the_same(folder: Path, m
     """Samples for training, for a test and for scoring."""
     training = KADIS700Dataset(folder, patch_size=48, images_folder="mine", pristine_prob=0)
     test = get_dataset("mine", folder, crop_size=48, with_splits=False)
-    scoring = ImageFiles(sorted((folder / "mine").glob("*.png")), 48, None)
-    items = [(training, (0, 1)), (training, (7, 0)), (test, 0), (test, 1), (scoring, 0), (scoring, 1)]
+    scoring, (a, b) = ImageFiles([Preprocessing(48, None)]), sorted((folder / "mine").glob("*.png"))
+    items = [(training, (0, 1)), (training, (7, 0)), (test, 0), (test, 1), (scoring, a), (scoring, b)]
     options = {"batch_size": None, "num_workers": 1, "worker_init_fn": ignore_signals, "timeout": 100}
     loader = DataLoader(WithModules(items), multiprocessing_context=method, **options)
     for (dataset, item), (found, modules) in zip(items, batches(loader), strict=True):
