@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import forward_bound, network_parser, noise_images, print_times, seconds, start
+from benchmarks.harness import forward_bound, network_parser, photo_files, print_times, seconds, start
 from data import get_dataset
 from data.iqa_dataset import IQADataset
 from models.image_file import open_image
@@ -34,7 +34,7 @@ BATCH = 16
 def noise_dataset(folder: Path, count: int, crop_size: int) -> IQADataset:
     """Writes a dataset of `count` noise images with arbitrary scores to `folder`, and opens it."""
     folder.mkdir()
-    rows = [f"{path.name},{number}\n" for number, path in enumerate(noise_images(folder, count))]
+    rows = [f"{path.name},{number}\n" for number, path in enumerate(photo_files(folder, count, 512, 384))]
     (folder / "labels.csv").write_text("".join(["image,score\n", *rows]), encoding="utf-8")
     (folder / "dataset.yaml").write_text(f"range: [0, {count}]\ndirection: higher\n", encoding="utf-8")
     return get_dataset(folder.name, folder.parent, crop_size, with_splits=False)

@@ -134,15 +134,6 @@ def stage_shares(work: Callable[[], object]) -> dict[str, float]:
     return {**{stage: seconds / total for stage, seconds in stages.items()}, "other": 1 - sum(stages.values()) / total}
 
 
-def noise_images(folder: Path, count: int) -> list[Path]:
-    """Writes `count` PNG files of noise, 512 x 384."""
-    pixels = np.random.default_rng(0).integers(0, 256, (384, 512, 3), dtype=np.uint8)
-    paths = [folder / f"{number}.png" for number in range(count)]
-    for path in paths:
-        Image.fromarray(pixels).save(path)
-    return paths
-
-
 def photo_files(folder: Path, count: int, width: int, height: int) -> list[Path]:
     """Writes `count` different JPEG files of noise at several scales. They are read about as fast as photos."""
     generator = np.random.default_rng(0)
