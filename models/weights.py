@@ -83,25 +83,21 @@ def load_weights(
         WeightsError: a file is missing, invalid or cannot be downloaded, a regressor was fitted on the features of
             another encoder, or both `weights_dir` and a training run with its own encoder are given.
     """
-    regressors, names = [], []
     if experiment is None:
         if full_reference:
             raise WeightsError("full_reference: the release has no such regressor; name an experiment with one")
-        for dataset in datasets:
-            names.append(f"regressor_{dataset}.pth")
-            regressors.append(published_regressor(dataset, weights_dir))
-    else:
-        for dataset in datasets:
-            path = _tested(experiment, full_reference).find_regressor(dataset)
-            names.append(str(path))
-            regressors.append(load_regressor(path, kind="full_reference" if full_reference else "no_reference"))
-    if experiment is not None and Experiment(Path(experiment)).is_training_run:
-        encoder = own_encoder(Experiment(Path(experiment)), weights_dir)
-    else:
+        paths = [Path(f"regressor_{dataset}.pth") for dataset in datasets]
+        regressors = [published_regressor(dataset, weights_dir) for dataset in datasets]
         encoder = published_encoder(weights_dir)
+    else:
+        run, tested = Experiment(Path(experiment)), _tested(experiment, full_reference)
+        paths = [tested.find_regressor(dataset) for dataset in datasets]
+        kind = "full_reference" if full_reference else "no_reference"
+        regressors = [load_regressor(path, kind) for path in paths]
+        encoder = own_encoder(run, weights_dir) if run.is_training_run else published_encoder(weights_dir)
     fitted_on = encoder_hash(encoder)
-    for name, regressor in zip(names, regressors, strict=True):
-        regressor.check_fitted_on(fitted_on, name)
+    for path, regressor in zip(paths, regressors, strict=True):
+        regressor.check_fitted_on(fitted_on, str(path))
     return encoder, regressors
 
 

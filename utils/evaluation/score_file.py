@@ -162,16 +162,18 @@ class ScoreFile(AbstractContextManager):
 
     def _note(self, name: str, state: int) -> None:
         """Notes the next row of the file. A score replaces an error, and an error an earlier error."""
-        row, before = self._find(name)
-        self._replaced |= row >= 0 and (state, before) != (SCORED, SCORED)
-        if before != SCORED or state == SCORED:
-            self._sql("INSERT OR REPLACE INTO images VALUES (?, ?, ?)", name, self._rows, state)
+        new = self._sql("INSERT OR IGNORE INTO images VALUES (?, ?, ?)", name, self._rows, state).rowcount
+        if not new:
+            row, before = self._find(name)
+            self._replaced |= row >= 0 and (state, before) != (SCORED, SCORED)
+            if before != SCORED or state == SCORED:
+                self._sql("INSERT OR REPLACE INTO images VALUES (?, ?, ?)", name, self._rows, state)
         self._rows += 1
 
     def _find(self, name: str) -> tuple[int, int]:
-        """Returns the image's row and state."""
-        found = self._sql("SELECT row, state FROM images WHERE name = ?", name).fetchone()
-        return found or (-1, TAKEN)
+        """Returns the row and state of an image in the table."""
+        row, state = self._sql("SELECT row, state FROM images WHERE name = ?", name).fetchone()
+        return row, state
 
     def _remove_replaced(self) -> None:
         """Removes the errors that another row replaces."""
